@@ -1,0 +1,386 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package params decodes flat settings, as a KubeEdge Device can carry them, into typed configuration structs, and
+// describes such structs for reference documentation.
+//
+// Settings are scalars under dotted keys. A configuration struct names its keys in `param` tags; a nested struct adds
+// a prefix:
+//
+//	type Config struct {
+//		Window int           `param:"window" min:"2" max:"100000" doc:"readings in the window"`
+//		Rest   time.Duration `param:"rest" doc:"shortest time between two alerts"`
+//		TLS    struct {
+//			CA string `param:"ca" doc:"file with the certificate authority"`
+//		} `param:"tls"`
+//	}
+//
+// Supported field types: bool, every int, uint and float type, string, time.Duration (text with a unit), []string
+// (comma-separated text), and what implements encoding.TextUnmarshaler. Tags `min`, `max` and `enum` (comma-separated)
+// bound a value. A float field whose default is NaN is documented as unset.
+package params
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error reports one setting that cannot be used.
+type Error struct {
+	Key   string // dotted key as the user wrote it
+	Value any    // offending value; nil where the key itself is at fault
+	Want  string // what was expected
+}
+
+// Error names the key, the value and what was expected.
+func (e *Error) Error() string {
+	if e.Value == nil {
+		return fmt.Sprintf("%s: %s", e.Key, e.Want)
+	}
+	return fmt.Sprintf("%s: got %s, want %s", e.Key, quote(e.Value), e.Want)
+}
+
+func quote(v any) string {
+	const most = 64
+	s := fmt.Sprintf("%v", v)
+	if t, ok := v.(string); ok {
+		s = strconv.Quote(t)
+	}
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return s
+}
+
+// Decode writes settings into the struct that dst points to, over the defaults already there. It is strict: an
+// unknown key, a value of the wrong type and a value out of bounds are errors. All errors are joined, each an *Error;
+// fields whose setting is at fault keep their default.
+func Decode(dst any, settings map[string]any) error {
+	v := reflect.ValueOf(dst)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return fmt.Errorf("params: Decode needs a non-nil pointer to a struct, got %T", dst)
+	}
+	fields := fieldsOf(v.Elem(), "")
+	byKey := make(map[string]field, len(fields))
+	known := make([]string, 0, len(fields))
+	for _, f := range fields {
+		byKey[f.key] = f
+		known = append(known, f.key)
+	}
+	var errs []error
+	for _, key := range sortedKeys(settings) {
+		f, ok := byKey[key]
+		if !ok {
+			errs = append(errs, Unknown(key, known))
+			continue
+		}
+		if err := f.set(settings[key]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Unknown is the error for a key that is not among the known ones; it suggests the nearest.
+func Unknown(key string, known []string) *Error {
+	if len(known) == 0 {
+		return &Error{Key: key, Want: "unknown key; none is known here"}
+	}
+	if near := Nearest(key, known); near != "" {
+		return &Error{Key: key, Want: fmt.Sprintf("unknown key; did you mean %q?", near)}
+	}
+	names := slices.Sorted(slices.Values(known))
+	return &Error{Key: key, Want: "unknown key; known: " + strings.Join(names, ", ")}
+}
+
+// Keys lists the keys of a configuration struct (or a pointer to one) in field order.
+func Keys(config any) []string {
+	var keys []string
+	for _, p := range Describe(config) {
+		keys = append(keys, p.Key)
+	}
+	return keys
+}
+
+// Param describes one setting.
+type Param struct {
+	Key     string // dotted key
+	Type    string // boolean, integer, number, duration, text, list
+	Default string // as a user would write it; "" where unset
+	Bounds  string // for example "2 … 100000" or "up | down | both"; "" where free
+	Doc     string // meaning
+}
+
+// Describe lists the settings of a configuration struct (or a pointer to one) that holds its defaults.
+func Describe(defaults any) []Param {
+	v := reflect.ValueOf(defaults)
+	if v.Kind() != reflect.Pointer {
+		p := reflect.New(v.Type()) // fields must be addressable
+		p.Elem().Set(v)
+		v = p
+	}
+	fields := fieldsOf(v.Elem(), "")
+	out := make([]Param, 0, len(fields))
+	for _, f := range fields {
+		out = append(out, Param{
+			Key: f.key, Type: f.typeName(), Default: f.text(), Bounds: f.bounds(), Doc: f.tag.Get("doc"),
+		})
+	}
+	return out
+}
+
+// Flatten turns nested objects into dotted keys, so that a rich configuration in one JSON text and flat keys mean the
+// same. A list of scalars becomes comma-separated text.
+func Flatten(nested map[string]any) (map[string]any, error) {
+	flat := make(map[string]any, len(nested))
+	err := flatten(flat, "", nested, 0)
+	return flat, err
+}
+
+func flatten(dst map[string]any, prefix string, src map[string]any, depth int) error {
+	const deepest = 8
+	if depth > deepest {
+		return &Error{Key: strings.TrimSuffix(prefix, "."), Want: fmt.Sprintf("nested at most %d levels deep", deepest)}
+	}
+	var errs []error
+	for _, k := range sortedKeys(src) {
+		key := prefix + k
+		switch v := src[k].(type) {
+		case nil: // EdgeCore drops null as well
+		case map[string]any:
+			errs = append(errs, flatten(dst, key+".", v, depth+1))
+		case []any:
+			items := make([]string, 0, len(v))
+			for _, item := range v {
+				switch item.(type) {
+				case map[string]any, []any, nil:
+					errs = append(errs, &Error{Key: key, Value: item, Want: "a list of scalars"})
+				default:
+					items = append(items, scalarText(item))
+				}
+			}
+			dst[key] = strings.Join(items, ",")
+		default:
+			dst[key] = v
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type field struct {
+	key string
+	v   reflect.Value
+	tag reflect.StructTag
+}
+
+var (
+	durationType    = reflect.TypeFor[time.Duration]()
+	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+func fieldsOf(v reflect.Value, prefix string) []field {
+	var out []field
+	t := v.Type()
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		name, tagged := sf.Tag.Lookup("param")
+		embedded := sf.Anonymous && sf.Type.Kind() == reflect.Struct // its exported fields can be set, whatever its name
+		if !embedded && (!sf.IsExported() || !tagged) {
+			continue
+		}
+		switch {
+		case sf.Type.Kind() != reflect.Struct || reflect.PointerTo(sf.Type).Implements(unmarshalerType):
+			out = append(out, field{key: prefix + name, v: v.Field(i), tag: sf.Tag})
+		case name == "":
+			out = append(out, fieldsOf(v.Field(i), prefix)...)
+		default:
+			out = append(out, fieldsOf(v.Field(i), prefix+name+".")...)
+		}
+	}
+	return out
+}
+
+func (f field) set(raw any) error {
+	fail := func(want string) error { return &Error{Key: f.key, Value: raw, Want: want} }
+	if raw == nil {
+		return fail("a value, got null")
+	}
+	v := f.v
+	if v.CanAddr() {
+		next := reflect.New(v.Type()) // a failed decode must not leave half a value
+		if u, ok := next.Interface().(encoding.TextUnmarshaler); ok {
+			if err := u.UnmarshalText([]byte(scalarText(raw))); err != nil {
+				return fail(err.Error())
+			}
+			v.Set(next.Elem())
+			return nil
+		}
+	}
+	if v.Type() == durationType {
+		d, err := toDuration(raw)
+		if err != nil {
+			return fail(`a duration with a unit, such as "500ms" or "10s"`)
+		}
+		if want := f.outside(float64(d), func(s string) (float64, error) {
+			b, err := time.ParseDuration(s)
+			return float64(b), err
+		}); want != "" {
+			return fail(want)
+		}
+		v.SetInt(int64(d))
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		b, err := toBool(raw)
+		if err != nil {
+			return fail("true or false")
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		n, err := toNumber(raw)
+		if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
+			return fail("a whole number" + f.boundsSuffix())
+		}
+		if want := f.outside(n, parseFloat); want != "" {
+			return fail(want)
+		}
+		if v.CanInt() {
+			if v.OverflowInt(int64(n)) {
+				return fail("a whole number that fits " + v.Kind().String())
+			}
+			v.SetInt(int64(n))
+			return nil
+		}
+		if n < 0 || v.OverflowUint(uint64(n)) {
+			return fail("a whole number that fits " + v.Kind().String())
+		}
+		v.SetUint(uint64(n))
+	case reflect.Float32, reflect.Float64:
+		n, err := toNumber(raw)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return fail("a finite number" + f.boundsSuffix())
+		}
+		if want := f.outside(n, parseFloat); want != "" {
+			return fail(want)
+		}
+		if v.OverflowFloat(n) {
+			return fail("a number that fits " + v.Kind().String())
+		}
+		v.SetFloat(n)
+	case reflect.String:
+		s, ok := raw.(string)
+		if !ok {
+			s = scalarText(raw)
+		}
+		if enum := f.enum(); len(enum) > 0 && !slices.Contains(enum, s) {
+			return fail("one of " + strings.Join(enum, ", "))
+		}
+		v.SetString(s)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.String {
+			return fail("a setting of a supported type, not " + v.Type().String())
+		}
+		v.Set(reflect.ValueOf(toList(raw)).Convert(v.Type()))
+	default:
+		return fail("a setting of a supported type, not " + v.Type().String())
+	}
+	return nil
+}
+
+// outside says what was expected when n is out of the bounds in the tags, else "".
+func (f field) outside(n float64, parse func(string) (float64, error)) string {
+	if lo, err := parse(f.tag.Get("min")); err == nil && n < lo {
+		return "at least " + f.tag.Get("min")
+	}
+	if hi, err := parse(f.tag.Get("max")); err == nil && n > hi {
+		return "at most " + f.tag.Get("max")
+	}
+	return ""
+}
+
+func (f field) enum() []string {
+	if e := f.tag.Get("enum"); e != "" {
+		return strings.Split(e, ",")
+	}
+	return nil
+}
+
+func (f field) bounds() string {
+	lo, hi := f.tag.Get("min"), f.tag.Get("max")
+	switch {
+	case len(f.enum()) > 0:
+		return strings.Join(f.enum(), " | ")
+	case lo != "" && hi != "":
+		return lo + " … " + hi
+	case lo != "":
+		return "≥ " + lo
+	case hi != "":
+		return "≤ " + hi
+	}
+	return ""
+}
+
+func (f field) boundsSuffix() string {
+	if b := f.bounds(); b != "" {
+		return " (" + b + ")"
+	}
+	return ""
+}
+
+func (f field) typeName() string {
+	if f.v.Type() == durationType {
+		return "duration"
+	}
+	switch k := f.v.Kind(); {
+	case k == reflect.Bool:
+		return "boolean"
+	case f.v.CanInt() || f.v.CanUint():
+		return "integer"
+	case f.v.CanFloat():
+		return "number"
+	case k == reflect.Slice:
+		return "list"
+	default:
+		return "text"
+	}
+}
+
+func (f field) text() string {
+	switch v := f.v.Interface().(type) {
+	case time.Duration:
+		return v.String()
+	case []string:
+		return strings.Join(v, ",")
+	case float64:
+		if math.IsNaN(v) {
+			return ""
+		}
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case encoding.TextMarshaler:
+		b, err := v.MarshalText()
+		if err != nil {
+			return ""
+		}
+		return string(b)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
