@@ -1,0 +1,220 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package incident
+
+import (
+	"math"
+
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+const (
+	shortest   = 8    // readings of a period
+	maxSlots   = 96   // a quarter of an hour of a day
+	cycleGain  = 0.25 // weight of the newest cycle in the profile
+	seasonFrom = 0.5  // share of the deviation that the profile may leave to be used
+	seasonTo   = 0.8  // from which it is used no more
+)
+
+// History is what remembers enough of a stream to tell its season.
+type History interface {
+	// Period is the period in readings, 0 where none is known.
+	Period() (readings int, trusted bool)
+	// Fold averages the newest cycles by phase into profile, whose first slot is at the phase of the newest reading. It
+	// reports the mean absolute deviations from the profile and from the mean, and whether there was enough to fold.
+	Fold(period int, profile []float64) (left, all float64, ok bool)
+}
+
+// season is an additive profile over one period, linear between its slots.
+type season struct {
+	period  float64 // readings; 0: none
+	phase   float64 // of the newest reading
+	slots   int32
+	profile [maxSlots]float64
+	left    float64 // mean absolute residual
+	all     float64 // mean absolute deviation from mean
+	mean    float64
+	rate    float64 // usual |change| of the profile a reading
+	lag     float64 // sums of a least squares estimate of how far the phase lags behind
+	slope   float64
+	summed  float64 // readings in these sums
+	age     float64 // readings
+	share   float64 // of the deviation that was left when it was found
+}
+
+// search looks for the period near the one that the history knows, which is coarse: one candidate a reading, first
+// within 8 % by steps of 1 %, then within 1 % by steps of a quarter.
+type search struct {
+	trial        [maxSlots]float64
+	center, best float64
+	left         float64 // of the best
+	next         int32   // candidate
+	fine         bool
+}
+
+const searchSteps = 8
+
+// begin starts over.
+func (q *search) begin(center float64, fine bool) {
+	q.center, q.best, q.left, q.next, q.fine = center, 0, math.Inf(1), -searchSteps, fine
+}
+
+// step tries one candidate and reports whether the search is over.
+func (q *search) step(h History) (done bool) {
+	if q.center == 0 {
+		p, _ := h.Period()
+		if p < shortest {
+			return false
+		}
+		q.begin(float64(p), false)
+	}
+	unit := 0.01
+	if q.fine {
+		unit = 0.00125
+	}
+	p := math.Round(q.center * (1 + unit*float64(q.next)))
+	if p >= shortest {
+		if left, all, ok := h.Fold(int(p), q.trial[:min(int(p), maxSlots)]); ok && left/all < q.left {
+			q.left, q.best = left/all, p
+		}
+	}
+	if q.next++; q.next <= searchSteps {
+		return false
+	}
+	if !q.fine && q.best > 0 {
+		q.center, q.next, q.fine = q.best, -searchSteps, true
+		return false
+	}
+	return true
+}
+
+// find searches on. It reports whether it starts the season, as there is one worth using, or starts it anew, as there is
+// a better one.
+func (s *season) find(q *search, h History) bool {
+	if !q.step(h) {
+		return false
+	}
+	const better = 0.9
+	p, share := int(q.best), q.left
+	q.center = 0
+	if share >= seasonFrom || s.period > 0 && share >= better*s.share {
+		return false
+	}
+	slots := min(p, maxSlots)
+	left, all, ok := h.Fold(p, q.trial[:slots])
+	if !ok {
+		return false
+	}
+	*s = season{period: float64(p), slots: int32(slots), age: s.age, share: share, left: left, all: all}
+	copy(s.profile[:], q.trial[:slots])
+	for _, v := range q.trial[:slots] {
+		s.mean += v / float64(slots)
+	}
+	s.measure()
+	return true
+}
+
+// revise begins a search for a better period now and then while the season is young: it was found in little more than
+// two cycles.
+func (s *season) revise(q *search) {
+	const every, cycles = 256, 2
+	if s.period > 0 && q.center == 0 && s.age < cycles*s.period && int64(s.age)%every == every-1 {
+		q.begin(s.period, true)
+	}
+}
+
+// measure finds how fast the profile moves.
+func (s *season) measure() {
+	s.rate = 0
+	n := int(s.slots)
+	for i := range n {
+		s.rate += math.Abs(s.profile[(i+1)%n] - s.profile[i])
+	}
+	s.rate /= s.period
+}
+
+func (s *season) advance(step int) {
+	if s.phase += float64(step); s.phase < s.period {
+		return
+	}
+	s.phase = math.Mod(s.phase, s.period)
+	s.measure()
+	s.lock()
+}
+
+// lock corrects phase and period once a cycle by how far the newest cycle came late or early (a phase-locked loop), as
+// the period that was found is off by a reading or two.
+func (s *season) lock() {
+	if s.slope > 0 && s.summed > s.period/2 {
+		most := s.period / 50
+		late := max(-most, min(most, s.lag/s.slope))
+		s.phase = math.Mod(s.phase+s.period+late/2, s.period)
+		s.period = max(s.period-late/4, shortest)
+	}
+	s.lag, s.slope, s.summed = 0, 0, 0
+}
+
+func (s *season) at() (i, j int, f float64) {
+	u := s.phase / s.period * float64(s.slots)
+	i = min(int(u), int(s.slots)-1)
+	f = min(u-float64(i), 1)
+	if j = i + 1; j == int(s.slots) {
+		j = 0
+	}
+	return i, j, f
+}
+
+func (s *season) value() float64 {
+	i, j, f := s.at()
+	return s.profile[i]*(1-f) + s.profile[j]*f
+}
+
+// learn takes in x. It reports whether the season still holds.
+func (s *season) learn(x float64, hold bool) bool {
+	s.age++
+	e := x - s.value()
+	gain := 1 / s.period
+	s.left += gain * (math.Abs(e) - s.left)
+	s.all += gain * (math.Abs(x-s.mean) - s.all)
+	s.mean += 0.5 * gain * (x - s.mean)
+	if !hold {
+		i, j, f := s.at()
+		e = max(-4*s.left, min(4*s.left, e))
+		slope := (s.profile[j] - s.profile[i]) * float64(s.slots) / s.period
+		s.lag += e * slope
+		s.slope += slope * slope
+		s.summed++
+		e *= cycleGain * float64(s.slots) / s.period
+		s.profile[i] += (1 - f) * e
+		s.profile[j] += f * e
+	}
+	return s.left < seasonTo*s.all
+}
+
+// EncodeState implements state.Part.
+func (s *season) EncodeState(w *state.Writer) {
+	for _, v := range []float64{s.period, s.phase, s.left, s.all, s.mean, s.rate, s.lag, s.slope, s.summed, s.age, s.share} {
+		w.Float(v)
+	}
+	w.Floats(s.profile[:s.slots])
+}
+
+// DecodeState implements state.Part.
+func (s *season) DecodeState(r *state.Reader) {
+	*s = season{period: r.Min("period", 0), phase: r.Min("phase", 0), left: r.Min("rest", 0), all: r.Min("deviation", 0)}
+	s.mean, s.rate = r.Finite("mean"), r.Min("rate", 0)
+	s.lag, s.slope = r.Finite("lag"), r.Min("slope", 0)
+	s.summed = r.Min("readings in a cycle", 0)
+	s.age, s.share = r.Min("age", 0), r.Min("share", 0)
+	profile := r.Floats("profile", maxSlots)
+	s.slots = int32(copy(s.profile[:], profile))
+	for _, v := range profile {
+		if math.IsNaN(v) || math.Abs(v) > 1e200 {
+			r.Fail("the profile has a value of %v", v)
+		}
+	}
+	if r.Err() == nil && ((s.slots > 0) != (s.period > 0) || s.phase > s.period || s.period > 0 && s.period < shortest) {
+		r.Fail("season of period %v with %d slots at %v", s.period, s.slots, s.phase)
+	}
+}
