@@ -1,0 +1,92 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"math"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/change"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/moments"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+const jumpName = "jump"
+
+func init() {
+	driver.Register(driver.NewFactory(driver.Info{
+		Name:    jumpName,
+		Summary: "finds steps from one reading to the next that are larger than the stream usually makes",
+		Source:  "first differences in units of their winsorised standard deviation: P. J. Huber, Robust Statistics, Wiley, 1981",
+		Kinds:   []driver.Kind{driver.KindJump},
+	}, func() jumpConfig {
+		return jumpConfig{Window: 100, WarmUp: 50}
+	}, func(s driver.Settings, c jumpConfig) (driver.Detector, error) {
+		d := newJump(s.Threshold, c)
+		return &d, nil
+	}))
+}
+
+type jumpConfig struct {
+	Window int `param:"window" min:"20" max:"1000000" doc:"steps remembered, those of size zero left out"`
+	WarmUp int `param:"warmUp" min:"10" max:"1000000" doc:"readings before the first verdict"`
+}
+
+type jumpDetector struct {
+	limit2 float64 // squared deviate at the threshold
+	needed uint64
+	n      uint64
+	steps  change.Jump
+	step   moments.Resolution
+}
+
+func newJump(threshold float64, c jumpConfig) jumpDetector {
+	return jumpDetector{limit2: deviate2(threshold), needed: uint64(c.WarmUp), steps: change.NewJump(float64(c.Window))}
+}
+
+// Detect implements driver.Detector.
+func (d *jumpDetector) Detect(row driver.Row, out *driver.Result) {
+	out.Detector = jumpName
+	if x, ok := reading(row); ok {
+		a := d.assess(x)
+		a.deliver(out)
+	}
+}
+
+func (d *jumpDetector) assess(x float64) assessment {
+	d.n++
+	d.step.Update(x)
+	forecast, step := d.steps.Update(x, d.step.Floor())
+	if d.n <= d.needed {
+		return unknown(d.n, d.needed)
+	}
+	a := assessment{
+		kind: driver.KindJump, confidence: confidence(d.steps.Steps(), d.needed), expected: forecast.Mean,
+	}
+	a.lower, a.upper = bounds(forecast, d.limit2)
+	if step != 0 { // standing still is never a jump, however steadily the stream has moved
+		a.score = normalScore(math.Sqrt(forecast.Z2(x)))
+	}
+	return a
+}
+
+// EncodeState implements state.Part.
+func (d *jumpDetector) EncodeState(w *state.Writer) {
+	w.Uint(d.n)
+	d.steps.EncodeState(w)
+	d.step.EncodeState(w)
+}
+
+// DecodeState implements state.Part.
+func (d *jumpDetector) DecodeState(r *state.Reader) {
+	d.n = r.Readings()
+	d.steps.DecodeState(r)
+	d.step.DecodeState(r)
+}
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (d *jumpDetector) MarshalBinary() ([]byte, error) { return save(jumpName, d) }
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+func (d *jumpDetector) UnmarshalBinary(data []byte) error { return restore(jumpName, d, data) }

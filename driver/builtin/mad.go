@@ -1,0 +1,93 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"math"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/moments"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+const madName = "mad"
+
+func init() {
+	driver.Register(driver.NewFactory(driver.Info{
+		Name:    madName,
+		Summary: "finds spikes and new levels, against the median and the median absolute deviation of a window",
+		Source:  "F. R. Hampel, The Influence Curve and its Role in Robust Estimation, JASA 69, 1974",
+		Kinds:   []driver.Kind{driver.KindSpike, driver.KindLevel},
+	}, func() madConfig {
+		return madConfig{Window: 120, WarmUp: 60}
+	}, func(s driver.Settings, c madConfig) (driver.Detector, error) {
+		return &madDetector{
+			threshold: s.Threshold, limit2: deviate2(s.Threshold), needed: uint64(min(c.WarmUp, c.Window)),
+			window: moments.NewRolling(c.Window),
+		}, nil
+	}))
+}
+
+type madConfig struct {
+	Window int `param:"window" min:"50" max:"10000" doc:"readings in the window; each takes 16 bytes"`
+	WarmUp int `param:"warmUp" min:"50" max:"10000" doc:"readings before the first verdict; at most the window"`
+}
+
+// madEfficiency is the asymptotic efficiency of the MAD as an estimate of the scale of normal readings: the MAD of n
+// readings knows as much as the standard deviation of 0.37 n (P. J. Rousseeuw, C. Croux, Alternatives to the Median
+// Absolute Deviation, JASA 88, 1993, section 1).
+const madEfficiency = 0.3675
+
+type madDetector struct {
+	threshold float64
+	limit2    float64 // squared deviate at the threshold
+	needed    uint64
+	window    moments.Rolling
+	step      moments.Resolution
+	run       excursion
+}
+
+// Detect implements driver.Detector.
+func (d *madDetector) Detect(row driver.Row, out *driver.Result) {
+	out.Detector = madName
+	if x, ok := reading(row); ok {
+		a := d.assess(x)
+		a.deliver(out)
+	}
+}
+
+func (d *madDetector) assess(x float64) assessment {
+	d.step.Update(x)
+	n := uint64(d.window.Len())
+	if n < d.needed {
+		d.window.Push(x)
+		return unknown(n+1, d.needed)
+	}
+	// The MAD of rounded readings is known to half a step only; the median is itself in error, by π/(2n) of the variance.
+	scale := d.window.Scale() + moments.NormalMAD*d.step.Step()/2
+	scale = max(scale*math.Sqrt(1+math.Pi/2/float64(n)), d.step.Floor())
+	forecast := moments.NewPrediction(d.window.Median(), scale, madEfficiency*float64(n))
+	d.window.Push(x)
+	return judgeForecast(forecast, x, forecast.Z2(x), d.limit2, d.threshold, &d.run, confidence(n, d.needed))
+}
+
+// EncodeState implements state.Part.
+func (d *madDetector) EncodeState(w *state.Writer) {
+	d.window.EncodeState(w)
+	d.step.EncodeState(w)
+	d.run.EncodeState(w)
+}
+
+// DecodeState implements state.Part.
+func (d *madDetector) DecodeState(r *state.Reader) {
+	d.window.DecodeState(r)
+	d.step.DecodeState(r)
+	d.run.DecodeState(r)
+}
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (d *madDetector) MarshalBinary() ([]byte, error) { return save(madName, d) }
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+func (d *madDetector) UnmarshalBinary(data []byte) error { return restore(madName, d, data) }

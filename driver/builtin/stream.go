@@ -1,0 +1,66 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"hash/fnv"
+	"math"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+// pace counts cycles between readings, for what moves on with the cycle and not with the reading. Where the cycle is
+// unknown, or the time stands still or runs back, the next reading is one cycle on.
+type pace struct {
+	cycle time.Duration
+	last  time.Time
+}
+
+// longestStep bounds the cycles between two readings; about a year of readings every minute.
+const longestStep = 1 << 19
+
+// next is the number of cycles, at least 1, from the reading before to the one at that time.
+func (p *pace) next(at time.Time) int {
+	last := p.last
+	p.last = at
+	if p.cycle <= 0 || last.IsZero() || !at.After(last) {
+		return 1
+	}
+	return int(min(max((at.Sub(last)+p.cycle/2)/p.cycle, 1), longestStep))
+}
+
+// EncodeState implements state.Part.
+func (p *pace) EncodeState(w *state.Writer) {
+	w.Bool(!p.last.IsZero())
+	w.Int(p.last.Unix())
+	w.Int(int64(p.last.Nanosecond()))
+}
+
+// DecodeState implements state.Part.
+func (p *pace) DecodeState(r *state.Reader) {
+	seen, seconds, nanos := r.Bool(), r.Int(), r.Count("nanoseconds", 999_999_999)
+	p.last = time.Time{}
+	if seen {
+		p.last = time.Unix(seconds, int64(nanos))
+	}
+}
+
+// symbol is the state in a row of one: its number, or a number that stands for its text.
+func symbol(row driver.Row) (float64, bool) {
+	if len(row) == 0 || row[0].Flags&(noReading&^driver.Unparsable&^driver.NotANumber) != 0 {
+		return 0, false
+	}
+	s := &row[0]
+	switch {
+	case !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0):
+		return s.Value + 0, true // −0 is 0
+	case s.Text != "" && math.IsNaN(s.Value):
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(s.Text)) // never fails
+		return -1 - float64(h.Sum64()>>12), true
+	}
+	return 0, false
+}
