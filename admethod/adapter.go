@@ -1,0 +1,93 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"context"
+	"encoding"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/registry"
+)
+
+// Adapter carries samples to detectors and brings verdicts back.
+//
+// The handler calls Start once before anything else; ctx covers the start only, which is quick and waits for no
+// network. Shutdown takes no new samples, works off what is queued, saves state and joins every goroutine, all within
+// ctx; calling it twice, or without Start, is harmless.
+type Adapter interface {
+	Start(ctx context.Context) error
+	// Open begins a stream. It fails on a configuration that is wrong, not on a detector that is out of reach.
+	Open(s StreamSettings) (Stream, error)
+	// Flush waits until every sample submitted before has its verdict delivered, or was dropped.
+	Flush(ctx context.Context) error
+	Shutdown(ctx context.Context) error
+}
+
+// Stream takes the rows of one property, or of one group. It is not called concurrently.
+type Stream interface {
+	// TrySubmit queues a copy of the row. It never blocks, allocates in steady state or logs. A full queue drops its
+	// oldest row, counts it against the stream that it belonged to, and reports false.
+	TrySubmit(row driver.Row) bool
+	// Close ends the stream without waiting for what is queued, and keeps what its detector learned where the adapter
+	// keeps state. It is idempotent.
+	Close()
+}
+
+// StreamSettings describes a stream to its adapter.
+type StreamSettings struct {
+	Group     string                                 // stable name of the group, with its namespace; "" for a single property
+	Members   []driver.Member                        // one per sample of a row, in order
+	Config    ADMethodConfig                         // of the property, or of the group's first member
+	Deliver   func(r *driver.Result, row driver.Row) // a verdict and the row it judges, nil where that is not at hand; keeps neither
+	Dropped   func(n int)                            // counts rows lost from the queue; must not block
+	Aux       Snapshotter                            // state of the stages before the detector, to be kept with the detector's own; may be nil
+	ModelFile string                                 // path of the configured model; "" where none is
+	_         struct{}                               // keyed literals only: fields may be added
+}
+
+// ID is the stable name of the stream: its group's, or the key of its property.
+func (s *StreamSettings) ID() string {
+	if s.Group == "" && len(s.Members) > 0 {
+		return s.Members[0].Key.String()
+	}
+	return s.Group
+}
+
+// Snapshotter has learned state that outlives the process.
+type Snapshotter interface {
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}
+
+// AdapterSettings is what an adapter is made with.
+type AdapterSettings struct {
+	Drivers  *driver.Registry // detectors to choose from; never nil
+	StateDir string           // directory for learned state; "" keeps none
+	Hooks    *Hooks           // never nil
+	Options  map[string]any   // the mapper's own settings for this adapter, flat; nil where there are none
+	_        struct{}         // keyed literals only: fields may be added
+}
+
+// AdapterFactory makes adapters of one kind.
+type AdapterFactory struct {
+	Name    string // the adMethodName
+	Summary string // one sentence
+	// New makes an adapter; Options are decoded strictly.
+	New func(AdapterSettings) (Adapter, error)
+	// Params describes the keys that a Device may set for it, under the prefix of its name.
+	Params func() []params.Param
+}
+
+// AdapterRegistry holds adapters by name. The zero value is empty and ready for use.
+type AdapterRegistry struct {
+	registry.Registry[AdapterFactory]
+}
+
+// Adapters is the registry that adapters register themselves in when they are imported.
+var Adapters = new(AdapterRegistry)
+
+// RegisterAdapter adds an adapter to [Adapters]. It panics on a duplicate name.
+func RegisterAdapter(f AdapterFactory) { Adapters.Register(f.Name, f) }

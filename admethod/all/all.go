@@ -1,0 +1,33 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package all links everything that this module ships: every adapter, sink and detector driver. A mapper generated
+// from KubeEdge's template needs no other import:
+//
+//	import admethod "github.com/kubeedge/edge-anomaly/admethod/all"
+//
+// and one line in dataHandler of device/device.go:
+//
+//	admethod.AnomalyDetectionHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig, dataModel)
+//
+// Programs that want to choose import the parts that they want instead.
+package all
+
+import (
+	"context"
+
+	"github.com/kubeedge/mapper-framework/pkg/common"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/log"  // sink
+	_ "github.com/kubeedge/edge-anomaly/driver/builtin"     // detectors
+)
+
+// AnomalyDetectionHandler is [admethod.AnomalyDetectionHandler].
+func AnomalyDetectionHandler[V any, C admethod.DeviceReader[V]](ctx context.Context, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) {
+	admethod.AnomalyDetectionHandler(ctx, twin, client, visitor, dataModel)
+}
+
+// Shutdown is [admethod.Shutdown].
+func Shutdown(ctx context.Context) error { return admethod.Shutdown(ctx) }

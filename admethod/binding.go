@@ -1,0 +1,404 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// Meta is what the Device and its model say of a property. Empty fields are unknown.
+type Meta struct {
+	DataType         string // int, float, double, string, boolean, bytes
+	Minimum, Maximum string // as in the DeviceModel
+	Unit             string
+	AccessMode       string        // ReadOnly or ReadWrite
+	Cycle            time.Duration // between two readings
+	Model            string        // name of the DeviceModel
+}
+
+// Binding is a property whose readings are watched. Its methods are safe for concurrent use.
+type Binding struct {
+	handler *Handler
+	setup   *setup
+	config  *ADMethodConfig // of setup, as it is on the path of every reading
+
+	mu      sync.Mutex
+	refs    int // holders of the binding; 0 while it lingers
+	until   time.Time
+	ended   bool
+	silent  bool // a verdict on missing readings stands
+	convert converter
+	quality quality
+	row     [1]driver.Sample
+	stream  Stream // nil for a member of a group
+	group   *group
+	stats   BindingStats
+
+	verdicts verdicts
+}
+
+// setup is what properties with the same configuration and the same kind of property share.
+type setup struct {
+	config      ADMethodConfig
+	meta        Meta
+	fingerprint string
+	policy      *policy
+	queues      []*sinkQueue
+	refs        int // guarded by the handler's lock
+}
+
+// BindingStats counts what happened to the readings of one property.
+type BindingStats struct {
+	Readings   uint64 // observed
+	Dropped    uint64 // lost for want of room in the adapter's queue
+	Duplicate  uint64
+	OutOfOrder uint64
+	Late       uint64
+	Gap        uint64
+	Invalid    uint64 // not a number, or not parsable
+	StuckClock uint64
+}
+
+// Bind begins to watch a property. It resolves everything that a reading needs, so that observing is cheap. A wrong
+// configuration is an error that names every key at fault; the sinks then get a verdict of severity Unknown and kind
+// failed, and the caller goes on without detection.
+//
+// A property that is bound already with the same configuration, or was until a moment ago, keeps what its detector has
+// learned; with another configuration it starts anew.
+func (h *Handler) Bind(key driver.Key, config ADMethodConfig, meta Meta) (*Binding, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != started {
+		return nil, fmt.Errorf("%v: bind before Start or after Shutdown: %w", key, ErrClosed)
+	}
+	if !config.Configured() {
+		return nil, fmt.Errorf("%v: anomaly detection is not configured", key)
+	}
+	b, err := h.bind(key, config, meta)
+	if err != nil {
+		err = fmt.Errorf("%v: %w", key, err)
+		h.reject(key, config.Sinks, err)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Binding, error) {
+	shared := h.share(config, meta)
+	if old, ok := h.bindings[key]; ok {
+		if old.setup == shared && old.hold() {
+			return old, nil
+		}
+		h.drop(old)
+	}
+	b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1}
+	b.row[0].Key = key
+	var errs []error
+	var err error
+	if b.convert, err = newConverter(meta.DataType, config.Categories); err != nil {
+		errs = append(errs, err)
+	}
+	member, err := newMember(key, b.config, meta)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if shared.policy == nil { // what is shared is read without a lock, and must not be written to again
+		errs = append(errs, h.prepare(shared))
+	}
+	if name := config.Model; name != "" && !filepath.IsLocal(name) {
+		errs = append(errs, &params.Error{Key: "model", Value: name, Want: "the name of a file below the model directory"})
+	}
+	errs = append(errs, h.checkOptions(b.config))
+	b.verdicts = verdicts{quality: driver.Normal, heartbeat: int64(config.Heartbeat)}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if config.Group != "" {
+		err = h.join(b)
+	} else {
+		err = h.open(b, member)
+	}
+	if err != nil {
+		return nil, err
+	}
+	shared.refs++
+	h.setups[shared.fingerprint] = shared
+	h.bindings[key] = b
+	return b, nil
+}
+
+// share returns the setup of a configuration, the one that is in use already if there is one. The caller holds h.mu.
+func (h *Handler) share(config ADMethodConfig, meta Meta) *setup {
+	if config.Quality.Cycle == 0 {
+		config.Quality.Cycle = meta.Cycle
+	}
+	fingerprint := fmt.Sprintf("%s %+v", config.Fingerprint(), meta)
+	if s, ok := h.setups[fingerprint]; ok {
+		return s
+	}
+	return &setup{config: config, meta: meta, fingerprint: fingerprint}
+}
+
+// prepare makes a new setup ready for use. The caller holds h.mu.
+func (h *Handler) prepare(s *setup) error {
+	p, policyErr := newPolicy(&s.config.Policy)
+	queues, err := h.queues(s.config.Sinks)
+	s.policy, s.queues = p, queues
+	return errors.Join(policyErr, err)
+}
+
+// open begins the stream of a property that is scored alone. The caller holds h.mu.
+func (h *Handler) open(b *Binding, member driver.Member) error {
+	a, err := h.adapter(b.config.ADMethodName)
+	if err != nil {
+		return err
+	}
+	b.stream, err = a.Open(StreamSettings{
+		Members: []driver.Member{member}, Config: *b.config,
+		Deliver: func(r *driver.Result, _ driver.Row) { b.deliver(r, false) },
+		Dropped: b.dropped, Aux: b, ModelFile: h.modelFile(b.config.Model),
+	})
+	return err
+}
+
+// modelFile is the path of a model below the model directory, "" where none is configured.
+func (h *Handler) modelFile(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Join(h.opts.ModelDir, name)
+}
+
+// checkOptions refuses keys whose first segment belongs to nothing that is linked.
+func (h *Handler) checkOptions(c *ADMethodConfig) error {
+	known := append([]string{"detector", "quality", "rows"}, h.opts.Adapters.Names()...)
+	var errs []error
+	for prefix, keys := range c.Options {
+		if prefix == "detector" {
+			continue // the driver checks them
+		}
+		if _, err := h.opts.Adapters.Lookup("adapter", prefix); err == nil {
+			continue // the adapter checks them
+		}
+		for key := range keys {
+			if near := params.Nearest(prefix, known); near != "" {
+				errs = append(errs, &params.Error{Key: prefix + "." + key, Want: fmt.Sprintf("unknown key; did you mean %q?", near+"."+key)})
+			} else {
+				errs = append(errs, params.Unknown(prefix+"."+key, nil))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func newMember(key driver.Key, c *ADMethodConfig, meta Meta) (driver.Member, error) {
+	m := driver.Member{
+		Key: key, DataType: strings.ToLower(meta.DataType), Minimum: math.NaN(), Maximum: math.NaN(),
+		Unit: meta.Unit, Cycle: c.Quality.Cycle, Categories: c.Categories,
+	}
+	// A model whose bounds do not parse bounds nothing; that is the model's author to mend, not a reason to be blind.
+	if v, err := strconv.ParseFloat(strings.TrimSpace(meta.Minimum), 64); err == nil {
+		m.Minimum = v
+	}
+	if v, err := strconv.ParseFloat(strings.TrimSpace(meta.Maximum), 64); err == nil {
+		m.Maximum = v
+	}
+	if m.Minimum > m.Maximum {
+		return m, fmt.Errorf("DeviceModel: minimum %v is over maximum %v", m.Minimum, m.Maximum)
+	}
+	return m, nil
+}
+
+// Key is the property that is bound.
+func (b *Binding) Key() driver.Key { return b.row[0].Key }
+
+// Observe takes a numeric reading. It does not block and does not allocate.
+func (b *Binding) Observe(at time.Time, v float64) {
+	b.mu.Lock()
+	value, text, flags := b.convert.number(v)
+	b.observe(at, value, text, flags)
+	b.mu.Unlock()
+}
+
+// ObserveAny takes a reading of whatever type a device driver returned: numbers, booleans, text, bytes, fmt.Stringer.
+// It keeps no reference to v.
+func (b *Binding) ObserveAny(at time.Time, v any) {
+	b.mu.Lock()
+	value, text, flags := b.convert.convert(v)
+	b.observe(at, value, text, flags)
+	b.mu.Unlock()
+}
+
+func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Flags) {
+	if b.ended {
+		return
+	}
+	b.stats.Readings++
+	now := b.handler.now.Load()
+	if at.IsZero() && now != 0 {
+		at = time.Unix(0, now)
+	}
+	flags, pass := b.quality.observe(at.UnixNano(), now, v, flags, &b.config.Quality)
+	s := &b.row[0]
+	s.At, s.Value, s.Text, s.Flags = at, v, text, flags
+	if flags != 0 || b.quality.fault != 0 || b.silent {
+		b.flagged(flags)
+	}
+	if !pass {
+		return
+	}
+	if b.group != nil {
+		b.group.observe(b, s)
+		return
+	}
+	b.stream.TrySubmit(b.row[:])
+}
+
+// flagged counts what was wrong with a reading and judges whether it persists.
+func (b *Binding) flagged(flags driver.Flags) {
+	for _, c := range [...]struct {
+		flag driver.Flags
+		n    *uint64
+	}{
+		{driver.Duplicate, &b.stats.Duplicate}, {driver.OutOfOrder, &b.stats.OutOfOrder}, {driver.Late, &b.stats.Late},
+		{driver.Gap, &b.stats.Gap}, {driver.StuckClock, &b.stats.StuckClock},
+	} {
+		if flags&c.flag != 0 {
+			*c.n++
+		}
+	}
+	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
+		b.stats.Invalid++
+	}
+	before := b.quality.fault
+	kind, strength := b.quality.judge(&b.config.Quality)
+	if kind == driver.KindNone && before == 0 && !b.silent {
+		return
+	}
+	b.silent = false
+	r := qualityResult(&b.row[0], b.config.Threshold, kind, strength, "")
+	b.deliver(&r, true)
+}
+
+// sweep judges silence, and reports whether the binding has lingered long enough.
+func (b *Binding) sweep(now time.Time) (expired bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if strength := b.quality.overdue(now.UnixNano(), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
+		b.silent = true
+		since := time.Unix(0, b.quality.last)
+		r := qualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
+			"no reading since "+since.UTC().Format(time.RFC3339))
+		r.At = now
+		b.deliver(&r, true)
+	}
+	return b.lingered(now)
+}
+
+func (b *Binding) expired(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lingered(now)
+}
+
+func (b *Binding) lingered(now time.Time) bool { return b.refs == 0 && now.After(b.until) }
+
+// hold takes the binding up once more; it fails for one that has ended.
+func (b *Binding) hold() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return false
+	}
+	b.refs++
+	return true
+}
+
+// Close stops watching the property on behalf of one holder. What was learned is kept for a moment, in case that the
+// property is bound again, and on disk where the handler has a state directory.
+func (b *Binding) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refs > 0 {
+		b.refs--
+		b.until = time.Now().Add(linger)
+	}
+}
+
+// stop takes no more readings.
+func (b *Binding) stop() {
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+}
+
+// end closes the stream for good.
+func (b *Binding) end() {
+	b.stop()
+	if b.stream != nil {
+		b.stream.Close()
+	}
+}
+
+// deliver passes a verdict on to the sinks; fromQuality tells that the quality stage judged, not the detector.
+func (b *Binding) deliver(r *driver.Result, fromQuality bool) {
+	b.setup.policy.apply(r)
+	b.verdicts.deliver(r, fromQuality, b)
+}
+
+func (b *Binding) dropped(n int) {
+	b.verdicts.mu.Lock()
+	b.verdicts.dropped += uint64(n)
+	b.verdicts.mu.Unlock()
+	if hook := b.handler.hooks.Dropped; hook != nil {
+		hook(b.Key(), n)
+	}
+}
+
+// Stats returns a copy of the current counts.
+func (b *Binding) Stats() BindingStats {
+	b.mu.Lock()
+	s := b.stats
+	b.mu.Unlock()
+	b.verdicts.mu.Lock()
+	s.Dropped = b.verdicts.dropped
+	b.verdicts.mu.Unlock()
+	return s
+}
+
+// MarshalBinary writes what the stages before the detector have learned; adapters keep it with the detector's state.
+func (b *Binding) MarshalBinary() ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var w state.Writer
+	b.convert.EncodeState(&w)
+	b.quality.EncodeState(&w)
+	return w.Bytes, nil
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote. On an error nothing changes.
+func (b *Binding) UnmarshalBinary(data []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, q := b.convert, quality{}
+	r := state.NewReader(data)
+	c.DecodeState(r)
+	q.DecodeState(r)
+	if err := r.Close(); err != nil {
+		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)
+	}
+	b.convert, b.quality = c, q
+	return nil
+}

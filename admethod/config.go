@@ -1,0 +1,201 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/mapper-framework/pkg/common"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// PushMethodConfig is the mapper framework's PushMethodConfig, extended by the method of anomaly detection.
+type PushMethodConfig struct {
+	common.PushMethodConfig
+	ADMethod ADMethodConfig `json:"adMethod,omitzero"`
+}
+
+// ADMethodConfig is what `pushMethod.anomalyDetection` of a Device's property says. EdgeCore carries only flat scalars
+// there, so every key is flat, dotted where it nests. Make one with [Parse] or [ParseSettings]; the zero value is not
+// configured and detects nothing.
+type ADMethodConfig struct {
+	ADMethodName string        `param:"adMethodName" doc:"where the detector runs: inprocess, or another adapter that is linked into the mapper"`
+	Detector     string        `param:"detector" doc:"driver that judges the readings"`
+	Threshold    float64       `param:"threshold" min:"0.5" max:"0.9999" doc:"score from which a reading is anomalous; (1−threshold)³ is the expected rate of false alarms: 0.95 is one in 8,000 readings"`
+	Model        string        `param:"model" doc:"trained model file, looked up in the model directory"`
+	Group        string        `param:"group" doc:"properties of the same namespace with the same group are scored together"`
+	Sinks        []string      `param:"sinks" doc:"where verdicts go; empty means the mapper's defaults"`
+	Categories   []string      `param:"categories" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
+	Heartbeat    time.Duration `param:"heartbeat" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
+	Policy       PolicyConfig  `param:""`
+	Quality      QualityConfig `param:"quality"`
+	Rows         RowsConfig    `param:"rows"`
+
+	// Options holds the keys of drivers and adapters by their first segment: Options["detector"]["window"] is the key
+	// detector.window. They are checked when the property is bound, by the part that they belong to.
+	Options map[string]map[string]any
+
+	settings map[string]any // as given, flattened
+}
+
+// QualityConfig tells the quality stage what is normal. The zero value of a limit turns its check off.
+type QualityConfig struct {
+	Cycle   time.Duration `param:"cycle" min:"0s" doc:"expected time between readings; 0 means the report cycle of the property, or learned from the readings"`
+	Missing float64       `param:"missing" min:"0" max:"1000000" doc:"cycles without a reading after which readings are missing; 0 turns the check off"`
+	Late    float64       `param:"late" min:"0" max:"1000000" doc:"cycles between two readings, or from reading to arrival, over which a reading is late; 0 turns the check off"`
+	Persist int           `param:"persist" min:"1" max:"1000" doc:"faulty readings, among about ten times as many, that make a verdict"`
+}
+
+// DefaultConfig returns the built-in defaults.
+func DefaultConfig() ADMethodConfig {
+	return ADMethodConfig{
+		ADMethodName: "inprocess",
+		Detector:     "auto",
+		Threshold:    driver.DefaultThreshold,
+		Heartbeat:    time.Minute,
+		Policy:       PolicyConfig{Direction: "both", Timezone: "UTC", Clear: 3},
+		Quality:      QualityConfig{Missing: 4, Late: 1.6, Persist: 3},
+		Rows:         RowsConfig{Evaluate: "cycle"},
+	}
+}
+
+// richKey holds a whole configuration as one JSON text, for what is too rich for flat keys.
+const richKey = "config"
+
+// Parse reads the configuration of a property as the mapper framework passes it on: a JSON object of scalars, numbers
+// possibly quoted or rounded to float32. Null and an empty text mean that detection is not configured. All errors are
+// joined; each names its key, the value and what was expected.
+func Parse(raw json.RawMessage) (ADMethodConfig, error) {
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
+		return ADMethodConfig{}, nil
+	}
+	settings, err := decodeObject(raw)
+	if err != nil {
+		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
+	}
+	return ParseSettings(settings)
+}
+
+func decodeObject(raw []byte) (map[string]any, error) {
+	var settings map[string]any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&settings); err != nil {
+		return nil, fmt.Errorf("want a JSON object: %w", err)
+	}
+	if dec.More() {
+		return nil, errors.New("want one JSON object, got more after it")
+	}
+	return settings, nil
+}
+
+// ParseSettings reads a configuration from settings, flat or nested, over [DefaultConfig].
+func ParseSettings(settings map[string]any) (ADMethodConfig, error) {
+	flat, err := params.Flatten(settings)
+	if err == nil {
+		flat, err = expandRich(flat)
+	}
+	if err != nil {
+		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
+	}
+	c := DefaultConfig()
+	c.settings = flat
+	known := params.Keys(&c)
+	own := make(map[string]any, len(flat))
+	for key, value := range flat {
+		prefix, rest, dotted := strings.Cut(key, ".")
+		if !dotted || prefix == "quality" || prefix == "rows" {
+			own[key] = value
+			continue
+		}
+		if c.Options == nil {
+			c.Options = make(map[string]map[string]any)
+		}
+		if c.Options[prefix] == nil {
+			c.Options[prefix] = make(map[string]any)
+		}
+		c.Options[prefix][rest] = value
+	}
+	var errs []error
+	for key := range own {
+		if !slices.Contains(known, key) {
+			delete(own, key)
+			errs = append(errs, params.Unknown(key, append(known, richKey)))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if err := errors.Join(append(errs, params.Decode(&c, own))...); err != nil {
+		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
+	}
+	if _, own := flat["threshold"]; !own && c.Policy.Sensitivity != "" {
+		c.Threshold = thresholds[c.Policy.Sensitivity]
+	}
+	return c, nil
+}
+
+// expandRich merges the JSON text under the key config beneath the flat keys.
+func expandRich(flat map[string]any) (map[string]any, error) {
+	rich, ok := flat[richKey]
+	if !ok {
+		return flat, nil
+	}
+	text, ok := rich.(string)
+	if !ok {
+		return nil, &params.Error{Key: richKey, Value: rich, Want: "a JSON object as one text"}
+	}
+	nested, err := decodeObject([]byte(text))
+	if err != nil {
+		return nil, &params.Error{Key: richKey, Value: text, Want: "a JSON object as one text: " + err.Error()}
+	}
+	if _, again := nested[richKey]; again {
+		return nil, &params.Error{Key: richKey, Want: "must not hold the key config itself"}
+	}
+	merged, err := params.Flatten(nested)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", richKey, err)
+	}
+	maps.Copy(merged, flat)
+	delete(merged, richKey)
+	return merged, nil
+}
+
+// Configured reports whether c came from a configuration, as opposed to being the zero value.
+func (c ADMethodConfig) Configured() bool { return c.ADMethodName != "" }
+
+// Settings returns the flat settings that c was parsed from, without defaults.
+func (c ADMethodConfig) Settings() map[string]any { return maps.Clone(c.settings) }
+
+// Fingerprint identifies the configuration: equal fingerprints configure equally. It is 16 hexadecimal digits.
+func (c ADMethodConfig) Fingerprint() string {
+	c.settings = nil
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%+v", c) // maps print sorted by key
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// IsZero is the opposite of Configured, for the JSON option omitzero.
+func (c ADMethodConfig) IsZero() bool { return !c.Configured() }
+
+// MarshalJSON writes the settings that c was parsed from; null where it is not configured.
+func (c ADMethodConfig) MarshalJSON() ([]byte, error) { return json.Marshal(c.settings) }
+
+// UnmarshalJSON is [Parse].
+func (c *ADMethodConfig) UnmarshalJSON(raw []byte) error {
+	parsed, err := Parse(raw)
+	if err != nil {
+		return err
+	}
+	*c = parsed
+	return nil
+}

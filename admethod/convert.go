@@ -1,0 +1,198 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+// converter turns what a device driver returned into a number. It is the state of one property.
+//
+// Numbers and booleans are themselves. Text is parsed by the declared data type; text of a string or bytes property is
+// an enumeration: its number is the index among the categories, configured or learned in order of appearance. A
+// property whose first text is a number stays numeric: text that does not parse is then a fault, not a category.
+type converter struct {
+	dataType   string
+	configured bool
+	mode       mode
+	categories []string
+}
+
+type mode uint8
+
+const (
+	undecided mode = iota
+	numeric
+	categorical
+)
+
+const (
+	maxCategories = 64 // beyond these a text is not an enumeration; all others share one index
+	maxCategory   = 64 // bytes of a text that tell categories apart
+	keptText      = 256
+)
+
+func newConverter(dataType string, categories []string) (converter, error) {
+	c := converter{dataType: strings.ToLower(dataType)}
+	switch c.dataType {
+	case "int", "integer", "float", "double", "boolean", "bool":
+		c.mode = numeric // other types show with their first reading what they are
+	}
+	if len(categories) > maxCategories {
+		return c, fmt.Errorf("categories: got %d, want at most %d", len(categories), maxCategories)
+	}
+	if len(categories) > 0 {
+		c.mode, c.configured, c.categories = categorical, true, slices.Clone(categories)
+		for i, text := range c.categories {
+			c.categories[i] = clip(text)
+		}
+	}
+	return c, nil
+}
+
+// convert returns the number of a reading, the text it came from if it was text, and what was wrong with it.
+func (c *converter) convert(v any) (float64, string, driver.Flags) {
+	switch v := v.(type) {
+	case float64:
+		return c.number(v)
+	case float32:
+		return c.number(float64(v))
+	case int:
+		return c.number(float64(v))
+	case int64:
+		return c.number(float64(v))
+	case bool:
+		if v {
+			return c.number(1)
+		}
+		return c.number(0)
+	case string:
+		return c.text(v)
+	case []byte:
+		return c.text(string(v))
+	case json.Number:
+		return c.text(v.String())
+	case nil:
+		return math.NaN(), "", driver.Unparsable
+	}
+	return c.reflected(v)
+}
+
+func (c *converter) reflected(v any) (float64, string, driver.Flags) {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() == reflect.Pointer && !rv.IsNil() {
+		rv = rv.Elem()
+	}
+	switch {
+	case rv.CanInt():
+		return c.number(float64(rv.Int()))
+	case rv.CanUint():
+		return c.number(float64(rv.Uint()))
+	case rv.CanFloat():
+		return c.number(rv.Float())
+	case rv.Kind() == reflect.Bool:
+		return c.convert(rv.Bool())
+	case rv.Kind() == reflect.String:
+		return c.text(rv.String())
+	}
+	if s, ok := v.(fmt.Stringer); ok {
+		return c.text(s.String())
+	}
+	return math.NaN(), "", driver.Unparsable
+}
+
+func (c *converter) number(v float64) (float64, string, driver.Flags) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return v, "", driver.NotANumber
+	}
+	if c.mode == categorical && c.configured { // an enumeration may also come as its texts' numbers
+		return c.category(strconv.FormatFloat(v, 'f', -1, 64))
+	}
+	return v, "", 0
+}
+
+func (c *converter) text(s string) (float64, string, driver.Flags) {
+	if c.mode == categorical {
+		return c.category(s)
+	}
+	if v, ok := parseText(s, c.dataType); ok {
+		c.mode = numeric
+		return c.number(v)
+	}
+	if c.mode == undecided && strings.TrimSpace(s) != "" {
+		c.mode = categorical
+		return c.category(s)
+	}
+	return math.NaN(), clipTo(s, keptText), driver.Unparsable
+}
+
+func (c *converter) category(s string) (float64, string, driver.Flags) {
+	s = clip(s)
+	if i := slices.Index(c.categories, s); i >= 0 {
+		return float64(i), s, 0
+	}
+	if c.configured || len(c.categories) >= maxCategories {
+		return float64(len(c.categories)), s, driver.Unseen
+	}
+	c.categories = append(c.categories, strings.Clone(s))
+	return float64(len(c.categories) - 1), s, 0
+}
+
+func clip(s string) string { return clipTo(strings.TrimSpace(s), maxCategory) }
+
+func clipTo(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "")
+	}
+	return s
+}
+
+// parseText reads a number or, for a boolean, one of the usual words.
+func parseText(s, dataType string) (float64, bool) {
+	s = strings.TrimSpace(s)
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		return v, true
+	}
+	if dataType != "boolean" && dataType != "bool" {
+		return 0, false
+	}
+	switch strings.ToLower(s) {
+	case "true", "on", "yes", "open", "enabled", "active":
+		return 1, true
+	case "false", "off", "no", "closed", "disabled", "inactive":
+		return 0, true
+	}
+	return 0, false
+}
+
+// EncodeState writes what was learned.
+func (c *converter) EncodeState(w *state.Writer) {
+	w.Uint(uint64(c.mode))
+	w.Uint(uint64(len(c.categories)))
+	for _, text := range c.categories {
+		w.Text(text)
+	}
+}
+
+// DecodeState reads what EncodeState wrote. Configured categories win over learned ones.
+func (c *converter) DecodeState(r *state.Reader) {
+	m := mode(r.Count("mode", int(categorical)))
+	n := r.Count("categories", maxCategories)
+	categories := make([]string, 0, n)
+	for range n {
+		categories = append(categories, r.Text("category", maxCategory))
+	}
+	if r.Err() == nil && !c.configured {
+		c.mode, c.categories = m, categories
+	}
+}

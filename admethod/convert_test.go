@@ -1,0 +1,135 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+type celsius float32
+
+type color int
+
+func (c color) String() string { return [...]string{"red", "green"}[c] }
+
+func TestConvert(t *testing.T) {
+	seven := 7
+	nan := math.NaN()
+	tests := []struct {
+		dataType   string
+		categories []string
+		reading    any
+		want       float64
+		flags      driver.Flags
+	}{
+		{"int", nil, 5, 5, 0},
+		{"int", nil, int8(-5), -5, 0},
+		{"int", nil, uint64(1 << 40), 1 << 40, 0},
+		{"int", nil, " 42 ", 42, 0},
+		{"int", nil, &seven, 7, 0},
+		{"int", nil, "forty-two", nan, driver.Unparsable},
+		{"float", nil, float32(0.5), 0.5, 0},
+		{"double", nil, celsius(21.5), 21.5, 0},
+		{"double", nil, "1e3", 1000, 0},
+		{"double", nil, "NaN", nan, driver.NotANumber},
+		{"double", nil, math.Inf(1), math.Inf(1), driver.NotANumber},
+		{"boolean", nil, true, 1, 0},
+		{"boolean", nil, "OFF", 0, 0},
+		{"boolean", nil, "1", 1, 0},
+		{"boolean", nil, "perhaps", nan, driver.Unparsable},
+		{"string", nil, "23.5", 23.5, 0},
+		{"string", nil, "ON", 0, 0}, // the first category met
+		{"string", []string{"OFF", "ON"}, "ON", 1, 0},
+		{"string", []string{"OFF", "ON"}, "MELTED", 2, driver.Unseen},
+		{"string", []string{"0", "1"}, 1, 1, 0},
+		{"bytes", nil, []byte("3.25"), 3.25, 0},
+		{"bytes", nil, []byte("idle"), 0, 0},
+		{"", nil, color(1), 1, 0},
+		{"string", nil, nil, nan, driver.Unparsable},
+		{"string", nil, "", nan, driver.Unparsable},
+		{"string", nil, struct{}{}, nan, driver.Unparsable},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%s/%v", tt.dataType, tt.reading), func(t *testing.T) {
+			c, err := newConverter(tt.dataType, tt.categories)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, flags := c.convert(tt.reading)
+			if got != tt.want && !(math.IsNaN(got) && math.IsNaN(tt.want)) || flags != tt.flags {
+				t.Errorf("got %v, flags %b; want %v, flags %b", got, flags, tt.want, tt.flags)
+			}
+		})
+	}
+}
+
+// Categories are learned in order of appearance and survive a restart; a numeric stream stays numeric.
+func TestConvertLearnsCategories(t *testing.T) {
+	c, err := newConverter("string", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{"heat", "cool", "off", "12"} {
+		if got, _, flags := c.convert(text); got != float64(i) || flags != 0 {
+			t.Errorf("%q is %v, flags %b; want %d", text, got, flags, i)
+		}
+	}
+	var w state.Writer
+	c.EncodeState(&w)
+	restored, err := newConverter("string", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := state.NewReader(w.Bytes)
+	restored.DecodeState(r)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := restored.convert("off"); got != 2 {
+		t.Errorf(`after a restart "off" is %v, want 2`, got)
+	}
+
+	n, err := newConverter("string", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.convert("20.5")
+	if got, _, flags := n.convert("error 7"); !math.IsNaN(got) || flags != driver.Unparsable {
+		t.Errorf("text in a numeric stream is %v, flags %b; want a fault", got, flags)
+	}
+}
+
+func TestConvertBoundsCategories(t *testing.T) {
+	c, err := newConverter("string", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 * maxCategories {
+		c.convert(fmt.Sprint("text ", i))
+	}
+	if len(c.categories) != maxCategories {
+		t.Errorf("%d categories, want %d", len(c.categories), maxCategories)
+	}
+	if _, _, flags := c.convert("one more"); flags != driver.Unseen {
+		t.Errorf("flags %b, want Unseen", flags)
+	}
+}
+
+func TestConvertDoesNotKeepCallersMemory(t *testing.T) {
+	c, err := newConverter("bytes", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := []byte("idle")
+	_, text, _ := c.convert(buf)
+	copy(buf, "XXXX")
+	if text != "idle" || c.categories[0] != "idle" {
+		t.Errorf("kept the caller's memory: %q, %q", text, c.categories[0])
+	}
+}

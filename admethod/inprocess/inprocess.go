@@ -1,0 +1,332 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inprocess is the adapter that scores readings inside the mapper. Import it for its side effect: it registers
+// itself under the name "inprocess".
+//
+// Streams are spread over lanes, each a queue with one goroutine, so that the readings of a stream are judged in order
+// and a stream costs no goroutine. A detector that panics is cut off; one that hangs is cut off as well, and its lane
+// goes on with a new goroutine. What detectors have learned is kept in one file in the state directory, written
+// periodically and at shutdown.
+package inprocess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// Name is the adMethodName of this adapter.
+const Name = "inprocess"
+
+func init() {
+	admethod.RegisterAdapter(Factory())
+}
+
+// Factory describes the adapter.
+func Factory() admethod.AdapterFactory {
+	return admethod.AdapterFactory{
+		Name:    Name,
+		Summary: "scores readings inside the mapper",
+		New:     func(s admethod.AdapterSettings) (admethod.Adapter, error) { return New(s) },
+		Params:  func() []params.Param { return nil },
+	}
+}
+
+// Config is the mapper's configuration of the adapter.
+type Config struct {
+	Lanes    int           `param:"lanes" min:"0" max:"256" doc:"goroutines that judge; 0 means one a processor, at most 4"`
+	Queue    int           `param:"queue" min:"16" max:"1048576" doc:"readings that may wait in each lane; the oldest is dropped when full"`
+	Snapshot time.Duration `param:"snapshot" min:"1s" doc:"time between two snapshots of what was learned; at most this much is lost when the mapper is killed"`
+	Hang     time.Duration `param:"hang" min:"100ms" doc:"time after which a detector that does not return is cut off"`
+	Reload   time.Duration `param:"reload" min:"10ms" doc:"time between two looks at the files of trained models"`
+	Retain   time.Duration `param:"retain" min:"1m" doc:"how long the state of a stream that is gone is kept"`
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{Queue: 16384, Snapshot: 5 * time.Minute, Hang: 5 * time.Second, Reload: 2 * time.Second, Retain: 7 * 24 * time.Hour}
+}
+
+// Adapter scores in process.
+type Adapter struct {
+	drivers *driver.Registry
+	hooks   *admethod.Hooks
+	config  Config
+	store   *store // nil where no state is kept on disk
+	models  modelWatch
+
+	mu     sync.Mutex
+	phase  phase
+	lanes  []*lane
+	parked map[string]record // state of streams that are closed or not yet open, by stream ID
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // housekeeping; the lanes have their own
+}
+
+type phase uint8
+
+const (
+	created phase = iota
+	running
+	stopped
+)
+
+// New makes an adapter. It does nothing before Start.
+func New(s admethod.AdapterSettings) (*Adapter, error) {
+	config := DefaultConfig()
+	if err := params.Decode(&config, s.Options); err != nil {
+		return nil, err
+	}
+	if config.Lanes == 0 {
+		config.Lanes = min(runtime.GOMAXPROCS(0), 4)
+	}
+	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, config: config, parked: make(map[string]record)}
+	if s.StateDir != "" {
+		a.store = newStore(s.StateDir)
+	}
+	return a, nil
+}
+
+// Start reads the snapshots and begins to judge.
+func (a *Adapter) Start(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch a.phase {
+	case running:
+		return nil
+	case stopped:
+		return admethod.ErrClosed
+	}
+	if a.store != nil {
+		records, err := a.store.load(time.Now().Add(-a.config.Retain))
+		if err != nil {
+			a.trouble("", err) // what could be read is used; a mapper that forgets beats one that does not start
+		}
+		a.parked = records
+	}
+	for range a.config.Lanes {
+		l := newLane(a.config.Queue, a.failed)
+		a.lanes = append(a.lanes, l)
+		l.start(nil)
+	}
+	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	a.wg.Go(func() { a.keepHouse(ctx) })
+	a.phase = running
+	return nil
+}
+
+// Open opens a detector of the configured driver for the stream, with what it learned before if that is known.
+func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
+	c, id := &s.Config, s.ID()
+	if err := params.Decode(&struct{}{}, c.Options[Name]); err != nil {
+		return nil, err
+	}
+	if len(s.Members) == 0 {
+		return nil, errors.New("a stream has at least one member")
+	}
+	open := func(data []byte, version string) (driver.Detector, error) {
+		settings := driver.Settings{Members: s.Members, Threshold: c.Threshold, Seed: seed(id), Model: data, ModelName: version}
+		return a.drivers.Open(c.Detector, settings, c.Options["detector"])
+	}
+	var data []byte
+	var version string
+	var seen stamp
+	var err error
+	if s.ModelFile != "" {
+		if data, version, seen, err = readModel(s.ModelFile); err != nil {
+			return nil, err
+		}
+	}
+	d, err := open(data, version)
+	if err != nil {
+		return nil, err
+	}
+	st := &stream{
+		name: c.Detector, threshold: c.Threshold,
+		detector: d, deliver: s.Deliver, dropped: s.Dropped, aux: s.Aux, adapter: a,
+	}
+	st.model.Store(&noModel)
+	if s.ModelFile != "" {
+		st.model.Store(&version)
+	}
+	st.key = s.Members[0].Key
+	if s.Group != "" {
+		st.group = &group{id: s.Group}
+		for _, m := range s.Members[1:] {
+			st.group.others = append(st.group.others, m.Key)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase != running {
+		return nil, admethod.ErrClosed
+	}
+	if rec, ok := a.parked[id]; ok {
+		delete(a.parked, id)
+		if err := st.restore(rec); err != nil {
+			a.trouble(id, fmt.Errorf("starts anew: %w", err))
+			// A detector that refused its state is as it was by contract; a fresh one does not depend on it.
+			if st.detector, err = open(data, version); err != nil {
+				return nil, err
+			}
+		}
+	}
+	st.lane = a.lanes[seed(id)%uint64(len(a.lanes))]
+	st.lane.add(st)
+	if s.ModelFile != "" {
+		st.open = open
+		a.models.add(s.ModelFile, seen, st)
+	}
+	return st, nil
+}
+
+// noModel is shared by all streams that have none.
+var noModel = ""
+
+// seed gives each stream random numbers of its own, the same ones in each run.
+func seed(id string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64()
+}
+
+// Flush waits until every row submitted before is judged or dropped.
+func (a *Adapter) Flush(ctx context.Context) error {
+	a.mu.Lock()
+	lanes := a.lanes
+	a.mu.Unlock()
+	var errs []error
+	for _, l := range lanes {
+		errs = append(errs, l.flush(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Shutdown judges what is queued, saves what was learned and joins every goroutine. A detector that hangs cannot be
+// joined; the error names its stream.
+func (a *Adapter) Shutdown(ctx context.Context) error {
+	a.mu.Lock()
+	if a.phase != running {
+		a.phase = stopped
+		a.mu.Unlock()
+		return nil
+	}
+	a.phase = stopped
+	a.mu.Unlock()
+	var errs []error
+	patience, cancel := halfOf(ctx) // a detector that hangs must not take the time that saving the others needs
+	defer cancel()
+	for _, l := range a.lanes {
+		errs = append(errs, l.flush(patience))
+	}
+	a.cancel()
+	a.wg.Wait()
+	errs = append(errs, a.save(ctx))
+	for _, l := range a.lanes {
+		errs = append(errs, l.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// halfOf is a context with half of the time that ctx has left.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
+// keepHouse looks for detectors that hang and takes snapshots.
+func (a *Adapter) keepHouse(ctx context.Context) {
+	look := time.NewTicker(a.config.Hang / 4)
+	defer look.Stop()
+	snapshot := time.NewTicker(a.config.Snapshot)
+	defer snapshot.Stop()
+	models := time.NewTicker(a.config.Reload)
+	defer models.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-look.C:
+			for _, l := range a.lanes {
+				l.watch(now, a.config.Hang)
+			}
+		case <-models.C:
+			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
+			a.reloadModels(limited)
+			cancel()
+		case <-snapshot.C:
+			// A snapshot must not keep the watch from its work for long.
+			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
+			if err := a.save(limited); err != nil && ctx.Err() == nil {
+				a.trouble("", err)
+			}
+			cancel()
+		}
+	}
+}
+
+// save writes the state of every stream, open or parked.
+func (a *Adapter) save(ctx context.Context) error {
+	if a.store == nil {
+		return nil
+	}
+	now := time.Now()
+	var records []record
+	var errs []error
+	for _, l := range a.lanes {
+		errs = append(errs, l.snapshot(ctx, func(s *stream) {
+			rec, ok, err := s.record(now)
+			if err != nil {
+				a.trouble(s.id(), err)
+			}
+			if ok {
+				records = append(records, rec)
+			}
+		}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // an incomplete file would forget the streams of a lane that is stuck for the moment
+	}
+	a.mu.Lock()
+	for _, rec := range a.parked {
+		records = append(records, rec)
+	}
+	a.mu.Unlock()
+	return a.store.save(records, now.Add(-a.config.Retain))
+}
+
+// park keeps the state of a stream that was closed.
+func (a *Adapter) park(rec record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.parked[rec.id] = rec
+}
+
+func (a *Adapter) trouble(id string, err error) {
+	if hook := a.hooks.State; hook != nil {
+		hook(id, err)
+	}
+}
+
+func (a *Adapter) failed(s *stream, err error) {
+	if hook := a.hooks.Failed; hook != nil {
+		hook(s.key, err)
+		if s.group == nil {
+			return
+		}
+		for _, key := range s.group.others {
+			hook(key, err)
+		}
+	}
+}

@@ -1,0 +1,393 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package inprocess
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// item is a row in the queue: the first sample without its key, which is the stream's, and the samples of the other
+// members of a group.
+type item struct {
+	s     *stream
+	at    time.Time
+	value float64
+	text  string
+	flags driver.Flags
+	rest  []driver.Sample // keeps its memory when the place in the ring is used again
+}
+
+// lane is a queue of rows and the goroutine that judges them: the runner. A runner whose detector hangs is replaced;
+// the lane goes on.
+type lane struct {
+	limit  int
+	failed func(*stream, error)
+
+	mu       sync.Mutex
+	ring     []item // grows up to limit
+	head, n  int
+	jobs     []func()
+	streams  map[*stream]struct{}
+	runner   *runner
+	sleeping bool
+	stopping bool
+	quiet    sync.Cond // signalled when nothing waits and nothing is being judged
+
+	wake    chan struct{}
+	runners sync.WaitGroup
+}
+
+const (
+	firstRing = 64
+	batchSize = 128
+)
+
+func newLane(limit int, failed func(*stream, error)) *lane {
+	l := &lane{limit: limit, failed: failed, streams: make(map[*stream]struct{}), wake: make(chan struct{}, 1)}
+	l.quiet.L = &l.mu
+	return l
+}
+
+func (l *lane) add(s *stream) {
+	l.mu.Lock()
+	l.streams[s] = struct{}{}
+	l.mu.Unlock()
+}
+
+func (l *lane) remove(s *stream) {
+	l.mu.Lock()
+	delete(l.streams, s)
+	l.mu.Unlock()
+}
+
+// submit queues a row; false means that a row was lost, this one or an older one.
+func (l *lane) submit(s *stream, row driver.Row) bool {
+	if len(row) == 0 {
+		return true
+	}
+	var loser *stream
+	l.mu.Lock()
+	switch {
+	case l.stopping || s.cut.Load():
+		l.mu.Unlock()
+		s.dropped(1)
+		return false
+	case l.n == len(l.ring) && l.n < l.limit:
+		l.grow()
+	case l.n == len(l.ring):
+		loser = l.ring[l.head].s
+		l.head = l.at(1)
+		l.n--
+	}
+	it := &l.ring[l.at(l.n)]
+	l.n++
+	it.s, it.at, it.value, it.text, it.flags = s, row[0].At, row[0].Value, row[0].Text, row[0].Flags
+	it.rest = append(it.rest[:0], row[1:]...)
+	wake := l.sleeping
+	l.sleeping = false
+	l.mu.Unlock()
+	if wake {
+		l.signal()
+	}
+	if loser != nil {
+		loser.dropped(1)
+		return false
+	}
+	return true
+}
+
+// at is the index of the i-th place from the head.
+func (l *lane) at(i int) int {
+	i += l.head
+	if i >= len(l.ring) {
+		i -= len(l.ring)
+	}
+	return i
+}
+
+func (l *lane) grow() {
+	next := make([]item, min(max(2*len(l.ring), firstRing), l.limit))
+	for i := range l.n {
+		next[i] = l.ring[l.at(i)]
+	}
+	l.ring, l.head = next, 0
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do runs f on the lane's goroutine, ahead of the queue, and waits for it.
+func (l *lane) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	l.mu.Lock()
+	if l.stopping {
+		l.mu.Unlock()
+		return fmt.Errorf("lane is stopped: %w", context.Canceled)
+	}
+	l.jobs = append(l.jobs, func() {
+		defer close(done)
+		if ctx.Err() == nil { // nobody waits for it otherwise
+			f()
+		}
+	})
+	l.sleeping = false
+	l.mu.Unlock()
+	l.signal()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("lane is busy: %w", context.Cause(ctx))
+	}
+}
+
+// snapshot calls f for each open stream on the lane's goroutine, a few streams at a turn so that readings go on.
+func (l *lane) snapshot(ctx context.Context, f func(*stream)) error {
+	l.mu.Lock()
+	streams := slices.Collect(maps.Keys(l.streams))
+	l.mu.Unlock()
+	for chunk := range slices.Chunk(streams, batchSize) {
+		err := l.do(ctx, func() {
+			for _, s := range chunk {
+				if !s.cut.Load() {
+					f(s)
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush waits until nothing waits and nothing is being judged.
+func (l *lane) flush(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		l.quiet.Broadcast()
+		l.mu.Unlock()
+	})
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for (l.n > 0 || l.runner != nil && l.runner.busy) && ctx.Err() == nil {
+		l.quiet.Wait()
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%d readings wait to be judged: %w", l.n, context.Cause(ctx))
+	}
+	return nil
+}
+
+// stop ends the runner and joins it and all that it replaced.
+func (l *lane) stop(ctx context.Context) error {
+	l.mu.Lock()
+	l.stopping = true
+	l.mu.Unlock()
+	l.signal()
+	joined := make(chan struct{})
+	go func() {
+		l.runners.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a detector does not return: %w", context.Cause(ctx))
+	}
+}
+
+// start begins a new runner, with rows that a runner before it left.
+func (l *lane) start(left []item) {
+	r := &runner{lane: l, batch: left, row: make([]driver.Sample, 1), busy: len(left) > 0}
+	l.mu.Lock()
+	l.runner = r
+	l.mu.Unlock()
+	l.runners.Go(r.run)
+}
+
+// watch replaces the runner if it has made no progress on a row for as long as hang.
+func (l *lane) watch(now time.Time, hang time.Duration) {
+	l.mu.Lock()
+	r := l.runner
+	l.mu.Unlock()
+	p := r.progress.Load()
+	if p != r.seen || p&judging == 0 {
+		r.seen, r.since = p, now
+		return
+	}
+	if now.Sub(r.since) < hang || !r.progress.CompareAndSwap(p, abandoned) {
+		return
+	}
+	// The runner owns its batch no more: it stops as soon as its detector returns.
+	i := int(p & positionMask)
+	hung, left := &r.batch[i], slices.Clone(r.batch[i+1:])
+	err := fmt.Errorf("detector %q does not return since %v", hung.s.name, hang)
+	hung.s.fail(hung.at, err)
+	hung.s.dropped(1)
+	l.failed(hung.s, err)
+	l.start(left)
+}
+
+// runner judges the rows of a lane until the lane stops or it is replaced.
+type runner struct {
+	lane *lane
+	busy bool // judging a batch; guarded by lane.mu
+
+	batch []item
+	row   []driver.Sample
+	out   driver.Result
+
+	// progress is the number of the batch and the position in it while a row is judged. It changes with each row, and
+	// is taken over by watch when it does not.
+	progress atomic.Uint64
+	number   uint64
+
+	seen  uint64 // of progress, by watch
+	since time.Time
+}
+
+const (
+	positionBits = 16
+	positionMask = 1<<positionBits - 1
+	judging      = 1 << 63
+	abandoned    = 1 << 62
+)
+
+func (r *runner) run() {
+	for more := true; more; {
+		more = r.judgeBatch() && r.next()
+	}
+}
+
+// next waits for work: jobs first, then a batch. It reports false when the lane stops.
+func (r *runner) next() bool {
+	l := r.lane
+	for {
+		l.mu.Lock()
+		if len(l.jobs) > 0 {
+			jobs := l.jobs
+			l.jobs = nil
+			l.mu.Unlock()
+			for _, job := range jobs {
+				job()
+			}
+			continue
+		}
+		if l.n > 0 {
+			r.take()
+			l.mu.Unlock()
+			return true
+		}
+		r.busy = false
+		l.quiet.Broadcast()
+		if l.stopping {
+			l.mu.Unlock()
+			return false
+		}
+		l.sleeping = true
+		l.mu.Unlock()
+		<-l.wake
+	}
+}
+
+// take swaps rows out of the ring, memory included, so that neither side allocates. The caller holds the lane's lock.
+func (r *runner) take() {
+	l := r.lane
+	n := min(l.n, batchSize)
+	if cap(r.batch) < batchSize {
+		r.batch = append(make([]item, 0, batchSize), r.batch[:cap(r.batch)]...)
+	}
+	r.batch = r.batch[:batchSize][:n]
+	for i := range n {
+		place := &l.ring[l.head]
+		place.rest, r.batch[i].rest = r.batch[i].rest, place.rest
+		rest := r.batch[i].rest
+		r.batch[i] = *place
+		r.batch[i].rest = rest
+		place.s, place.text = nil, ""
+		l.head = l.at(1)
+	}
+	l.n -= n
+	r.busy = true
+}
+
+// judgeBatch judges the rows of the batch. It reports false if the runner was replaced.
+func (r *runner) judgeBatch() bool {
+	for i := 0; i < len(r.batch); {
+		var ok bool
+		if i, ok = r.judgeFrom(i); !ok {
+			return false
+		}
+	}
+	r.batch = r.batch[:0]
+	return true
+}
+
+// judgeFrom judges rows from position i on until the end, or until a detector panics; it returns the next position.
+func (r *runner) judgeFrom(i int) (next int, ok bool) {
+	r.number++
+	idle := r.progress.Load()
+	defer func() {
+		if p := recover(); p != nil {
+			it := &r.batch[i]
+			err := fmt.Errorf("detector %q panicked: %v", it.s.name, p)
+			next, ok = i+1, r.progress.CompareAndSwap(idle, 0)
+			if ok {
+				it.s.fail(it.at, err)
+				it.s.dropped(1)
+				r.lane.failed(it.s, fmt.Errorf("%w\n%s", err, debug.Stack()))
+			}
+		}
+	}()
+	for ; i < len(r.batch); i++ {
+		now := judging | (r.number<<positionBits|uint64(i))&^(judging|abandoned)
+		if !r.progress.CompareAndSwap(idle, now) {
+			return i, false
+		}
+		idle = now
+		r.judge(&r.batch[i])
+	}
+	return i, r.progress.CompareAndSwap(idle, 0)
+}
+
+func (r *runner) judge(it *item) {
+	s := it.s
+	if s.cut.Load() {
+		s.dropped(1)
+		return
+	}
+	r.row = r.row[:1]
+	first := &r.row[0] // field by field: a literal would be built first and copied then
+	first.Key, first.At, first.Value, first.Text, first.Flags = s.key, it.at, it.value, it.text, it.flags
+	r.row = append(r.row, it.rest...)
+	r.out.Reset(r.row)
+	r.out.Threshold, r.out.Detector, r.out.Model = s.threshold, s.name, *s.model.Load()
+	s.detector.Detect(r.row, &r.out)
+	s.judged = true
+	if out := &r.out; out.Severity != driver.Unknown || len(it.rest) == 0 {
+		s.sanitize(out)
+	}
+	if r.out.Severity.Anomalous() && r.out.Message == "" {
+		if e, ok := s.detector.(driver.Explainer); ok {
+			r.out.Message = e.Explain(&r.out)
+		}
+	}
+	s.deliver(&r.out, r.row)
+}

@@ -1,0 +1,119 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package inprocess_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// offset adds the number in its model file to each reading.
+type offset float64
+
+func (o offset) Detect(row driver.Row, out *driver.Result) {
+	out.Expected = row[0].Value + float64(o)
+	out.Judge(0, driver.KindNone)
+}
+
+func offsets() driver.Factory {
+	return driver.NewFactory(driver.Info{Name: "offset"}, func() struct{} { return struct{}{} },
+		func(s driver.Settings, _ struct{}) (driver.Detector, error) {
+			v, err := strconv.ParseFloat(strings.TrimSpace(string(s.Model)), 64)
+			if err != nil {
+				return nil, errors.New("not a number: damaged")
+			}
+			return offset(v), nil
+		})
+}
+
+// A changed model file is taken up without losing a reading, by rename or by the links of a ConfigMap; one that is
+// refused leaves the old model in use.
+func TestModelIsReloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write := func(version, content string) {
+			t.Helper()
+			data := filepath.Join(dir, version)
+			if err := os.WriteFile(data, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// As kubelet does: a new link is renamed over the old one.
+			link := filepath.Join(dir, "new-link")
+			if err := errors.Join(os.Symlink(data, link), os.Rename(link, filepath.Join(dir, "room.model"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("v1", "10")
+		var mu sync.Mutex
+		var complaints, loaded []string
+		var expected []float64
+		var models []string
+		h := startHandler(t, admethod.Options{
+			Drivers: driver.NewRegistry(offsets()), ModelDir: dir,
+			Hooks: admethod.Hooks{
+				State:       func(_ string, err error) { complaints = append(complaints, err.Error()) },
+				ModelLoaded: func(key driver.Key, version string) { loaded = append(loaded, fmt.Sprint(key, " ", version)) },
+				Verdict: func(r *driver.Result) {
+					mu.Lock()
+					expected, models = append(expected, r.Expected), append(models, r.Model)
+					mu.Unlock()
+				},
+			},
+		})
+		b := bind(t, h, "d", map[string]any{"detector": "offset", "model": "room.model", "quality.missing": 0}, admethod.Meta{})
+		observe := func(n int) {
+			for range n {
+				<-time.After(time.Second)
+				b.Observe(time.Now(), 1)
+			}
+			if err := h.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		observe(1)
+		write("v2", "200")
+		observe(5)
+		write("v3", "damaged")
+		observe(5)
+		write("v4", "4000")
+		observe(5)
+		if n := b.Stats(); n.Dropped != 0 || len(expected) != 16 {
+			t.Errorf("%d verdicts on 16 readings, %d dropped", len(expected), n.Dropped)
+		}
+		if got, want := slices.Compact(expected), []float64{11, 201, 4001}; !slices.Equal(got, want) {
+			t.Errorf("judged with offsets %v, want %v", got, want)
+		}
+		for _, m := range models {
+			if !strings.HasPrefix(m, "room@") {
+				t.Errorf("verdict names model %q, want room@…", m)
+			}
+		}
+		if len(loaded) != 2 || len(complaints) != 1 || !strings.Contains(complaints[0], "not a number: damaged") {
+			t.Errorf("loaded %q, complaints %q; want two and one", loaded, complaints)
+		}
+	})
+}
+
+func TestMissingModelIsAnError(t *testing.T) {
+	h := startHandler(t, admethod.Options{Drivers: driver.NewRegistry(offsets()), ModelDir: t.TempDir()})
+	config, err := admethod.ParseSettings(map[string]any{"detector": "offset", "model": "none.model"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Bind(driver.Key{Device: "d", Property: "p"}, config, admethod.Meta{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want that the file does not exist", err)
+	}
+}

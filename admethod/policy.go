@@ -1,0 +1,181 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// PolicyConfig tells which anomalies are of interest, whatever detector finds them.
+type PolicyConfig struct {
+	Sensitivity  string   `param:"sensitivity" enum:"low,medium,high" doc:"sets the threshold to 0.98, 0.95 or 0.90: a false alarm in 125,000, 8,000 or 1,000 readings; a threshold of its own wins"`
+	Direction    string   `param:"direction" enum:"up,down,both" doc:"only readings over (up) or under (down) what was expected are anomalous"`
+	MinDeviation float64  `param:"minDeviation" min:"0" doc:"readings that deviate from what was expected by less than this, in units of the property, are not anomalous"`
+	Mute         []string `param:"mute" doc:"maintenance windows in which nothing is anomalous: \"22:00-06:00\", \"Sat-Sun\", \"Mon-Fri 12:00-12:30\""`
+	Timezone     string   `param:"timezone" doc:"time zone of the maintenance windows, an IANA name"`
+	Clear        int      `param:"clear" min:"1" max:"100000" doc:"normal readings in a row after which an anomaly is over; until then it is one incident"`
+}
+
+// thresholds of the sensitivities.
+var thresholds = map[string]float64{"low": 0.98, "medium": driver.DefaultThreshold, "high": 0.90}
+
+// policy is a PolicyConfig made ready for use. It is immutable.
+type policy struct {
+	up, down     bool
+	minDeviation float64
+	windows      []window
+	location     *time.Location
+}
+
+func newPolicy(c *PolicyConfig) (*policy, error) {
+	p := &policy{up: c.Direction != "down", down: c.Direction != "up", minDeviation: c.MinDeviation}
+	var errs []error
+	var err error
+	if p.location, err = time.LoadLocation(c.Timezone); err != nil {
+		errs = append(errs, &params.Error{Key: "timezone", Value: c.Timezone, Want: "an IANA time zone that this system knows, such as UTC"})
+	}
+	for _, text := range c.Mute {
+		w, err := parseWindow(text)
+		if err != nil {
+			errs = append(errs, &params.Error{Key: "mute", Value: text, Want: err.Error()})
+		}
+		p.windows = append(p.windows, w)
+	}
+	return p, errors.Join(errs...)
+}
+
+// apply makes an anomaly that is of no interest normal. The score stays as it is.
+func (p *policy) apply(r *driver.Result) {
+	if r.Severity.Anomalous() && !p.interesting(r) {
+		r.Severity, r.Kind = driver.Normal, driver.KindNone
+	}
+}
+
+func (p *policy) interesting(r *driver.Result) bool {
+	if deviation, known := deviationOf(r); known {
+		if deviation > 0 && !p.up || deviation < 0 && !p.down || math.Abs(deviation) < p.minDeviation {
+			return false
+		}
+	}
+	if len(p.windows) == 0 {
+		return true
+	}
+	at := r.At.In(p.location)
+	return !slices.ContainsFunc(p.windows, func(w window) bool { return w.contains(at) })
+}
+
+// deviationOf is how far a reading is from what was expected. It is not known for verdicts that are not about how high
+// a reading is.
+func deviationOf(r *driver.Result) (deviation float64, known bool) {
+	switch {
+	case r.Key.Property == "" || math.IsNaN(r.Value):
+		return 0, false
+	case !math.IsNaN(r.Expected):
+		return r.Value - r.Expected, true
+	case r.Value > r.Upper:
+		return r.Value - r.Upper, true
+	case r.Value < r.Lower:
+		return r.Value - r.Lower, true
+	}
+	return 0, false
+}
+
+// window is a part of the day on some days of the week. It belongs to the day on which it begins, also where it ends on
+// the next.
+type window struct {
+	days     [7]bool // Sunday first, as in package time
+	from, to int     // minutes since midnight; to is greater than from, and over 24 h where the window ends the next day
+}
+
+const day = 24 * 60
+
+func (w window) contains(t time.Time) bool {
+	minute := t.Hour()*60 + t.Minute()
+	today := t.Weekday()
+	yesterday := (today + 6) % 7
+	return w.days[today] && minute >= w.from && minute < w.to ||
+		w.days[yesterday] && minute+day >= w.from && minute+day < w.to
+}
+
+var errWindow = errors.New(`a window such as "22:00-06:00", "Sat-Sun" or "Mon-Fri 12:00-12:30"`)
+
+// parseWindow reads `[DAY[-DAY]] [HH:MM-HH:MM]`; one of the two parts may be left out.
+func parseWindow(text string) (window, error) {
+	w := window{to: day}
+	for i := range w.days {
+		w.days[i] = true
+	}
+	days, hours, both := strings.Cut(strings.TrimSpace(text), " ")
+	if !both && strings.Contains(days, ":") {
+		days, hours = "", days
+	}
+	if days == "" && hours == "" {
+		return w, errWindow
+	}
+	if days != "" {
+		first, last, isRange := strings.Cut(days, "-")
+		a, err := parseDay(first)
+		if err != nil {
+			return w, err
+		}
+		b := a
+		if isRange {
+			if b, err = parseDay(last); err != nil {
+				return w, err
+			}
+		}
+		w.days = [7]bool{}
+		for d := a; ; d = (d + 1) % 7 {
+			w.days[d] = true
+			if d == b {
+				break
+			}
+		}
+	}
+	if hours = strings.TrimSpace(hours); hours != "" {
+		from, to, ok := strings.Cut(hours, "-")
+		if !ok {
+			return w, errWindow
+		}
+		var err error
+		if w.from, err = parseMinute(from); err != nil {
+			return w, err
+		}
+		if w.to, err = parseMinute(to); err != nil {
+			return w, err
+		}
+		if w.to <= w.from {
+			w.to += day
+		}
+	}
+	return w, nil
+}
+
+func parseDay(text string) (int, error) {
+	for d := time.Sunday; d <= time.Saturday; d++ {
+		if len(text) >= 3 && strings.HasPrefix(strings.ToLower(d.String()), strings.ToLower(text)) {
+			return int(d), nil
+		}
+	}
+	return 0, fmt.Errorf("%q to be a day of the week, such as Mon", text)
+}
+
+func parseMinute(text string) (int, error) {
+	if text == "24:00" {
+		return day, nil
+	}
+	t, err := time.Parse("15:04", text)
+	if err != nil {
+		return 0, fmt.Errorf("%q to be a time of day, such as 22:00", text)
+	}
+	return t.Hour()*60 + t.Minute(), nil
+}

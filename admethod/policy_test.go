@@ -1,0 +1,115 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+func TestMuteWindows(t *testing.T) {
+	// 2026-11-20 is a Friday.
+	tests := []struct {
+		window string
+		at     string
+		muted  bool
+	}{
+		{"22:00-06:00", "2026-11-20 23:00", true},
+		{"22:00-06:00", "2026-11-20 05:59", true},
+		{"22:00-06:00", "2026-11-20 06:00", false},
+		{"22:00-06:00", "2026-11-20 12:00", false},
+		{"Sat-Sun", "2026-11-20 23:59", false},
+		{"Sat-Sun", "2026-11-21 00:00", true},
+		{"saturday", "2026-11-22 00:00", false},
+		{"Fri-Mon", "2026-11-23 12:00", true},
+		{"Fri-Mon", "2026-11-24 12:00", false},
+		{"Fri 22:00-06:00", "2026-11-21 05:00", true}, // began on Friday
+		{"Fri 22:00-06:00", "2026-11-20 05:00", false},
+		{"Mon-Fri 12:00-12:30", "2026-11-20 12:29", true},
+		{"00:00-24:00", "2026-11-20 00:00", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.window+" at "+tt.at, func(t *testing.T) {
+			w, err := parseWindow(tt.window)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, err := time.Parse("2006-01-02 15:04", tt.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.contains(at); got != tt.muted {
+				t.Errorf("muted %t, want %t", got, tt.muted)
+			}
+		})
+	}
+	for _, wrong := range []string{"", "noon", "25:00-26:00", "Mo 10:00-11:00", "Mon-", "Mon 10:00", "10:00-"} {
+		if _, err := parseWindow(wrong); err == nil {
+			t.Errorf("%q is accepted", wrong)
+		}
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	nan := math.NaN()
+	noon := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name                          string
+		policy                        map[string]any
+		value, expected, lower, upper float64
+		anomalous                     bool
+	}{
+		{"everything by default", nil, 10, 20, nan, nan, true},
+		{"up: high is anomalous", map[string]any{"direction": "up"}, 30, 20, nan, nan, true},
+		{"up: low is not", map[string]any{"direction": "up"}, 10, 20, nan, nan, false},
+		{"down: low is anomalous", map[string]any{"direction": "down"}, 10, 20, nan, nan, true},
+		{"down: high is not", map[string]any{"direction": "down"}, 30, nan, 15, 25, false},
+		{"a small deviation", map[string]any{"minDeviation": 11}, 30, 20, nan, nan, false},
+		{"a large deviation", map[string]any{"minDeviation": 9}, 30, 20, nan, nan, true},
+		{"no forecast: the direction is unknown", map[string]any{"direction": "up", "minDeviation": 100}, 30, nan, nan, nan, true},
+		{"maintenance", map[string]any{"mute": "11:00-13:00"}, 30, 20, nan, nan, false},
+		{"maintenance elsewhere", map[string]any{"mute": "11:00-13:00", "timezone": "Asia/Shanghai"}, 30, 20, nan, nan, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := ParseSettings(tt.policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := newPolicy(&c.Policy)
+			if err != nil {
+				t.Skip(err) // no time zone data here
+			}
+			r := driver.Result{Key: driver.Key{Device: "d", Property: "p"}, At: noon, Threshold: 0.95}
+			r.Value, r.Expected, r.Lower, r.Upper = tt.value, tt.expected, tt.lower, tt.upper
+			r.Judge(0.97, driver.KindSpike)
+			p.apply(&r)
+			if got := r.Severity.Anomalous(); got != tt.anomalous || r.Score != 0.97 {
+				t.Errorf("anomalous %t, score %v; want %t, 0.97", got, r.Score, tt.anomalous)
+			}
+		})
+	}
+}
+
+func TestSensitivitySetsTheThreshold(t *testing.T) {
+	tests := []struct {
+		settings map[string]any
+		want     float64
+	}{
+		{nil, 0.95},
+		{map[string]any{"sensitivity": "low"}, 0.98},
+		{map[string]any{"sensitivity": "medium"}, 0.95},
+		{map[string]any{"sensitivity": "high"}, 0.90},
+		{map[string]any{"sensitivity": "high", "threshold": 0.97}, 0.97},
+	}
+	for _, tt := range tests {
+		c, err := ParseSettings(tt.settings)
+		if err != nil || c.Threshold != tt.want {
+			t.Errorf("%v: threshold %v, %v; want %v", tt.settings, c.Threshold, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"math"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+// quality judges when readings come and whether they are readings at all. It is the state of one property.
+//
+// A reading that is no older than the newest is new: it moves the clock of the stream on. An older one is a repeat if
+// time and value are among the recent ones, else out of order; neither reaches the detector, so a device that repeats
+// its buffer after a reconnection cannot corrupt what was learned. A clock that was set back looks the same at first;
+// after rewind older readings in a row it is taken as the new time.
+type quality struct {
+	last      int64 // newest time of reading, Unix ns; 0 before the first
+	cycle     float64
+	regular   float64 // share of intervals that agree with the learned cycle, exponentially weighted
+	intervals [warmIntervals]float32
+	seen      uint8      // intervals collected so far, up to warmIntervals
+	older     uint8      // readings in a row that were older than the newest
+	same      uint8      // readings in a row with the time of the newest
+	next      uint8      // of recent
+	fault     uint8      // index of the fault that makes the current verdict, +1; 0 for none
+	good      uint16     // readings in a row without any fault
+	faulty    bool       // some level is not 0
+	recent    [32]uint16 // fingerprints
+	levels    [len(qualityKinds)]float32
+}
+
+const (
+	warmIntervals = 5
+	rewind        = 64
+	goodAgain     = 5    // times Persist good readings in a row end a fault
+	onBeat        = 0.08 // deviation from a whole number of cycles, up to which a reading is in time
+	stuckAfter    = 10
+	learnedEnough = 0.8 // share of regular intervals from which a learned cycle is trusted
+)
+
+// qualityKinds are the faults that are counted, in order of precedence.
+var qualityKinds = [...]struct {
+	kind  driver.Kind
+	flags driver.Flags
+}{
+	{driver.KindInvalid, driver.NotANumber | driver.Unparsable},
+	{driver.KindMissing, driver.Gap},
+	{driver.KindStuckClock, driver.StuckClock},
+	{driver.KindDuplicate, driver.Duplicate},
+	{driver.KindOutOfOrder, driver.OutOfOrder},
+	{driver.KindLate, driver.Late},
+}
+
+const missingIndex = 1
+
+// observe notes a reading and returns its flags, how much it counts towards each of them, and whether it may reach
+// the detector. now is the time of arrival, 0 where the arrival is not known.
+func (q *quality) observe(at, now int64, v float64, flags driver.Flags, c *QualityConfig) (driver.Flags, bool) {
+	weight := float32(1)
+	pass := flags&(driver.NotANumber|driver.Unparsable) == 0
+	mark := fingerprint(at, v)
+	switch {
+	case q.last == 0:
+		q.last = at
+	case at > q.last:
+		interval := float64(at - q.last)
+		q.last, q.older, q.same = at, 0, 0
+		f, n := q.interval(interval, c)
+		flags |= f
+		weight = n
+	case q.repeats(mark):
+		return q.count(flags|driver.Duplicate, 1, c), false
+	case at == q.last:
+		if q.same++; q.same >= stuckAfter {
+			q.same = stuckAfter
+			flags |= driver.StuckClock
+		}
+	default:
+		if q.older++; q.older < rewind {
+			return q.count(flags|driver.OutOfOrder, 1, c), false
+		}
+		q.last, q.older = at, 0
+	}
+	if cycle := q.expected(c); now != 0 && cycle > 0 && c.Late > 0 && float64(now-at) > max(c.Late*cycle, float64(lateFloor)) {
+		flags |= driver.Late
+	}
+	q.recent[q.next%uint8(len(q.recent))] = mark
+	q.next++
+	return q.count(flags, weight, c), pass
+}
+
+// Delays shorter than these come from scheduling in the mapper itself: they say nothing of arrival and of silence
+// (lateFloor), and of the time between two readings (jitterFloor).
+const (
+	lateFloor   = time.Second
+	jitterFloor = 250 * time.Millisecond
+)
+
+// interval judges the time since the reading before: flags, and the number of readings that are missing.
+func (q *quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) {
+	cycle := q.expected(c)
+	q.learn(d)
+	if cycle <= 0 || d-cycle < float64(jitterFloor) {
+		return 0, 1
+	}
+	r := d / cycle
+	whole := math.Round(r)
+	switch {
+	case c.Missing > 0 && r >= c.Missing:
+		return driver.Gap, float32(min(whole, 1e6))
+	case c.Late <= 0 || r <= c.Late:
+		return 0, 1
+	case whole >= 2 && math.Abs(r-whole) < onBeat: // on the beat: readings between were lost, this one is in time
+		return driver.Gap, float32(whole - 1)
+	}
+	return driver.Late, 1
+}
+
+// learn follows the median interval: the median of the first few, then steps of 2 % towards each new one.
+func (q *quality) learn(d float64) {
+	if q.seen < warmIntervals {
+		i := q.seen
+		for ; i > 0 && q.intervals[i-1] > float32(d); i-- {
+			q.intervals[i] = q.intervals[i-1]
+		}
+		q.intervals[i] = float32(d)
+		q.seen++
+		q.cycle = float64(q.intervals[q.seen/2])
+		return
+	}
+	agrees := 0.0
+	if math.Abs(d-q.cycle) <= 0.25*q.cycle {
+		agrees = 1
+	}
+	q.regular += (agrees - q.regular) / 16
+	if d > q.cycle {
+		q.cycle = min(q.cycle*1.02, d)
+	} else {
+		q.cycle = max(q.cycle/1.02, d)
+	}
+}
+
+// expected is the cycle in ns, 0 while unknown.
+func (q *quality) expected(c *QualityConfig) float64 {
+	if c.Cycle > 0 {
+		return float64(c.Cycle)
+	}
+	if q.regular >= learnedEnough {
+		return q.cycle
+	}
+	return 0
+}
+
+// count lets the level of each flagged fault rise by weight, and all sink: a level is the number of faults among the
+// last 10 × Persist readings, roughly.
+func (q *quality) count(flags driver.Flags, weight float32, c *QualityConfig) driver.Flags {
+	if flags == 0 && !q.faulty {
+		return 0 // the usual case costs nothing
+	}
+	q.faulty = false
+	if q.good++; flags != 0 {
+		q.good = 0
+	}
+	decay := 1 - 1/float32(10*max(c.Persist, 1))
+	for i := range q.levels {
+		l := q.levels[i] * decay
+		if flags&qualityKinds[i].flags != 0 {
+			w := float32(1)
+			if i == missingIndex {
+				w = weight
+			}
+			l = min(l+w, mostLevel*trigger(c))
+		}
+		if i == missingIndex && flags&driver.OutOfOrder != 0 {
+			l-- // what was missing has come after all
+		}
+		if l < 0.01 {
+			l = 0
+		}
+		q.levels[i] = l
+		q.faulty = q.faulty || l > 0
+	}
+	return flags
+}
+
+// mostLevel bounds a level, in units of the trigger, so that a verdict goes away in time after a long fault.
+const mostLevel = 4
+
+// trigger is the level from which a fault makes a verdict: a little under Persist, as older faults count less.
+func trigger(c *QualityConfig) float32 { return 0.7 * float32(max(c.Persist, 1)) }
+
+// judge returns the fault that persists, KindNone for none, and its strength: 1 and more while it holds.
+func (q *quality) judge(c *QualityConfig) (driver.Kind, float64) {
+	trigger := trigger(c)
+	switch {
+	case q.fault == 0:
+	case q.levels[q.fault-1] < trigger/2:
+		q.fault = 0
+	case int(q.good) >= goodAgain*max(c.Persist, 1): // however bad it was
+		q.fault, q.levels = 0, [len(qualityKinds)]float32{}
+	}
+	for i, l := range q.levels {
+		if l >= trigger && (q.fault == 0 || l > 1.5*q.levels[q.fault-1]) {
+			q.fault = uint8(i + 1)
+		}
+	}
+	if q.fault == 0 {
+		return driver.KindNone, 0
+	}
+	return qualityKinds[q.fault-1].kind, float64(max(q.levels[q.fault-1]/trigger, 1))
+}
+
+// overdue returns for how many times the allowed silence nothing has come, 0 while all is well.
+func (q *quality) overdue(now int64, c *QualityConfig) float64 {
+	cycle := q.expected(c)
+	if q.last == 0 || cycle <= 0 || c.Missing <= 0 {
+		return 0
+	}
+	silence := float64(now-q.last) / (c.Missing*cycle + float64(lateFloor))
+	if silence < 1 {
+		return 0
+	}
+	return silence
+}
+
+func (q *quality) repeats(mark uint16) bool {
+	for _, p := range q.recent {
+		if p == mark {
+			return true
+		}
+	}
+	return false
+}
+
+// fingerprint mixes time and value. It is short: it is asked only of readings that are not new, where one mistake in
+// two thousand merely takes a reading that is out of order for a repeat.
+func fingerprint(at int64, v float64) uint16 {
+	h := (uint64(at) ^ math.Float64bits(v)*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
+	return uint16(h>>48) | 1 // 0 is kept for an empty place
+}
+
+// EncodeState writes what was learned.
+func (q *quality) EncodeState(w *state.Writer) {
+	w.Int(q.last)
+	w.Float(q.cycle)
+	w.Float(q.regular)
+	w.Uint(uint64(q.seen))
+	for _, d := range q.intervals {
+		w.Float(float64(d))
+	}
+	w.Uint(uint64(q.next))
+	for _, p := range q.recent {
+		w.Uint(uint64(p))
+	}
+}
+
+// DecodeState reads what EncodeState wrote.
+func (q *quality) DecodeState(r *state.Reader) {
+	*q = quality{last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
+	q.seen = uint8(r.Count("intervals", warmIntervals))
+	for i := range q.intervals {
+		q.intervals[i] = float32(r.Min("interval", 0))
+	}
+	q.next = uint8(r.Count("next", math.MaxUint8))
+	for i := range q.recent {
+		q.recent[i] = uint16(r.Count("fingerprint", math.MaxUint16))
+	}
+}

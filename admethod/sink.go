@@ -1,0 +1,50 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"context"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/registry"
+)
+
+// Sink takes verdicts to where people look. The handler coalesces verdicts, queues them for each sink apart, and calls
+// a sink from one goroutine.
+type Sink interface {
+	// Start is quick and waits for no network; ctx covers the start only.
+	Start(ctx context.Context) error
+	// Write takes a batch of verdicts in the order in which they came. It must not keep the slice. A returned error
+	// is tried again with backoff unless it is permanent, see [Permanent] and [ThrottledError].
+	Write(ctx context.Context, batch []driver.Result) error
+	// Shutdown flushes and joins within ctx. It is idempotent.
+	Shutdown(ctx context.Context) error
+}
+
+// SinkSettings is what a sink is made with.
+type SinkSettings struct {
+	Hooks   *Hooks         // never nil
+	Options map[string]any // the mapper's settings for this sink, flat; nil where there are none
+	_       struct{}       // keyed literals only: fields may be added
+}
+
+// SinkFactory makes sinks of one kind.
+type SinkFactory struct {
+	Name    string // as listed under the key sinks
+	Summary string // one sentence
+	New     func(SinkSettings) (Sink, error)
+	Params  func() []params.Param // the mapper's settings for it
+}
+
+// SinkRegistry holds sinks by name. The zero value is empty and ready for use.
+type SinkRegistry struct {
+	registry.Registry[SinkFactory]
+}
+
+// Sinks is the registry that sinks register themselves in when they are imported.
+var Sinks = new(SinkRegistry)
+
+// RegisterSink adds a sink to [Sinks]. It panics on a duplicate name.
+func RegisterSink(f SinkFactory) { Sinks.Register(f.Name, f) }

@@ -1,0 +1,214 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// sinkQueue feeds one sink from a goroutine of its own, so that a slow sink delays nobody. Verdicts wait in order; when
+// more than limit wait, only the latest one of each key is kept beyond, so memory is bounded and the final state of
+// every stream still gets through.
+type sinkQueue struct {
+	name  string
+	sink  Sink
+	hooks *Hooks
+	limit int
+
+	mu       sync.Mutex
+	fifo     []driver.Result
+	overflow map[driver.Key]driver.Result
+	order    []driver.Key // of overflow, oldest first
+	replaced uint64       // verdicts lost to a later one of the same key
+	refused  uint64       // verdicts that the sink refused for good
+	closed   bool
+
+	wake chan struct{}
+	idle sync.Cond // signalled when nothing waits and nothing is being written
+	busy bool
+	done chan struct{}
+
+	cancel context.CancelFunc // ends run at once
+}
+
+const (
+	sinkLimit      = 4096
+	sinkBatch      = 256
+	firstRetry     = 100 * time.Millisecond
+	longestRetry   = 30 * time.Second
+	slowestAttempt = 30 * time.Second
+)
+
+func newSinkQueue(name string, sink Sink, hooks *Hooks) *sinkQueue {
+	q := &sinkQueue{
+		name: name, sink: sink, hooks: hooks, limit: sinkLimit,
+		overflow: make(map[driver.Key]driver.Result),
+		wake:     make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	q.idle.L = &q.mu
+	return q
+}
+
+// push queues a verdict that shares no memory with its maker.
+func (q *sinkQueue) push(r driver.Result) {
+	q.mu.Lock()
+	switch {
+	case q.closed:
+	case len(q.fifo) < q.limit && len(q.order) == 0:
+		q.fifo = append(q.fifo, r)
+	default:
+		if _, waiting := q.overflow[r.Key]; waiting {
+			q.replaced++
+		} else {
+			q.order = append(q.order, r.Key)
+		}
+		q.overflow[r.Key] = r
+	}
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take moves up to sinkBatch verdicts into batch.
+func (q *sinkQueue) take(batch []driver.Result) []driver.Result {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.fifo), sinkBatch)
+	batch = append(batch[:0], q.fifo[:n]...)
+	q.fifo = slices.Delete(q.fifo, 0, n)
+	if n == 0 {
+		n = min(len(q.order), sinkBatch)
+		for _, key := range q.order[:n] {
+			batch = append(batch, q.overflow[key])
+			delete(q.overflow, key)
+		}
+		q.order = slices.Delete(q.order, 0, n)
+	}
+	q.busy = len(batch) > 0
+	if !q.busy {
+		q.idle.Broadcast()
+	}
+	return batch
+}
+
+// run writes until ctx ends or, after close, until nothing waits.
+func (q *sinkQueue) run(ctx context.Context) {
+	defer close(q.done)
+	defer func() { // whoever waits for idle must not wait for a goroutine that is gone
+		q.mu.Lock()
+		q.busy, q.closed, q.fifo, q.order = false, true, nil, nil
+		q.idle.Broadcast()
+		q.mu.Unlock()
+	}()
+	batch := make([]driver.Result, 0, sinkBatch)
+	for ctx.Err() == nil {
+		if batch = q.take(batch); len(batch) > 0 {
+			q.write(ctx, batch)
+			continue
+		}
+		q.mu.Lock()
+		closed := q.closed
+		q.mu.Unlock()
+		if closed {
+			return
+		}
+		select {
+		case <-q.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// write tries a batch until it is taken, refused for good, or ctx ends.
+func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
+	backoff := firstRetry
+	for {
+		err := q.attempt(ctx, batch)
+		if err == nil {
+			return
+		}
+		wait, retry := RetryAfter(err)
+		if q.hooks.SinkFailed != nil {
+			q.hooks.SinkFailed(q.name, err, retry)
+		}
+		if !retry {
+			q.mu.Lock()
+			q.refused += uint64(len(batch))
+			q.mu.Unlock()
+			return
+		}
+		timer := time.NewTimer(max(wait, backoff/2+rand.N(backoff)))
+		backoff = min(2*backoff, longestRetry)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// attempt shields the queue from a sink that panics or never returns from a write that honours its context.
+func (q *sinkQueue) attempt(ctx context.Context, batch []driver.Result) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, slowestAttempt)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = Permanent(fmt.Errorf("sink %q panicked: %v", q.name, p))
+		}
+	}()
+	return q.sink.Write(ctx, batch)
+}
+
+// flush waits until nothing waits, or ctx ends.
+func (q *sinkQueue) flush(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		q.idle.Broadcast()
+		q.mu.Unlock()
+	})
+	defer stop()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for (q.busy || len(q.fifo)+len(q.order) > 0) && ctx.Err() == nil {
+		q.idle.Wait()
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("sink %q: %d verdicts wait: %w", q.name, len(q.fifo)+len(q.order), context.Cause(ctx))
+	}
+	return nil
+}
+
+// close lets run end once nothing waits.
+func (q *sinkQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SinkStats counts what a sink was given.
+type SinkStats struct {
+	Waiting  int    // verdicts in the queue
+	Replaced uint64 // verdicts that a later one of the same stream replaced while the queue was full
+	Refused  uint64 // verdicts that the sink refused for good
+}
+
+func (q *sinkQueue) stats() SinkStats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return SinkStats{Waiting: len(q.fifo) + len(q.order), Replaced: q.replaced, Refused: q.refused}
+}

@@ -1,0 +1,168 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// scriptedSink answers each write with the next error of its script, and nil after the last.
+type scriptedSink struct {
+	mu     sync.Mutex
+	script []error
+	block  chan struct{} // write waits for it, or for its context
+	got    []driver.Result
+	calls  int
+}
+
+func (s *scriptedSink) Start(context.Context) error    { return nil }
+func (s *scriptedSink) Shutdown(context.Context) error { return nil }
+func (s *scriptedSink) Write(ctx context.Context, batch []driver.Result) error {
+	if s.block != nil {
+		select {
+		case <-s.block:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	if len(s.script) > 0 {
+		err := s.script[0]
+		s.script = s.script[1:]
+		if err != nil {
+			return err
+		}
+	}
+	s.got = append(s.got, batch...)
+	return nil
+}
+
+func runQueue(t *testing.T, s *scriptedSink) *sinkQueue {
+	t.Helper()
+	q := newSinkQueue("scripted", s, new(Hooks))
+	ctx, cancel := context.WithCancel(t.Context())
+	go q.run(ctx)
+	t.Cleanup(func() {
+		cancel()
+		<-q.done
+	})
+	return q
+}
+
+func verdict(device string, severity driver.Severity) driver.Result {
+	return driver.Result{Key: driver.Key{Namespace: "default", Device: device, Property: "p"}, Severity: severity}
+}
+
+func TestSinkQueueRetriesByErrorClass(t *testing.T) {
+	tests := []struct {
+		name  string
+		err   error
+		calls int
+		after time.Duration // at least
+		kept  bool
+	}{
+		{"plain errors are retried", errors.New("refused"), 2, firstRetry / 2, true},
+		{"throttling waits as long as asked", &ThrottledError{Wait: time.Minute, Err: errors.New("429")}, 2, time.Minute, true},
+		{"permanent errors are not", Permanent(errors.New("400")), 1, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scriptedSink{script: []error{tt.err}}
+				q := runQueue(t, s)
+				start := time.Now()
+				q.push(verdict("a", driver.Warning))
+				if err := q.flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start); s.calls != tt.calls || took < tt.after || (len(s.got) == 1) != tt.kept {
+					t.Errorf("%d calls, %v, %d written", s.calls, took, len(s.got))
+				}
+				if refused := q.stats().Refused; (refused == 1) == tt.kept {
+					t.Errorf("%d refused", refused)
+				}
+			})
+		})
+	}
+}
+
+// A sink that hangs costs bounded memory, and in the end still hears the last word on each stream.
+func TestSinkQueueKeepsTheLatestWhenFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scriptedSink{block: make(chan struct{})}
+		q := runQueue(t, s)
+		const devices, rounds = 100, 1000
+		for round := range rounds {
+			severity := driver.Normal
+			if round%2 == 0 {
+				severity = driver.Critical
+			}
+			for d := range devices {
+				q.push(verdict(fmt.Sprint(d), severity))
+			}
+		}
+		synctest.Wait()
+		if waiting := q.stats().Waiting; waiting > q.limit+devices {
+			t.Errorf("%d verdicts wait, want at most %d", waiting, q.limit+devices)
+		}
+		close(s.block)
+		if err := q.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		last := make(map[driver.Key]driver.Severity)
+		for _, r := range s.got {
+			last[r.Key] = r.Severity
+		}
+		for key, severity := range last {
+			if severity != driver.Normal {
+				t.Errorf("last word on %v is %v, want normal", key, severity)
+			}
+		}
+		if got := uint64(len(s.got)) + q.stats().Replaced; len(last) != devices || got != devices*rounds {
+			t.Errorf("%d streams, %d verdicts written or replaced; want %d, %d", len(last), got, devices, devices*rounds)
+		}
+	})
+}
+
+func TestSinkQueueSurvivesPanic(t *testing.T) {
+	q := newSinkQueue("panics", panicSink{}, new(Hooks))
+	if err := q.attempt(t.Context(), nil); !errors.Is(err, ErrPermanent) {
+		t.Errorf("got %v, want a permanent error", err)
+	}
+}
+
+type panicSink struct{ *scriptedSink }
+
+func (panicSink) Write(context.Context, []driver.Result) error { panic("no") }
+
+func TestRetryAfter(t *testing.T) {
+	tests := []struct {
+		err   error
+		wait  time.Duration
+		retry bool
+	}{
+		{nil, 0, false},
+		{errors.New("x"), 0, true},
+		{fmt.Errorf("post: %w", Permanent(errors.New("x"))), 0, false},
+		{fmt.Errorf("post: %w", &ThrottledError{Wait: time.Second, Err: errors.New("x")}), time.Second, true},
+	}
+	for _, tt := range tests {
+		if wait, retry := RetryAfter(tt.err); wait != tt.wait || retry != tt.retry {
+			t.Errorf("RetryAfter(%v) = %v, %t; want %v, %t", tt.err, wait, retry, tt.wait, tt.retry)
+		}
+	}
+	if Permanent(nil) != nil {
+		t.Error("Permanent(nil) is not nil")
+	}
+}
