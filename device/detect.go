@@ -1,0 +1,107 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/device/config"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// PropertyMeta describes a property to detection.
+type PropertyMeta struct {
+	Namespace, Device, Model, Property string
+
+	DataType, Minimum, Maximum, Unit, AccessMode string // of the DeviceModel, as written there
+
+	Cycle time.Duration // time between two readings
+}
+
+// Detection watches the readings of properties. [NewDetection] makes one of an [admethod.Handler].
+type Detection interface {
+	// Settings says with which settings a property is to be watched: own are those of the Device, a JSON object, nil
+	// where it has none. nil settings mean: not at all.
+	Settings(meta PropertyMeta, own json.RawMessage) (json.RawMessage, error)
+	// Bind starts watching. It is called again only when meta or the settings have changed.
+	Bind(meta PropertyMeta, settings json.RawMessage) (Watcher, error)
+}
+
+// Watcher gets the readings of one property.
+type Watcher interface {
+	ObserveAny(at time.Time, value any) // returns at once and does not keep value
+	Close()
+}
+
+// Resolver lays the settings of the mapper beneath those of a Device. [config.Store] is one.
+type Resolver interface {
+	Resolve(t config.Target, own map[string]any) map[string]any
+}
+
+// NewDetection makes detection of a started handler. resolver may be nil: then the Devices alone say what is watched.
+// A property whose settings are wrong is said to be so by the handler, in its log and to its sinks, and is not watched.
+func NewDetection(h *admethod.Handler, resolver Resolver) Detection {
+	return &handlerDetection{handler: h, resolver: resolver}
+}
+
+type handlerDetection struct {
+	handler  *admethod.Handler
+	resolver Resolver
+}
+
+func (d *handlerDetection) Settings(meta PropertyMeta, own json.RawMessage) (json.RawMessage, error) {
+	if d.resolver == nil {
+		return own, nil
+	}
+	var settings map[string]any
+	if own != nil {
+		dec := json.NewDecoder(bytes.NewReader(own))
+		dec.UseNumber()
+		if err := dec.Decode(&settings); err != nil {
+			return nil, d.reject(meta, fmt.Errorf("anomalyDetection: want a JSON object: %w", err))
+		}
+		if settings == nil {
+			settings = map[string]any{}
+		}
+	}
+	settings = d.resolver.Resolve(config.Target{
+		Namespace: meta.Namespace, Device: meta.Device, Model: meta.Model, Property: meta.Property,
+	}, settings)
+	if settings == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(settings) // sorted: equal settings are equal bytes
+	if err != nil {
+		return nil, d.reject(meta, err)
+	}
+	return raw, nil
+}
+
+func (d *handlerDetection) Bind(meta PropertyMeta, settings json.RawMessage) (Watcher, error) {
+	cfg, err := admethod.Parse(settings)
+	if err != nil {
+		return nil, d.reject(meta, err)
+	}
+	binding, err := d.handler.Bind(meta.key(), cfg, admethod.Meta{
+		DataType: meta.DataType, Minimum: meta.Minimum, Maximum: meta.Maximum, Unit: meta.Unit,
+		AccessMode: meta.AccessMode, Cycle: meta.Cycle, Model: meta.Model,
+	})
+	if err != nil {
+		return nil, err // the handler has told its sinks
+	}
+	return binding, nil
+}
+
+func (d *handlerDetection) reject(meta PropertyMeta, err error) error {
+	d.handler.Reject(meta.key(), err)
+	return err
+}
+
+func (m PropertyMeta) key() driver.Key {
+	return driver.Key{Namespace: m.Namespace, Device: m.Device, Property: m.Property}
+}

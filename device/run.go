@@ -1,0 +1,202 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/device/config"
+	"github.com/kubeedge/edge-anomaly/device/push"
+)
+
+// Options say what [Run] is to run.
+type Options struct {
+	Driver Driver        // required
+	Config *config.Store // required
+
+	Consumers []Consumer     // get every reading
+	Hooks     admethod.Hooks // see what detection does
+
+	Panel    PanelOptions    // timeouts and pauses; Run sets the rest
+	Reporter ReporterOptions // share of the node's limiter, pauses; Run sets the client
+	Push     push.Options
+
+	// OnStart, when set, is called when all is running, before EdgeCore has answered.
+	OnStart func(*Mapper)
+	// ShutdownTimeout is what all of the shutdown may take. Default 4.5 s, which leaves a margin to five seconds.
+	ShutdownTimeout time.Duration
+}
+
+// Mapper gives access to the parts of a running mapper.
+type Mapper struct {
+	Panel    *Panel
+	Handler  *admethod.Handler
+	Reporter *Reporter
+	Push     *push.Pool
+}
+
+// Run runs a mapper until ctx ends: it detects, collects and reports, serves the DMI socket, registers with EdgeCore
+// (again and again until it answers), and follows the configuration file. Then it shuts down in order: no more calls
+// from EdgeCore, devices closed, and what they have read is judged, pushed and reported as far as time allows. Every
+// goroutine has ended when it returns.
+//
+// A shutdown that finished in time gives nil; other errors say what could not start, or did not end cleanly. A main
+// ends ctx by signal.NotifyContext.
+func Run(ctx context.Context, opts Options) error {
+	if opts.Config == nil {
+		return errors.New("mapper: no configuration")
+	}
+	if opts.ShutdownTimeout <= 0 {
+		opts.ShutdownTimeout = 4500 * time.Millisecond
+	}
+	r := runner{opts: opts, cfg: opts.Config.Current()}
+	// The parts outlive ctx: they end in order, when Run says so.
+	err := r.start(context.WithoutCancel(ctx))
+	if err == nil {
+		err = r.wait(ctx)
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), opts.ShutdownTimeout)
+	defer cancel()
+	return errors.Join(err, r.shutdown(end))
+}
+
+type runner struct {
+	opts   Options
+	cfg    *config.Config
+	parts  Mapper
+	client *DMIClient
+	server *DMIServer
+}
+
+func (r *runner) start(ctx context.Context) (err error) {
+	c, ad := r.cfg, r.cfg.AnomalyDetection
+	fail := func(err error) error { return fmt.Errorf("mapper %s: %w", c.Common.Name, err) }
+	if c.Common.HTTPPort != "" {
+		klog.InfoS("common.http_port is ignored: there is no REST API")
+	}
+	r.parts.Handler, err = admethod.NewHandler(admethod.Options{
+		StateDir: ad.StateDir, ModelDir: ad.ModelDir, DefaultSinks: ad.Sinks,
+		AdapterOptions: ad.AdapterOptions, SinkOptions: ad.SinkOptions, Hooks: r.opts.Hooks,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := r.parts.Handler.Start(ctx); err != nil {
+		return fail(err)
+	}
+	if r.client, err = NewDMIClient(ClientOptions{Socket: c.Common.EdgeCoreSock}); err != nil {
+		return fail(err)
+	}
+	r.opts.Reporter.Client = r.client
+	if r.parts.Reporter, err = NewReporter(r.opts.Reporter); err != nil {
+		return fail(err)
+	}
+	if err := r.parts.Reporter.Start(ctx); err != nil {
+		return fail(err)
+	}
+	r.parts.Push = push.NewPool(ctx, r.opts.Push)
+	panel := r.opts.Panel
+	panel.Driver, panel.Reporter, panel.Push = r.opts.Driver, r.parts.Reporter, r.parts.Push
+	panel.Detection = NewDetection(r.parts.Handler, r.opts.Config)
+	panel.Consumers = append(panel.Consumers, r.opts.Consumers...)
+	if r.parts.Panel, err = NewPanel(ctx, panel); err != nil {
+		return fail(err)
+	}
+	r.server, err = NewDMIServer(ServerOptions{
+		Socket: c.GRPCServer.SocketPath, Panel: r.parts.Panel, OnRegister: r.parts.Reporter.Renew,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	// Before registering: EdgeCore pushes as soon as it knows the mapper.
+	if err := r.server.Start(ctx); err != nil {
+		return fail(err)
+	}
+	r.parts.Panel.Start()
+	if r.opts.OnStart != nil {
+		r.opts.OnStart(&r.parts)
+	}
+	return nil
+}
+
+// wait returns when ctx has ended, or with an error when the mapper is of no use.
+func (r *runner) wait(ctx context.Context) (fatal error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { r.opts.Config.Watch(ctx, 0, r.parts.Panel.Refresh) })
+	helpers.Go(func() {
+		if err := r.register(ctx); err != nil && ctx.Err() == nil {
+			fatal = fmt.Errorf("mapper %s: %w", r.cfg.Common.Name, err)
+			cancel()
+		}
+	})
+	<-ctx.Done()
+	helpers.Wait()
+	return fatal
+}
+
+func (r *runner) register(ctx context.Context) error {
+	c := r.cfg.Common
+	devices, models, err := r.client.Register(ctx, &dmiapi.MapperInfo{
+		Name: c.Name, Version: c.Version, ApiVersion: c.APIVersion, Protocol: c.Protocol,
+		Address: []byte(r.cfg.GRPCServer.SocketPath), State: "ok",
+	}, true)
+	if err != nil {
+		return err
+	}
+	klog.InfoS("Registered with EdgeCore", "mapper", c.Name, "protocol", c.Protocol, "devices", len(devices))
+	if err := r.parts.Panel.DevInit(devices, models); err != nil {
+		klog.ErrorS(err, "Parts of devices cannot be used")
+	}
+	return nil
+}
+
+// shutdown ends what was started, each part after those that feed it.
+func (r *runner) shutdown(ctx context.Context) error {
+	var errs []error
+	if r.server != nil {
+		// Calls are quick; one that is not must not take the time of what follows.
+		server, cancel := context.WithTimeout(ctx, r.opts.ShutdownTimeout/4)
+		errs = append(errs, r.server.Shutdown(server))
+		cancel()
+	}
+	if r.parts.Panel != nil {
+		panel, cancel := context.WithTimeout(ctx, r.opts.ShutdownTimeout*3/4)
+		errs = append(errs, r.parts.Panel.Shutdown(panel))
+		cancel()
+	}
+	var mu sync.Mutex
+	var last sync.WaitGroup
+	end := func(shutdown func(context.Context) error) {
+		last.Go(func() {
+			err := shutdown(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	if r.parts.Push != nil {
+		end(r.parts.Push.Shutdown)
+	}
+	if r.parts.Handler != nil {
+		end(r.parts.Handler.Shutdown)
+	}
+	if r.parts.Reporter != nil {
+		end(r.parts.Reporter.Shutdown)
+	}
+	last.Wait()
+	if r.client != nil {
+		errs = append(errs, r.client.Close())
+	}
+	return errors.Join(errs...)
+}
