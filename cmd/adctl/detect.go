@@ -1,0 +1,333 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+type detectOptions struct {
+	detector      string
+	model         string
+	trainRows     int
+	set           []string
+	input, output string
+	format        string
+	dataType      string
+	columns       dataset.CSVOptions
+	members       []string
+	quiet         bool
+}
+
+func newDetect() *cobra.Command {
+	var o detectOptions
+	cmd := &cobra.Command{
+		Use:   "detect --input FILE.csv --output OUT.csv",
+		Short: "Score the readings of a CSV file, of one property or of a group",
+		Long: `detect streams a CSV file of readings, in its order, through the detector that a
+mapper would run, and writes one row for each row that it read.
+
+One property
+------------
+Input: a time and a reading in each row. Output:
+
+  timestamp,value       as in the input, to the letter
+  anomaly_score         the detector's score, 0 … 1; 0 where it does not judge:
+                        while it warms up and for readings that are held back
+  severity              unknown, normal, warning or critical: the worse of what
+                        the detector and the check of the readings themselves say
+  kind                  what is unusual; for a reading that was held back, why:
+                        duplicate, outOfOrder, or invalid where it is no number
+  expected,lower,upper  the detector's forecast; empty where it makes none
+
+A row that cannot be used is named on standard error and gives no row.
+
+A group
+-------
+Input: a header, then a time and a reading of each member in each row. The first
+column is the time; columns named anomaly, changepoint, label or is_anomaly are
+truth and never members; --columns chooses among the rest. A column of texts is
+a category, and left out where the detector takes numbers only. An empty cell is
+a reading that was not made: the member's last one stands for it. Gaps between
+rows are no anomalies unless quality.missing or quality.late are set. Output:
+
+  timestamp             as in the input, to the letter
+  anomaly_score         the detector's score, 0 … 1; 0 where it does not judge
+  anomaly               1 if severity is warning or critical, else 0
+  severity, kind        as above; of a row that was not judged the kind says why
+  blamed                the members to blame, separated by semicolons, the first
+                        one most; of a row that was not judged, those it lacks
+
+A row that cannot be used is named on standard error; its output is a row of
+severity unknown and kind invalid. --format pred writes the column anomaly alone
+under the header pred, for programs that score it.
+
+A group is scored if there are several members and the detector takes several,
+and always with --model, --columns, --train-rows or --format pred. Where no
+detector is named, it is that of the model, or autogroup for a group without a
+column named value, else auto.
+
+Both
+----
+Times are RFC 3339, YYYY-MM-DD HH:MM:SS (UTC), or Unix seconds or milliseconds.
+The separator (comma, semicolon, tab or bar) is found from the first line. For
+one property, that line is a header if its first field is no time; the columns
+timestamp and value, or what comes first, are used then. Empty lines and lines
+that begin with # are skipped. Rows that cannot be used do not fail the program.
+An input that cannot be read, or without a single usable row among its rows,
+exits with 2.
+
+Settings are those of a Device, under pushMethod.anomalyDetection:
+  --set threshold=0.9 --set detector.window=60
+
+A summary of the alerts goes to standard error. An alert is a run of anomalous
+readings with at most 10 others in succession between them; its kind is the one
+that most of these readings have.`,
+		Example: `  adctl detect --input boiler.csv --output verdicts.csv
+  adctl detect --detector autogroup --train-rows 400 --input pump.csv --output verdicts.csv
+  adctl detect --model room.model --input room.csv
+  adctl detect --detector ewma --set detector.window=60 --input boiler.csv --output - | grep critical`,
+		Args: wrongArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.detector, "detector", admethod.DefaultConfig().Detector, "driver that judges the readings; adctl drivers lists them")
+	f.StringVar(&o.model, "model", "", "file of a trained model that judges the rows of a group")
+	f.IntVar(&o.trainRows, "train-rows", 0, "first rows of a group to learn from; the detector's own default where 0")
+	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value; repeatable")
+	f.StringVarP(&o.input, "input", "i", "", "CSV file to read; - is standard input")
+	f.StringVarP(&o.output, "output", "o", "-", "CSV file to write; - is standard output")
+	f.StringVar(&o.format, "format", "full", "of the output: full, or pred for 0 and 1 alone")
+	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
+	f.StringVar(&o.columns.Time, "time-column", "", "header of the column with the times")
+	f.StringVar(&o.columns.Value, "value-column", "", "header of the column with the readings of one property")
+	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary, no progress, no names of bad rows")
+	return cmd
+}
+
+// config is the configuration of a property that a detector's name and settings make.
+func config(detector string, set []string) (admethod.ADMethodConfig, error) {
+	settings := map[string]any{"detector": detector}
+	if err := parseSet(set, settings); err != nil {
+		return admethod.ADMethodConfig{}, err
+	}
+	c, err := admethod.ParseSettings(settings)
+	if err == nil && c.Group != "" {
+		err = errors.New("group: want none: a file is of one property, or of one group")
+	}
+	return c, usage(err)
+}
+
+func (o *detectOptions) run(cmd *cobra.Command) (err error) {
+	if o.input == "" {
+		return usage(errors.New("--input: want a file, or - for standard input"))
+	}
+	if o.format != "full" && o.format != "pred" {
+		return usage(fmt.Errorf("--format: got %q, want full or pred", o.format))
+	}
+	plan, err := o.plan(cmd.Flags().Changed("detector"))
+	if err != nil {
+		return err
+	}
+	in, err := o.open(cmd.InOrStdin())
+	if err != nil {
+		return usage(err)
+	}
+	defer in.Close()
+	src, err := plan.look(in)
+	if err != nil {
+		return usage(err)
+	}
+	c, err := config(plan.detector, plan.settings(o.set))
+	if err != nil {
+		return err
+	}
+	out, err := o.create(in, cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+
+	log := io.Discard
+	var bar *progress
+	if !o.quiet {
+		log = cmd.ErrOrStderr()
+		bar = newProgress(in, out, log, "detect")
+	}
+	defer bar.done()
+	var t *tally
+	if plan.group {
+		s := newRowScorer(c, plan, src, out, o.format == "pred")
+		s.log, s.progress = log, bar
+		err, t = s.run(cmd.Context()), &s.tally
+	} else {
+		s := &scorer{
+			config: c, dataType: o.dataType,
+			in: dataset.NewCSVReader(src, o.columns), out: dataset.NewCSVWriter(out, outputColumns...),
+		}
+		s.log, s.progress = log, bar
+		err, t = s.run(cmd.Context()), &s.tally
+	}
+	bar.done()
+	if err == nil {
+		summarize(log, t)
+	}
+	return err
+}
+
+// open opens the input; closing it leaves standard input open.
+func (o *detectOptions) open(stdin io.Reader) (io.ReadCloser, error) {
+	if o.input == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	return os.Open(o.input)
+}
+
+// create creates the output. It refuses to overwrite the input.
+func (o *detectOptions) create(in io.Reader, stdout io.Writer) (io.WriteCloser, error) {
+	if o.output == "-" {
+		return keepOpen{stdout}, nil
+	}
+	if f, ok := in.(*os.File); ok {
+		from, err := f.Stat()
+		if err != nil {
+			return nil, usage(err)
+		}
+		if to, err := os.Stat(o.output); err == nil && os.SameFile(from, to) {
+			return nil, usage(fmt.Errorf("--output: %s is the input", o.output))
+		}
+	}
+	return os.Create(o.output)
+}
+
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
+
+var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", "kind", "expected", "lower", "upper"}
+
+// scorer streams records through a detector and counts what happens.
+type scorer struct {
+	config   admethod.ADMethodConfig
+	dataType string
+	in       *dataset.CSVReader
+	out      *dataset.CSVWriter
+	progress *progress // nil for none
+	tally
+
+	stream  *replay.Stream // nil before the first record
+	numeric bool
+	waiting []dataset.Record
+}
+
+func (s *scorer) run(ctx context.Context) (err error) {
+	defer func() {
+		if s.stream != nil {
+			err = errors.Join(err, s.stream.Close(context.WithoutCancel(ctx)))
+		}
+		err = errors.Join(err, s.out.Flush())
+	}()
+	for {
+		record, err := s.in.Read()
+		var bad *dataset.RowError
+		switch {
+		case errors.As(err, &bad):
+			s.skipped(bad)
+			continue
+		case errors.Is(err, io.EOF):
+			if s.read == 0 && s.bad > 0 {
+				return usage(fmt.Errorf("none of %d rows can be used", s.bad))
+			}
+			return s.drain(ctx)
+		case err != nil:
+			return errors.Join(usage(err), s.drain(ctx))
+		}
+		if s.stream == nil {
+			if err := s.open(ctx, &record); err != nil {
+				return err
+			}
+		}
+		s.read++
+		s.waiting = append(s.waiting, record)
+		s.hand(&record)
+		// Rows are judged in batches, but none waits while the input does.
+		if len(s.waiting) >= replay.MaxBatch || !s.in.Buffered() {
+			if err := s.drain(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// open binds the property when its first record is here, which decides on the data type unless that is given.
+func (s *scorer) open(ctx context.Context, first *dataset.Record) error {
+	if s.dataType == "" {
+		s.dataType = "double"
+		if text := strings.TrimSpace(first.Text); text != "" && math.IsNaN(first.Value) && !strings.EqualFold(text, "nan") {
+			s.dataType = "string"
+		}
+	}
+	s.numeric = s.dataType != "string"
+	var err error
+	s.stream, err = replay.Open(ctx, replay.Options{Config: s.config, Meta: admethod.Meta{DataType: s.dataType}})
+	return usage(err)
+}
+
+func (s *scorer) hand(r *dataset.Record) {
+	switch {
+	case s.numeric && !math.IsNaN(r.Value):
+		s.stream.Observe(r.At, r.Value)
+	case strings.TrimSpace(r.Text) == "":
+		s.stream.ObserveAny(r.At, nil)
+	default:
+		s.stream.ObserveAny(r.At, r.Text)
+	}
+}
+
+// drain writes the rows of all records that wait.
+func (s *scorer) drain(ctx context.Context) error {
+	if len(s.waiting) == 0 {
+		return nil
+	}
+	outcomes, err := s.stream.Drain(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range outcomes {
+		s.write(&s.waiting[i], &outcomes[i])
+	}
+	s.waiting = s.waiting[:0]
+	s.progress.set(s.in.Offset(), s.read)
+	return s.out.Flush()
+}
+
+// forecastDigits are the significant digits of a forecast: more than any sensor has.
+const forecastDigits = 9
+
+func (s *scorer) write(r *dataset.Record, o *replay.Outcome) {
+	score := s.count(r.At, o)
+	w := s.out
+	w.Text(r.Timestamp)
+	w.Text(r.Text)
+	w.Number(score)
+	w.Text(o.Severity.String())
+	w.Text(string(o.Kind))
+	w.Rounded(o.Expected, forecastDigits)
+	w.Rounded(o.Lower, forecastDigits)
+	w.Rounded(o.Upper, forecastDigits)
+	w.End()
+}

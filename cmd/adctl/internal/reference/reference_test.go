@@ -1,0 +1,93 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package reference_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/reference"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+type stepConfig struct {
+	Limit float64 `param:"limit" min:"0" doc:"largest normal step"`
+	Mode  string  `param:"mode" enum:"up,down" doc:"direction"`
+}
+
+func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRegistry) {
+	drivers := driver.NewRegistry(driver.NewFactory(
+		driver.Info{Name: "step", Summary: "finds large steps", Source: "A Paper, section 2", Kinds: []driver.Kind{driver.KindJump, driver.KindSpike}, Members: 4},
+		func() stepConfig { return stepConfig{Limit: 10, Mode: "up"} },
+		func(driver.Settings, stepConfig) (driver.Detector, error) { return nil, nil },
+	))
+	adapters := new(admethod.AdapterRegistry)
+	adapters.Register("pigeon", admethod.AdapterFactory{Name: "pigeon", Summary: "carries readings by air", Params: func() []params.Param {
+		return []params.Param{{Key: "speed", Type: "duration", Default: time.Hour.String(), Doc: "a mile takes"}}
+	}})
+	sinks := new(admethod.SinkRegistry)
+	sinks.Register("bin", admethod.SinkFactory{Name: "bin", Summary: "throws verdicts away"})
+	return drivers, adapters, sinks
+}
+
+func TestMarkdown(t *testing.T) {
+	r := reference.Of(registries())
+	text := r.Markdown()
+	const detectors = "### Detectors\n\n#### `step`\n\nFinds large steps.\n\nKinds: `jump`, `spike`. Watches up to 4 properties together.\n\n" +
+		"Method: A Paper, section 2.\n\n" +
+		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
+		"| `detector.limit` | number | `10` | ≥ 0 | largest normal step |\n" +
+		"| `detector.mode` | text | `up` | up \\| down | direction |\n" +
+		"\n### Adapters\n\nThe values of `adMethodName`.\n\n#### `pigeon`\n\nCarries readings by air.\n\n" +
+		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
+		"| `pigeon.speed` | duration | `1h0m0s` |  | a mile takes |\n" +
+		"\n### Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n#### `bin`\n\nThrows verdicts away.\n"
+	_, got, _ := strings.Cut(text, "\n### Detectors")
+	if diff := cmp.Diff(detectors, "### Detectors"+got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, p := range params.Describe(admethod.DefaultConfig()) {
+		if !strings.Contains(text, "| `"+p.Key+"` | "+p.Type) {
+			t.Errorf("the key %s is not described", p.Key)
+		}
+	}
+	for range 20 {
+		again := reference.Of(registries())
+		if again.Markdown() != text {
+			t.Fatal("two runs differ")
+		}
+	}
+}
+
+func TestReplace(t *testing.T) {
+	const begin, end = reference.BeginMark, reference.EndMark
+	for name, c := range map[string]struct{ document, want, err string }{
+		"replaces":         {"a\n" + begin + "\nold\n" + end + "\nb\n", "a\n" + begin + "\nnew\n" + end + "\nb\n", ""},
+		"fills":            {begin + end, begin + "\nnew\n" + end, ""},
+		"no begin":         {"a\n" + end, "", "no line " + begin},
+		"no end":           {"a\n" + begin, "", "no line " + end},
+		"end before begin": {end + begin, "", "no line " + end},
+	} {
+		got, err := reference.Replace(c.document, "new\n")
+		if got != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: got %q and error %v, want %q and %q", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+func ExampleDiff() {
+	for _, line := range reference.Diff("a\nb\nc\n", "a\nB\nb2\nc\n") {
+		fmt.Println(line)
+	}
+	// Output:
+	// 2: - b
+	// 2: + B
+	// 3: + b2
+}

@@ -1,0 +1,299 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// Member is one member of a group.
+type Member struct {
+	Name string
+	Text bool // its readings are categories
+}
+
+// Key is the key of a member of a recorded group.
+func (m Member) Key() driver.Key {
+	return driver.Key{Namespace: "default", Device: "recording", Property: m.Name}
+}
+
+// GroupOptions say what the rows of a group are scored with.
+type GroupOptions struct {
+	Config  admethod.ADMethodConfig // sinks are ignored: verdicts are returned
+	Members []Member
+	Model   string           // path of a trained model file; "" for none
+	Drivers *driver.Registry // nil means driver.Default
+}
+
+// RowOutcome is what became of one row.
+type RowOutcome struct {
+	// Score is the detector's, NaN where it did not judge the row.
+	Score float64
+	// Severity and Kind are the worse of what the detector and the quality stage say. A row that was not judged, with
+	// no fault that persists, is Unknown and has the reason as its kind.
+	Severity driver.Severity
+	Kind     driver.Kind
+	Blamed   []string // names of members, ranked; of a row that was not judged for want of readings, those
+}
+
+// Group scores the rows of a group, in order. It is not safe for concurrent use.
+type Group struct {
+	handler  *admethod.Handler
+	names    []string
+	bindings []*admethod.Binding
+	before   []admethod.BindingStats
+	order    []int // of observing the members of a row
+
+	// The handler aligns readings to rows by itself. It judges a row when each member has a new reading, and an
+	// incomplete one when a member of it comes round again; so that this is with the next row's first reading, not
+	// amidst it, such a member is observed first. fresh and reported follow what the handler knows.
+	fresh     []bool
+	reported  []bool
+	open      int // the row that the fresh readings belong to, -1 for one that is no longer waited for
+	submitted int // rows handed to the adapter by the call of Observe that is under way
+
+	pending []RowOutcome
+	quality []RowOutcome // of the quality stage, for each of pending
+	waiting []int        // indices of rows that the adapter was handed, in order; -1 for one that nobody waits for
+
+	mu       sync.Mutex
+	verdicts []RowOutcome // the detector's, in order
+	failure  error
+}
+
+// OpenGroup binds the members. The caller ends the group with Close.
+func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
+	if o.Config.Rows.Evaluate != "cycle" {
+		return nil, fmt.Errorf("rows.evaluate: got %q, want cycle: each row is judged once", o.Config.Rows.Evaluate)
+	}
+	n := len(o.Members)
+	g := &Group{
+		before: make([]admethod.BindingStats, n), order: make([]int, n), fresh: make([]bool, n), reported: make([]bool, n),
+	}
+	var err error
+	g.handler, err = admethod.NewHandler(admethod.Options{
+		Drivers:  o.Drivers,
+		Adapters: tapped(taps{submitted: func() { g.submitted++ }, verdict: g.answered}),
+		Sinks:    new(admethod.SinkRegistry),
+		AdapterOptions: map[string]map[string]any{
+			// To learn from the first rows takes its time.
+			"inprocess": {"lanes": 1, "queue": queueRoom, "hang": "1h"},
+		},
+		ModelDir: filepath.Dir(o.Model),
+		Replay:   true,
+		Hooks: admethod.Hooks{
+			Verdict: g.judged,
+			Failed:  func(_ driver.Key, err error) { g.fail(err) },
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := g.handler.Start(ctx); err != nil {
+		return nil, err
+	}
+	c := o.Config
+	c.Sinks = nil
+	if c.Group == "" {
+		c.Group = "recording"
+	}
+	if o.Model != "" {
+		c.Model = filepath.Base(o.Model)
+	}
+	for i, m := range o.Members {
+		meta := admethod.Meta{DataType: "double"}
+		if m.Text {
+			meta.DataType = "string"
+		}
+		b, err := g.handler.Bind(m.Key(), c, meta) //nolint:contextcheck // Bind takes no context
+		if err != nil {
+			return nil, errors.Join(err, g.Close(context.WithoutCancel(ctx)))
+		}
+		g.names, g.bindings, g.order[i] = append(g.names, m.Name), append(g.bindings, b), i
+	}
+	return g, nil
+}
+
+// Observe takes a row: a reading of each member, in their order. A missing cell is a reading that was not made.
+func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
+	row := len(g.pending)
+	unknown := RowOutcome{Score: math.NaN()}
+	g.pending = append(g.pending, unknown)
+	g.quality = append(g.quality, unknown)
+	if slices.Contains(g.fresh, true) {
+		slices.SortStableFunc(g.order, func(a, b int) int { return rank(g.fresh[a]) - rank(g.fresh[b]) })
+	} else {
+		g.open = row
+	}
+	reason := driver.KindMissing
+	for _, i := range g.order {
+		if cells[i].Missing() {
+			continue
+		}
+		if held := g.reading(row, i, at, cells[i]); held != driver.KindNone {
+			reason = held
+		}
+	}
+	if n := len(g.waiting); n > 0 && g.waiting[n-1] == row {
+		return
+	}
+	o := &g.pending[row]
+	o.Kind = reason
+	for i, name := range g.names {
+		if !g.reported[i] || cells[i].Missing() {
+			o.Blamed = append(o.Blamed, name)
+		}
+	}
+}
+
+func rank(fresh bool) int {
+	if fresh {
+		return 0
+	}
+	return 1
+}
+
+// reading hands over a reading. It returns why the quality stage held it back, if it did.
+func (g *Group) reading(row, i int, at time.Time, c dataset.Cell) driver.Kind {
+	g.submitted = 0
+	if math.IsNaN(c.Value) {
+		g.bindings[i].ObserveAny(at, c.Text)
+	} else {
+		g.bindings[i].Observe(at, c.Value)
+	}
+	stats, before := g.bindings[i].Stats(), &g.before[i]
+	held := driver.KindNone
+	switch {
+	case stats.Invalid > before.Invalid:
+		held = driver.KindInvalid
+	case stats.Duplicate > before.Duplicate:
+		held = driver.KindDuplicate
+	case stats.OutOfOrder > before.OutOfOrder:
+		held = driver.KindOutOfOrder
+	}
+	*before = stats
+	if held != driver.KindNone {
+		return held
+	}
+	if g.fresh[i] { // the handler has judged what there was, unless a member had no reading that counts
+		g.handed(g.open)
+	}
+	g.fresh[i], g.reported[i], g.open = true, true, row
+	if !slices.Contains(g.fresh, false) {
+		g.handed(row)
+	}
+	return driver.KindNone
+}
+
+// handed notes that the handler has done with a row: the adapter was handed it, or it could not be judged.
+func (g *Group) handed(row int) {
+	clear(g.fresh)
+	if g.submitted > 0 {
+		g.submitted--
+		g.waiting = append(g.waiting, row)
+	}
+}
+
+// Len is the number of rows observed since the last drain.
+func (g *Group) Len() int { return len(g.pending) }
+
+// Drain waits for the verdicts on all rows observed since the last drain, and returns them in order. A last row that
+// lacks readings, which the next row would decide on, is kept for the next drain, unless this is the last one. What is
+// returned is valid until the next call.
+func (g *Group) Drain(ctx context.Context, last bool) ([]RowOutcome, error) {
+	if err := g.handler.Flush(ctx); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failure != nil {
+		return nil, g.failure
+	}
+	if len(g.verdicts) != len(g.waiting) {
+		return nil, fmt.Errorf("%d rows were handed to the detector, %d verdicts came back", len(g.waiting), len(g.verdicts))
+	}
+	for k, row := range g.waiting {
+		if row >= 0 {
+			g.pending[row] = g.verdicts[k]
+		}
+	}
+	g.waiting, g.verdicts = g.waiting[:0], g.verdicts[:0]
+	n := len(g.pending)
+	if !last && slices.Contains(g.fresh, true) && g.open >= 0 && n-g.open < MaxBatch/2 {
+		n = g.open
+	}
+	done := slices.Clone(g.pending[:n])
+	for i := range done {
+		if q := &g.quality[i]; q.Severity.Anomalous() && q.Severity >= done[i].Severity {
+			done[i].Severity, done[i].Kind, done[i].Blamed = q.Severity, q.Kind, q.Blamed
+		}
+	}
+	g.pending, g.quality = slices.Delete(g.pending, 0, n), slices.Delete(g.quality, 0, n)
+	g.open = max(g.open-n, -1)
+	return done, nil
+}
+
+// Close ends the group. Rows that were not drained have no outcome.
+func (g *Group) Close(ctx context.Context) error { return g.handler.Shutdown(ctx) }
+
+func (g *Group) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failure == nil {
+		g.failure = err
+	}
+}
+
+// answered takes the detector's verdict on a row. While it is delivered, judged hears what each member makes of it.
+func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
+	o := RowOutcome{Score: r.Score, Severity: min(r.Severity, driver.Normal), Kind: r.Kind}
+	for _, cause := range r.Causes {
+		name := cause.Key.Property
+		if name == "" {
+			name = cause.Key.Device
+		}
+		o.Blamed = append(o.Blamed, name)
+	}
+	g.mu.Lock()
+	g.verdicts = append(g.verdicts, o)
+	g.mu.Unlock()
+	deliver(r)
+	g.mu.Lock()
+	if v := &g.verdicts[len(g.verdicts)-1]; !v.Severity.Anomalous() {
+		v.Kind, v.Blamed = driver.KindNone, nil
+	}
+	g.mu.Unlock()
+}
+
+// judged hears a verdict on a member: the detector's, after the member's policy, or the quality stage's.
+func (g *Group) judged(r *driver.Result) {
+	if !r.Severity.Anomalous() {
+		return
+	}
+	if r.Detector != "quality" {
+		g.mu.Lock()
+		v := &g.verdicts[len(g.verdicts)-1]
+		v.Severity = max(v.Severity, r.Severity)
+		g.mu.Unlock()
+		return
+	}
+	q := &g.quality[len(g.quality)-1] // within the call of Observe
+	switch {
+	case r.Severity > q.Severity:
+		q.Severity, q.Kind, q.Blamed = r.Severity, r.Kind, []string{r.Key.Property}
+	case r.Severity == q.Severity:
+		q.Blamed = append(q.Blamed, r.Key.Property)
+	}
+}

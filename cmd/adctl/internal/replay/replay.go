@@ -1,0 +1,207 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package replay runs recorded readings, of one property or of a group, through an admethod.Handler, the very path that
+// live readings take, and says for each of them what became of it.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// MaxBatch is the most readings that may be observed between two drains. It is well under the queue of a lane, so that
+// nothing is dropped.
+const MaxBatch = 4096
+
+// queueRoom is the configured queue of the in-process adapter.
+const queueRoom = 4 * MaxBatch
+
+// Outcome is what became of one reading.
+type Outcome struct {
+	// Score is the detector's, NaN where it did not judge: it warms up, or the quality stage held the reading back.
+	Score float64
+	// Severity and Kind are the worse of what the detector and the quality stage say. A reading that was held back, with
+	// no fault that persists, is Unknown and has the reason as its kind.
+	Severity driver.Severity
+	Kind     driver.Kind
+
+	Expected, Lower, Upper float64 // the detector's; NaN where it makes no forecast
+}
+
+// Options say what a stream of readings is scored with.
+type Options struct {
+	Config  admethod.ADMethodConfig // sinks are ignored: verdicts are returned
+	Meta    admethod.Meta
+	Drivers *driver.Registry // nil means driver.Default
+}
+
+// Stream scores the readings of one property, in order. It is not safe for concurrent use.
+type Stream struct {
+	handler *admethod.Handler
+	binding *admethod.Binding
+	before  admethod.BindingStats
+
+	// pending is the story of the readings since the last drain. The quality stage speaks, and the adapter is handed
+	// the reading, within the call of Observe; the detector answers from another goroutine, in order.
+	pending []Outcome
+	waiting []int // indices of readings that the adapter was handed, in order
+	handed  bool
+
+	mu       sync.Mutex
+	verdicts []Outcome // the detector's, in order
+	failure  error
+}
+
+// Open binds a property. The caller ends it with Close.
+func Open(ctx context.Context, o Options) (*Stream, error) {
+	s := &Stream{}
+	h, err := admethod.NewHandler(admethod.Options{
+		Drivers:  o.Drivers,
+		Adapters: tapped(taps{submitted: s.submitted}),
+		Sinks:    new(admethod.SinkRegistry),
+		AdapterOptions: map[string]map[string]any{
+			"inprocess": {"lanes": 1, "queue": queueRoom},
+		},
+		Replay: true,
+		Hooks: admethod.Hooks{
+			Verdict: func(r *driver.Result) {
+				if r.Detector == "quality" {
+					s.last().worse(r)
+				} else {
+					s.answered(r)
+				}
+			},
+			Failed: func(_ driver.Key, err error) { s.fail(err) },
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Start(ctx); err != nil {
+		return nil, err
+	}
+	o.Config.Sinks = nil
+	key := driver.Key{Namespace: "default", Device: "recording", Property: "value"}
+	s.handler = h
+	if s.binding, err = h.Bind(key, o.Config, o.Meta); err != nil { //nolint:contextcheck // Bind takes no context
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	return s, nil
+}
+
+// Observe takes a numeric reading.
+func (s *Stream) Observe(at time.Time, v float64) {
+	s.begin()
+	s.binding.Observe(at, v)
+	s.end()
+}
+
+// ObserveAny takes a reading of any type that a device driver may return.
+func (s *Stream) ObserveAny(at time.Time, v any) {
+	s.begin()
+	s.binding.ObserveAny(at, v)
+	s.end()
+}
+
+func (s *Stream) begin() {
+	nan := math.NaN()
+	s.pending = append(s.pending, Outcome{Score: nan, Expected: nan, Lower: nan, Upper: nan})
+	s.handed = false
+}
+
+// end names the reason why a reading did not get to the detector.
+func (s *Stream) end() {
+	if s.handed {
+		return
+	}
+	stats := s.binding.Stats()
+	o := s.last()
+	if o.Severity == driver.Unknown {
+		switch {
+		case stats.Invalid > s.before.Invalid:
+			o.Kind = driver.KindInvalid
+		case stats.Duplicate > s.before.Duplicate:
+			o.Kind = driver.KindDuplicate
+		case stats.OutOfOrder > s.before.OutOfOrder:
+			o.Kind = driver.KindOutOfOrder
+		}
+	}
+	s.before = stats
+}
+
+func (s *Stream) last() *Outcome { return &s.pending[len(s.pending)-1] }
+
+// Len is the number of readings observed since the last drain.
+func (s *Stream) Len() int { return len(s.pending) }
+
+// Drain waits until all readings observed since the last drain are judged and returns their outcomes, in order. They
+// are valid until the next call of any method.
+func (s *Stream) Drain(ctx context.Context) ([]Outcome, error) {
+	if err := s.handler.Flush(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return nil, s.failure
+	}
+	if len(s.verdicts) != len(s.waiting) {
+		return nil, fmt.Errorf("%d readings were handed to the detector, %d verdicts came back", len(s.waiting), len(s.verdicts))
+	}
+	for i := range s.verdicts {
+		s.pending[s.waiting[i]].judged(&s.verdicts[i])
+	}
+	done := s.pending
+	s.pending, s.waiting, s.verdicts = s.pending[:0], s.waiting[:0], s.verdicts[:0]
+	return done, nil
+}
+
+// Close ends the stream.
+func (s *Stream) Close(ctx context.Context) error { return s.handler.Shutdown(ctx) }
+
+func (s *Stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		s.failure = err
+	}
+}
+
+// submitted notes that the reading that is being observed was handed to the adapter.
+func (s *Stream) submitted() {
+	s.handed = true
+	s.waiting = append(s.waiting, len(s.pending)-1)
+}
+
+// answered notes the detector's verdict on the next reading.
+func (s *Stream) answered(r *driver.Result) {
+	s.mu.Lock()
+	s.verdicts = append(s.verdicts, Outcome{
+		Score: r.Score, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
+	})
+	s.mu.Unlock()
+}
+
+// worse takes the quality stage's verdict.
+func (o *Outcome) worse(r *driver.Result) {
+	if r.Severity.Anomalous() {
+		o.Severity, o.Kind = r.Severity, r.Kind
+	}
+}
+
+// judged takes the detector's verdict beside the one of the quality stage, by the rule of the sinks: a fault in the
+// readings stands unless the detector says worse.
+func (o *Outcome) judged(v *Outcome) {
+	if o.Severity.Anomalous() && o.Severity >= v.Severity {
+		v.Severity, v.Kind = o.Severity, o.Kind
+	}
+	*o = *v
+}

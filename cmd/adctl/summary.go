@@ -1,0 +1,96 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// mostListed is how many alerts a summary lists.
+const mostListed = 50
+
+// mostNamed is how many bad rows are named one by one.
+const mostNamed = 20
+
+// tally counts what happens in a run of detect.
+type tally struct {
+	log                          io.Writer // of bad rows
+	read, bad, judged, anomalous int
+	alerts                       replay.Alerts
+}
+
+// skipped counts a row that cannot be used, and names it.
+func (t *tally) skipped(err *dataset.RowError) {
+	if t.bad++; t.bad <= mostNamed {
+		fmt.Fprintf(t.log, "%v: skipped\n", err)
+	}
+}
+
+// count takes the outcome of a reading, and returns the score that it is written with.
+func (t *tally) count(at time.Time, o *replay.Outcome) float64 {
+	t.alerts.Add(at, o)
+	if o.Severity.Anomalous() {
+		t.anomalous++
+	}
+	if math.IsNaN(o.Score) {
+		return 0
+	}
+	t.judged++
+	return o.Score
+}
+
+// summarize tells what a run of detect found.
+func summarize(w io.Writer, s *tally) {
+	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d alerts; %d rows skipped\n",
+		s.read, s.judged, s.anomalous, len(s.alerts.Done), s.bad)
+	if s.bad > mostNamed {
+		fmt.Fprintf(w, "only the first %d skipped rows are named\n", mostNamed)
+	}
+	listAlerts(w, s.alerts.Done)
+}
+
+// listAlerts lists the worst alerts in the order of time.
+func listAlerts(w io.Writer, alerts []replay.Alert) {
+	if len(alerts) == 0 {
+		return
+	}
+	shown := alerts
+	if len(alerts) > mostListed {
+		shown = slices.Clone(alerts)
+		slices.SortStableFunc(shown, func(a, b replay.Alert) int {
+			return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(b.Readings, a.Readings))
+		})
+		shown = shown[:mostListed]
+		slices.SortFunc(shown, func(a, b replay.Alert) int { return cmp.Compare(a.First, b.First) })
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "began\tended\tkind\tseverity\tworst score\treadings")
+	for i := range shown {
+		a := &shown[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%v\t%s\t%d\n", stamp(a.Begin), stamp(a.End), a.Kind, a.Severity, scoreText(a.Score), a.Readings)
+	}
+	t.Flush()
+	if n := len(alerts) - len(shown); n > 0 {
+		fmt.Fprintf(w, "and %d more that are less severe\n", n)
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// scoreText shows a score to four digits, and none where the detector had no part in it.
+func scoreText(score float64) string {
+	if math.IsNaN(score) {
+		return "-"
+	}
+	return fmt.Sprintf("%.4f", score)
+}
