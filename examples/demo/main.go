@@ -1,0 +1,119 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command demo shows a mapper that detects anomalies, without a cluster: a simulated EdgeCore, the room simulator and
+// the RESTful mapper talk over their real protocols, faults are injected one after the other, and a table tells what
+// was found. It ends with 0 if every fault was detected, the right device was blamed, and no alarm was raised without one.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	live := flags.Bool("live", false, "leave everything running until Ctrl-C")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("argument %q: want none", flags.Arg(0))
+	}
+	a := newAccount(out, time.Now())
+	playing, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(nil)
+	defer context.AfterFunc(ctx, func() { fail(errInterrupted) })()
+	s, err := newStage(playing, a, fail)
+	if err != nil {
+		return err
+	}
+	t := &story{stage: s}
+	defer func() {
+		clearErr := s.clear()
+		if err = errors.Join(err, clearErr); err != nil && !errors.Is(err, errInterrupted) {
+			s.showLogs()
+		}
+	}()
+	if err := s.set(playing); err != nil {
+		return err
+	}
+	told := t.tell(playing)
+	verdict := t.conclude(told)
+	if *live && told == nil {
+		s.watch.disturb(watched...) // what happens from now on is the user's doing
+		a.print(fmt.Sprintf(cheatSheet, s.room.url))
+		<-playing.Done()
+		if cause := context.Cause(playing); !errors.Is(cause, errInterrupted) {
+			return errors.Join(verdict, cause)
+		}
+	}
+	return verdict
+}
+
+// conclude prints the table and says whether all went as it should.
+func (s *story) conclude(told error) error {
+	if len(s.outcomes) > 0 {
+		s.print("\n" + table(s.outcomes) + "\n")
+	}
+	if told != nil {
+		return told
+	}
+	alarms := s.watch.falseAlarms()
+	failed := failures(s.outcomes, alarms, s.since)
+	if len(failed) == 0 {
+		s.print(s.paint(green, fmt.Sprintf("All %d faults were detected and the right devices blamed, without a false alarm, in %.0f s.",
+			len(s.outcomes), s.since(time.Now()).Seconds())))
+		return nil
+	}
+	for _, f := range failed {
+		s.print(s.paint(red, f))
+	}
+	return fmt.Errorf("%d of %d faults detected, %d located, %d false alarms",
+		count(s.outcomes, func(o *outcome) bool { return o.alarm != nil }), len(s.outcomes),
+		count(s.outcomes, func(o *outcome) bool { return o.alarm != nil && o.located() }), len(alarms))
+}
+
+func count(outcomes []outcome, which func(*outcome) bool) (n int) {
+	for i := range outcomes {
+		if which(&outcomes[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+const cheatSheet = `
+Everything goes on running; verdicts appear below. Ctrl-C ends it. In another terminal:
+
+  ROOM=%s
+  curl $ROOM                                              # the room at a glance
+  curl -X PUT -d 0 $ROOM/lights/light1                    # somebody uses the switch on the wall
+  curl -d jump $ROOM/sensors/temperature/fault            # or freeze, drift, noise, dropout; none repairs it
+  curl -d jump $ROOM/sensors/brightness/fault
+  curl -d 1 $ROOM/lights/light1/fault                     # dark, whatever it reports; 0 repairs it
+  curl $ROOM/faults                                       # what is broken now
+
+What the programs log is in .demo/, as are the recording of the room and the model.
+`
