@@ -54,6 +54,7 @@ type setup struct {
 	config      ADMethodConfig
 	meta        Meta
 	fingerprint string
+	hash        string // of the configuration alone
 	policy      *policy
 	queues      []*sinkQueue
 	refs        int // guarded by the handler's lock
@@ -144,11 +145,12 @@ func (h *Handler) share(config ADMethodConfig, meta Meta) *setup {
 	if config.Quality.Cycle == 0 {
 		config.Quality.Cycle = meta.Cycle
 	}
-	fingerprint := fmt.Sprintf("%s %+v", config.Fingerprint(), meta)
+	hash := config.Fingerprint()
+	fingerprint := fmt.Sprintf("%s %+v", hash, meta)
 	if s, ok := h.setups[fingerprint]; ok {
 		return s
 	}
-	return &setup{config: config, meta: meta, fingerprint: fingerprint}
+	return &setup{config: config, meta: meta, fingerprint: fingerprint, hash: hash}
 }
 
 // prepare makes a new setup ready for use. The caller holds h.mu.
@@ -354,6 +356,7 @@ func (b *Binding) end() {
 
 // deliver passes a verdict on to the sinks; fromQuality tells that the quality stage judged, not the detector.
 func (b *Binding) deliver(r *driver.Result, fromQuality bool) {
+	r.Config = b.setup.hash
 	b.setup.policy.apply(r)
 	b.verdicts.deliver(r, fromQuality, b)
 }
@@ -362,9 +365,7 @@ func (b *Binding) dropped(n int) {
 	b.verdicts.mu.Lock()
 	b.verdicts.dropped += uint64(n)
 	b.verdicts.mu.Unlock()
-	if hook := b.handler.hooks.Dropped; hook != nil {
-		hook(b.Key(), n)
-	}
+	b.handler.hooks.Dropped(b.Key(), n)
 }
 
 // Stats returns a copy of the current counts.

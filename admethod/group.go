@@ -202,6 +202,10 @@ func (g *group) deliver(r *driver.Result, row driver.Row) {
 	g.mu.Lock()
 	members := g.members // replaced as a whole, never written to
 	g.mu.Unlock()
+	deliverEach(members, r, row)
+}
+
+func deliverEach(members []*Binding, r *driver.Result, row driver.Row) {
 	for i, m := range members {
 		own := *r
 		own.Key = m.Key()

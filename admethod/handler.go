@@ -42,10 +42,11 @@ type Options struct {
 // Handler binds properties to detectors and runs their readings through the stages. It owns every goroutine below it;
 // Shutdown joins them all.
 type Handler struct {
-	opts  Options
-	hooks Hooks
-	now   atomic.Int64 // coarse clock, Unix ns; 0 in replays
-	wg    sync.WaitGroup
+	opts      Options
+	hooks     Hooks // calls the hooks of every observer
+	observers atomic.Pointer[[]*Hooks]
+	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
+	wg        sync.WaitGroup
 
 	mu       sync.Mutex
 	state    lifecycle
@@ -57,6 +58,7 @@ type Handler struct {
 	bindings map[driver.Key]*Binding
 	groups   map[groupKey]*group
 	setups   map[string]*setup // in use, by fingerprint
+	attached map[*Attachment]struct{}
 }
 
 type lifecycle uint8
@@ -94,12 +96,15 @@ func NewHandler(opts Options) (*Handler, error) {
 			return nil, fmt.Errorf("default sinks: %w", err)
 		}
 	}
-	return &Handler{
-		opts: opts, hooks: opts.Hooks,
+	h := &Handler{
+		opts:     opts,
 		adapters: make(map[string]Adapter), sinks: make(map[string]*sinkQueue),
 		bindings: make(map[driver.Key]*Binding), groups: make(map[groupKey]*group),
-		setups: make(map[string]*setup),
-	}, nil
+		setups: make(map[string]*setup), attached: make(map[*Attachment]struct{}),
+	}
+	h.observers.Store(&[]*Hooks{&opts.Hooks})
+	h.hooks = h.dispatch()
+	return h, nil
 }
 
 // Start makes the handler ready to bind. The handler lives until Shutdown, not until ctx ends; values of ctx are kept.
@@ -160,15 +165,23 @@ func (h *Handler) sweep(now time.Time) {
 // drop closes a binding for good. The caller holds h.mu.
 func (h *Handler) drop(b *Binding) {
 	delete(h.bindings, b.Key())
-	if b.setup.refs--; b.setup.refs == 0 {
-		delete(h.setups, b.setup.fingerprint)
-	}
-	b.end()
+	b.end() // first: a verdict on its way must not come after the sinks forgot
+	h.release(b)
 	if b.group != nil {
 		b.group.leave(b)
 		if b.group.empty() {
 			delete(h.groups, b.group.key)
 		}
+	}
+}
+
+// release gives up what a binding shares, and lets its sinks forget it. The caller holds h.mu.
+func (h *Handler) release(b *Binding) {
+	if b.setup.refs--; b.setup.refs == 0 {
+		delete(h.setups, b.setup.fingerprint)
+	}
+	for _, q := range b.setup.queues {
+		q.forget(b.Key())
 	}
 }
 
@@ -203,12 +216,17 @@ func (h *Handler) sink(name string) (*sinkQueue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sinks: %w", err)
 	}
-	s, err := f.New(SinkSettings{Hooks: &h.hooks, Options: h.opts.SinkOptions[name]})
+	s, err := f.New(SinkSettings{
+		Hooks: &h.hooks, Options: h.opts.SinkOptions[name], StateDir: h.opts.StateDir, Stats: h.Stats,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("sink %q: %w", name, err)
 	}
 	if err := s.Start(h.ctx); err != nil {
 		return nil, fmt.Errorf("sink %q: start: %w", name, err)
+	}
+	if o, ok := s.(Observer); ok {
+		h.observe(o.Hooks())
 	}
 	q := newSinkQueue(name, s, &h.hooks)
 	h.sinks[name] = q
@@ -269,6 +287,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	for _, b := range h.bindings {
 		b.stop() // the adapters close the streams, once what is queued has been judged
 	}
+	clear(h.attached)
 	adapters, sinks := h.adapters, h.sinks
 	h.mu.Unlock()
 
@@ -345,7 +364,7 @@ func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
 	var r driver.Result
 	r.Reset(nil)
 	r.Key, r.At, r.Kind, r.Message = key, time.Unix(0, h.now.Load()), driver.KindFailed, cause.Error()
-	h.hooks.verdict(&r)
+	h.hooks.Verdict(&r)
 	for _, q := range queues {
 		q.push(r.Clone())
 	}

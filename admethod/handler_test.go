@@ -58,11 +58,16 @@ type bench struct {
 	sink *memory
 }
 
+func inprocessOnly() *admethod.AdapterRegistry {
+	adapters := new(admethod.AdapterRegistry)
+	adapters.Register(inprocess.Name, inprocess.Factory())
+	return adapters
+}
+
 func newBench(t *testing.T, opts admethod.Options, factories ...driver.Factory) *bench {
 	t.Helper()
 	b := &bench{sink: new(memory)}
-	adapters, sinks := new(admethod.AdapterRegistry), new(admethod.SinkRegistry)
-	adapters.Register(inprocess.Name, inprocess.Factory())
+	adapters, sinks := inprocessOnly(), new(admethod.SinkRegistry)
 	sinks.Register("memory", admethod.SinkFactory{
 		Name: "memory", New: func(admethod.SinkSettings) (admethod.Sink, error) { return b.sink, nil },
 	})

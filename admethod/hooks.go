@@ -4,6 +4,9 @@
 package admethod
 
 import (
+	"slices"
+	"time"
+
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -12,6 +15,8 @@ import (
 type Hooks struct {
 	// Verdict sees every verdict on a reading, before verdicts are coalesced for the sinks.
 	Verdict func(r *driver.Result)
+	// Judged sees how long a detector in the mapper took for a reading: one reading in [JudgedEvery].
+	Judged func(key driver.Key, took time.Duration)
 	// Dropped sees readings that were lost for want of room in a queue.
 	Dropped func(key driver.Key, n int)
 	// Failed sees a detector that panicked or hangs; its stream is Unknown until it is bound again.
@@ -25,8 +30,71 @@ type Hooks struct {
 	State func(stream string, err error)
 }
 
-func (h *Hooks) verdict(r *driver.Result) {
-	if h.Verdict != nil {
-		h.Verdict(r)
+// JudgedEvery is the number of readings of which one is timed for [Hooks.Judged].
+const JudgedEvery = 64
+
+// observe adds hooks to those that are called. It may be called while others are being called.
+func (h *Handler) observe(hooks *Hooks) {
+	for {
+		old := h.observers.Load()
+		next := append(slices.Clone(*old), hooks)
+		if h.observers.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+// dispatch returns hooks that call those of every observer.
+func (h *Handler) dispatch() Hooks {
+	return Hooks{
+		Verdict: func(r *driver.Result) {
+			for _, o := range *h.observers.Load() {
+				if o.Verdict != nil {
+					o.Verdict(r)
+				}
+			}
+		},
+		Judged: func(key driver.Key, took time.Duration) {
+			for _, o := range *h.observers.Load() {
+				if o.Judged != nil {
+					o.Judged(key, took)
+				}
+			}
+		},
+		Dropped: func(key driver.Key, n int) {
+			for _, o := range *h.observers.Load() {
+				if o.Dropped != nil {
+					o.Dropped(key, n)
+				}
+			}
+		},
+		Failed: func(key driver.Key, err error) {
+			for _, o := range *h.observers.Load() {
+				if o.Failed != nil {
+					o.Failed(key, err)
+				}
+			}
+		},
+		SinkFailed: func(sink string, err error, retry bool) {
+			for _, o := range *h.observers.Load() {
+				if o.SinkFailed != nil {
+					o.SinkFailed(sink, err, retry)
+				}
+			}
+		},
+		ModelLoaded: func(key driver.Key, version string) {
+			for _, o := range *h.observers.Load() {
+				if o.ModelLoaded != nil {
+					o.ModelLoaded(key, version)
+				}
+			}
+		},
+		State: func(stream string, err error) {
+			for _, o := range *h.observers.Load() {
+				if o.State != nil {
+					o.State(stream, err)
+				}
+			}
+		},
 	}
 }

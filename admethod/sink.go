@@ -23,11 +23,20 @@ type Sink interface {
 	Shutdown(ctx context.Context) error
 }
 
+// Forgetter is a sink that wants to know when a property is no longer watched. Forget is called from the goroutine that
+// calls Write, in order with it, and must not block.
+type Forgetter interface{ Forget(key driver.Key) }
+
+// Observer is a sink that watches the handler itself. Its hooks are called besides the user's own, under the same terms.
+type Observer interface{ Hooks() *Hooks }
+
 // SinkSettings is what a sink is made with.
 type SinkSettings struct {
-	Hooks   *Hooks         // never nil
-	Options map[string]any // the mapper's settings for this sink, flat; nil where there are none
-	_       struct{}       // keyed literals only: fields may be added
+	Hooks    *Hooks         // never nil
+	Options  map[string]any // the mapper's settings for this sink, flat; nil where there are none
+	StateDir string         // directory for what must outlive the process; "" keeps nothing
+	Stats    func() Stats   // what the handler counted so far; never nil
+	_        struct{}       // keyed literals only: fields may be added
 }
 
 // SinkFactory makes sinks of one kind.

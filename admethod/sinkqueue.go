@@ -24,8 +24,8 @@ type sinkQueue struct {
 	limit int
 
 	mu       sync.Mutex
-	fifo     []driver.Result
-	overflow map[driver.Key]driver.Result
+	fifo     []told
+	overflow map[driver.Key]told
 	order    []driver.Key // of overflow, oldest first
 	replaced uint64       // verdicts lost to a later one of the same key
 	refused  uint64       // verdicts that the sink refused for good
@@ -39,6 +39,12 @@ type sinkQueue struct {
 	cancel context.CancelFunc // ends run at once
 }
 
+// told is a verdict, or that the property of this key is no longer watched.
+type told struct {
+	driver.Result
+	forget bool
+}
+
 const (
 	sinkLimit      = 4096
 	sinkBatch      = 256
@@ -50,7 +56,7 @@ const (
 func newSinkQueue(name string, sink Sink, hooks *Hooks) *sinkQueue {
 	q := &sinkQueue{
 		name: name, sink: sink, hooks: hooks, limit: sinkLimit,
-		overflow: make(map[driver.Key]driver.Result),
+		overflow: make(map[driver.Key]told),
 		wake:     make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	q.idle.L = &q.mu
@@ -58,15 +64,26 @@ func newSinkQueue(name string, sink Sink, hooks *Hooks) *sinkQueue {
 }
 
 // push queues a verdict that shares no memory with its maker.
-func (q *sinkQueue) push(r driver.Result) {
+func (q *sinkQueue) push(r driver.Result) { q.queue(told{Result: r}) }
+
+// forget queues that a property is no longer watched.
+func (q *sinkQueue) forget(key driver.Key) {
+	if _, ok := q.sink.(Forgetter); ok {
+		q.queue(told{Result: driver.Result{Key: key}, forget: true})
+	}
+}
+
+func (q *sinkQueue) queue(r told) {
 	q.mu.Lock()
 	switch {
 	case q.closed:
 	case len(q.fifo) < q.limit && len(q.order) == 0:
 		q.fifo = append(q.fifo, r)
 	default:
-		if _, waiting := q.overflow[r.Key]; waiting {
-			q.replaced++
+		if old, waiting := q.overflow[r.Key]; waiting {
+			if !old.forget {
+				q.replaced++
+			}
 		} else {
 			q.order = append(q.order, r.Key)
 		}
@@ -79,8 +96,8 @@ func (q *sinkQueue) push(r driver.Result) {
 	}
 }
 
-// take moves up to sinkBatch verdicts into batch.
-func (q *sinkQueue) take(batch []driver.Result) []driver.Result {
+// take moves up to sinkBatch entries into batch.
+func (q *sinkQueue) take(batch []told) []told {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(len(q.fifo), sinkBatch)
@@ -110,10 +127,10 @@ func (q *sinkQueue) run(ctx context.Context) {
 		q.idle.Broadcast()
 		q.mu.Unlock()
 	}()
-	batch := make([]driver.Result, 0, sinkBatch)
+	batch, verdicts := make([]told, 0, sinkBatch), make([]driver.Result, 0, sinkBatch)
 	for ctx.Err() == nil {
 		if batch = q.take(batch); len(batch) > 0 {
-			q.write(ctx, batch)
+			verdicts = q.tell(ctx, batch, verdicts)
 			continue
 		}
 		q.mu.Lock()
@@ -129,6 +146,32 @@ func (q *sinkQueue) run(ctx context.Context) {
 	}
 }
 
+// tell passes a batch on, in order; verdicts is memory for it.
+func (q *sinkQueue) tell(ctx context.Context, batch []told, verdicts []driver.Result) []driver.Result {
+	verdicts = verdicts[:0]
+	for i := range batch {
+		if !batch[i].forget {
+			verdicts = append(verdicts, batch[i].Result)
+			continue
+		}
+		if len(verdicts) > 0 {
+			q.write(ctx, verdicts)
+			verdicts = verdicts[:0]
+		}
+		err := q.shield(func() error {
+			q.sink.(Forgetter).Forget(batch[i].Key)
+			return nil
+		})
+		if err != nil {
+			q.failed(err, false)
+		}
+	}
+	if len(verdicts) > 0 {
+		q.write(ctx, verdicts)
+	}
+	return verdicts
+}
+
 // write tries a batch until it is taken, refused for good, or ctx ends.
 func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 	backoff := firstRetry
@@ -138,9 +181,7 @@ func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 			return
 		}
 		wait, retry := RetryAfter(err)
-		if q.hooks.SinkFailed != nil {
-			q.hooks.SinkFailed(q.name, err, retry)
-		}
+		q.failed(err, retry)
 		if !retry {
 			q.mu.Lock()
 			q.refused += uint64(len(batch))
@@ -158,16 +199,27 @@ func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 	}
 }
 
-// attempt shields the queue from a sink that panics or never returns from a write that honours its context.
-func (q *sinkQueue) attempt(ctx context.Context, batch []driver.Result) (err error) {
+func (q *sinkQueue) failed(err error, retry bool) {
+	if q.hooks.SinkFailed != nil {
+		q.hooks.SinkFailed(q.name, err, retry)
+	}
+}
+
+// attempt bounds a write, for sinks that honour their context.
+func (q *sinkQueue) attempt(ctx context.Context, batch []driver.Result) error {
 	ctx, cancel := context.WithTimeout(ctx, slowestAttempt)
 	defer cancel()
+	return q.shield(func() error { return q.sink.Write(ctx, batch) })
+}
+
+// shield keeps a panic of the sink from the queue.
+func (q *sinkQueue) shield(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = Permanent(fmt.Errorf("sink %q panicked: %v", q.name, p))
 		}
 	}()
-	return q.sink.Write(ctx, batch)
+	return f()
 }
 
 // flush waits until nothing waits, or ctx ends.

@@ -96,6 +96,7 @@ type Result struct {
 	Causes     []Cause // ranked: which property or device is to blame
 	Detector   string  // name of the driver, for example "auto"
 	Model      string  // trained model that judged, for example "room@3f2a"; "" where none
+	Config     string  // fingerprint of the configuration that it was judged under; set by the handler, not by drivers
 	Message    string  // why, in a sentence; "" where there is nothing to add
 }
 
@@ -109,7 +110,7 @@ func (r *Result) Reset(row Row) {
 	r.Ongoing = false
 	r.Value, r.Expected, r.Lower, r.Upper = nan, nan, nan, nan
 	r.Causes = r.Causes[:0]
-	r.Detector, r.Model, r.Message = "", "", ""
+	r.Detector, r.Model, r.Config, r.Message = "", "", "", ""
 	if len(row) > 0 {
 		r.Key, r.At, r.Value = row[0].Key, row[0].At, row[0].Value
 	}

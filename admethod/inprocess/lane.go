@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -379,7 +380,13 @@ func (r *runner) judge(it *item) {
 	r.row = append(r.row, it.rest...)
 	r.out.Reset(r.row)
 	r.out.Threshold, r.out.Detector, r.out.Model = s.threshold, s.name, *s.model.Load()
-	s.detector.Detect(r.row, &r.out)
+	if hook := s.adapter.hooks.Judged; hook != nil && r.number&(admethod.JudgedEvery-1) == 0 {
+		began := time.Now()
+		s.detector.Detect(r.row, &r.out)
+		hook(s.key, time.Since(began))
+	} else {
+		s.detector.Detect(r.row, &r.out)
+	}
 	s.judged = true
 	if out := &r.out; out.Severity != driver.Unknown || len(it.rest) == 0 {
 		s.sanitize(out)
