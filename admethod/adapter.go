@@ -79,6 +79,8 @@ type AdapterFactory struct {
 	New func(AdapterSettings) (Adapter, error)
 	// Params describes the keys that a Device may set for it, under the prefix of its name.
 	Params func() []params.Param
+	// Check finds what is wrong with such keys, given without the prefix; nil where Open alone can tell.
+	Check func(settings map[string]any) error
 }
 
 // AdapterRegistry holds adapters by name. The zero value is empty and ready for use.

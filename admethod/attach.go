@@ -6,10 +6,8 @@ package admethod
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // AttachSettings describes a stream that is fed with rows that others have converted, checked and aligned.
@@ -51,12 +49,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model),
 	}
 	shared := h.share(s.Config, Meta{})
-	errs := []error{h.checkOptions(&shared.config)}
+	errs := []error{checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config)}
 	if shared.policy == nil {
 		errs = append(errs, h.prepare(shared))
-	}
-	if name := s.Config.Model; name != "" && !filepath.IsLocal(name) {
-		errs = append(errs, &params.Error{Key: "model", Value: name, Want: "the name of a file below the model directory"})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
-	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // Meta is what the Device and its model say of a property. Empty fields are unknown.
@@ -118,10 +117,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	if shared.policy == nil { // what is shared is read without a lock, and must not be written to again
 		errs = append(errs, h.prepare(shared))
 	}
-	if name := config.Model; name != "" && !filepath.IsLocal(name) {
-		errs = append(errs, &params.Error{Key: "model", Value: name, Want: "the name of a file below the model directory"})
-	}
-	errs = append(errs, h.checkOptions(b.config))
+	errs = append(errs, checkModel(config.Model), h.opts.checkPrefixes(b.config))
 	b.verdicts = verdicts{quality: driver.Normal, heartbeat: int64(config.Heartbeat)}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -181,28 +177,6 @@ func (h *Handler) modelFile(name string) string {
 		return ""
 	}
 	return filepath.Join(h.opts.ModelDir, name)
-}
-
-// checkOptions refuses keys whose first segment belongs to nothing that is linked.
-func (h *Handler) checkOptions(c *ADMethodConfig) error {
-	known := append([]string{"detector", "quality", "rows"}, h.opts.Adapters.Names()...)
-	var errs []error
-	for prefix, keys := range c.Options {
-		if prefix == "detector" {
-			continue // the driver checks them
-		}
-		if _, err := h.opts.Adapters.Lookup("adapter", prefix); err == nil {
-			continue // the adapter checks them
-		}
-		for key := range keys {
-			if near := params.Nearest(prefix, known); near != "" {
-				errs = append(errs, &params.Error{Key: prefix + "." + key, Want: fmt.Sprintf("unknown key; did you mean %q?", near+"."+key)})
-			} else {
-				errs = append(errs, params.Unknown(prefix+"."+key, nil))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func newMember(key driver.Key, c *ADMethodConfig, meta Meta) (driver.Member, error) {

@@ -79,15 +79,7 @@ const (
 
 // NewHandler makes a handler. It does nothing before Start.
 func NewHandler(opts Options) (*Handler, error) {
-	if opts.Drivers == nil {
-		opts.Drivers = driver.Default
-	}
-	if opts.Adapters == nil {
-		opts.Adapters = Adapters
-	}
-	if opts.Sinks == nil {
-		opts.Sinks = Sinks
-	}
+	opts.link()
 	if opts.DefaultSinks == nil && slices.Contains(opts.Sinks.Names(), "log") {
 		opts.DefaultSinks = []string{"log"}
 	}

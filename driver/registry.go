@@ -4,9 +4,7 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/registry"
@@ -74,29 +72,9 @@ func (f Factory) Open(s Settings, raw map[string]any) (Detector, error) {
 	}
 	d, err := f.open(s, raw)
 	if err != nil {
-		return nil, fmt.Errorf("detector %q: %w", f.info.Name, prefixed(err))
+		return nil, fmt.Errorf("detector %q: %w", f.info.Name, params.Prefix("detector.", err))
 	}
 	return d, nil
-}
-
-// prefixed writes the driver's keys as the user wrote them.
-func prefixed(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		errs := slices.Clone(joined.Unwrap())
-		if errors.Join(errs...).Error() != err.Error() {
-			return err // a sentence that wraps several errors
-		}
-		for i := range errs {
-			errs[i] = prefixed(errs[i])
-		}
-		return errors.Join(errs...)
-	}
-	if p, ok := err.(*params.Error); ok { //nolint:errorlint // only a bare key is prefixed, not one inside a sentence
-		q := *p
-		q.Key = "detector." + q.Key
-		return &q
-	}
-	return err
 }
 
 // Registry holds factories by name. The zero value is empty and ready for use; it is safe for concurrent use.

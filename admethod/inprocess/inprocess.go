@@ -38,6 +38,7 @@ func Factory() admethod.AdapterFactory {
 		Summary: "scores readings inside the mapper",
 		New:     func(s admethod.AdapterSettings) (admethod.Adapter, error) { return New(s) },
 		Params:  func() []params.Param { return nil },
+		Check:   func(settings map[string]any) error { return params.Decode(&struct{}{}, settings) },
 	}
 }
 

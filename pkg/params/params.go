@@ -88,6 +88,27 @@ func Decode(dst any, settings map[string]any) error {
 	return errors.Join(errs...)
 }
 
+// Prefix writes the keys of errors by Decode as the user wrote them, below a prefix such as "detector.". A sentence that
+// wraps several errors stays as it is.
+func Prefix(prefix string, err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs := slices.Clone(joined.Unwrap())
+		if errors.Join(errs...).Error() != err.Error() {
+			return err
+		}
+		for i := range errs {
+			errs[i] = Prefix(prefix, errs[i])
+		}
+		return errors.Join(errs...)
+	}
+	if p, ok := err.(*Error); ok { //nolint:errorlint // only a bare key is prefixed, not one inside a sentence
+		q := *p
+		q.Key = prefix + q.Key
+		return &q
+	}
+	return err
+}
+
 // Unknown is the error for a key that is not among the known ones; it suggests the nearest.
 func Unknown(key string, known []string) *Error {
 	if len(known) == 0 {

@@ -1,0 +1,112 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// Check finds what Bind would find wrong with the configuration of a property, without a handler, a file or a network:
+// names of detectors, adapters and sinks that are not linked, keys that they do not know, values that they do not take.
+// members is the number of properties in its group, 1 without one. All errors are joined.
+func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members int) error {
+	o.link()
+	errs := []error{checkModel(config.Model), o.checkPrefixes(&config)}
+	if _, err := newConverter(meta.DataType, config.Categories); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := newPolicy(&config.Policy); err != nil {
+		errs = append(errs, err)
+	}
+	for _, name := range config.Sinks {
+		if _, err := o.Sinks.Lookup("sink", name); err != nil {
+			errs = append(errs, fmt.Errorf("sinks: %w", err))
+		}
+	}
+	if f, err := o.Adapters.Lookup("adapter", config.ADMethodName); err != nil {
+		errs = append(errs, fmt.Errorf("adMethodName: %w", err))
+	} else if f.Check != nil {
+		if err := f.Check(config.Options[config.ADMethodName]); err != nil {
+			errs = append(errs, params.Prefix(config.ADMethodName+".", err))
+		}
+	}
+	member, err := newMember(key, &config, meta)
+	if err != nil {
+		errs = append(errs, err)
+	} else if err := o.checkDetector(&config, member, members); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// checkDetector opens the detector once; what it would need from a model file is not looked at.
+func (o *Options) checkDetector(c *ADMethodConfig, member driver.Member, members int) error {
+	f, err := o.Drivers.Lookup(c.Detector)
+	if err != nil {
+		return err
+	}
+	if c.Group != "" && f.Info().Members < 2 {
+		return fmt.Errorf("detector %q judges one property alone: want one for groups, or no group", c.Detector)
+	}
+	settings := driver.Settings{Members: make([]driver.Member, max(members, 1)), Threshold: c.Threshold}
+	for i := range settings.Members {
+		settings.Members[i] = member
+		if i > 0 {
+			settings.Members[i].Key.Property += fmt.Sprint("#", i)
+		}
+	}
+	_, err = f.Open(settings, c.Options["detector"])
+	var wrong *params.Error
+	if err != nil && c.Model != "" && !errors.As(err, &wrong) {
+		return nil
+	}
+	return err
+}
+
+func checkModel(name string) error {
+	if name != "" && !filepath.IsLocal(name) {
+		return &params.Error{Key: "model", Value: name, Want: "the name of a file below the model directory"}
+	}
+	return nil
+}
+
+// link fills in the registries that are linked where none are given.
+func (o *Options) link() {
+	if o.Drivers == nil {
+		o.Drivers = driver.Default
+	}
+	if o.Adapters == nil {
+		o.Adapters = Adapters
+	}
+	if o.Sinks == nil {
+		o.Sinks = Sinks
+	}
+}
+
+// checkPrefixes refuses keys whose first segment belongs to nothing that is linked.
+func (o *Options) checkPrefixes(c *ADMethodConfig) error {
+	known := append([]string{"detector", "quality", "rows"}, o.Adapters.Names()...)
+	var errs []error
+	for prefix, keys := range c.Options {
+		if prefix == "detector" {
+			continue // the driver checks them
+		}
+		if _, err := o.Adapters.Lookup("adapter", prefix); err == nil {
+			continue // the adapter checks them
+		}
+		for key := range keys {
+			if near := params.Nearest(prefix, known); near != "" {
+				errs = append(errs, &params.Error{Key: prefix + "." + key, Want: fmt.Sprintf("unknown key; did you mean %q?", near+"."+key)})
+			} else {
+				errs = append(errs, params.Unknown(prefix+"."+key, nil))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
