@@ -49,7 +49,7 @@ func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members
 func (o *Options) checkDetector(c *ADMethodConfig, member driver.Member, members int) error {
 	f, err := o.Drivers.Lookup(c.Detector)
 	if err != nil {
-		return err
+		return fmt.Errorf("detector: %w", err)
 	}
 	if c.Group != "" && f.Info().Members < 2 {
 		return fmt.Errorf("detector %q judges one property alone: want one for groups, or no group", c.Detector)

@@ -135,7 +135,7 @@ func (o *trainOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(o.output, data); err != nil {
+	if err := writeFile(o.output, data, 0o644); err != nil {
 		return err
 	}
 	if err := o.draw(t); err != nil {
@@ -296,7 +296,7 @@ func trainable() []string {
 }
 
 // writeFile writes a file whole or not at all: running programs that watch it never see a part.
-func writeFile(path string, data []byte) (err error) {
+func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".adctl-*")
 	if err != nil {
 		return err
@@ -307,7 +307,7 @@ func writeFile(path string, data []byte) (err error) {
 		}
 	}()
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (o *trainOptions) draw(t *trainer) error {
 		if err := to(&b); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		return writeFile(path, b.Bytes())
+		return writeFile(path, b.Bytes(), 0o644)
 	}
 	for _, path := range o.pictures {
 		err := write(path, func(w io.Writer) error {

@@ -1,0 +1,174 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Fix rewrites what EdgeCore cannot carry in the anomalyDetection of Devices: maps and lists become part of one JSON
+// text under the key config, numbers that float32 changes become texts. It returns the new content and the number of
+// changes; with none the content is returned as it was, byte for byte. Comments stay; blank lines inside a changed file
+// and the width of its indentation may not.
+func Fix(data []byte) (fixed []byte, changes int, err error) {
+	docs, err := documents(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, doc := range docs {
+		n, err := fixObject(content(doc))
+		if err != nil {
+			return nil, 0, err
+		}
+		changes += n
+	}
+	if changes == 0 {
+		return data, 0, nil
+	}
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	enc.CompactSeqIndent()
+	for _, doc := range docs {
+		if err := enc.Encode(doc); err != nil {
+			return nil, 0, fmt.Errorf("yaml: %w", err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return nil, 0, fmt.Errorf("yaml: %w", err)
+	}
+	return out.Bytes(), changes, nil
+}
+
+func fixObject(n *yaml.Node) (changes int, err error) {
+	if strings.HasSuffix(text(child(n, "kind")), "List") {
+		for _, item := range items(child(n, "items")) {
+			more, err := fixObject(item)
+			if err != nil {
+				return 0, err
+			}
+			changes += more
+		}
+		return changes, nil
+	}
+	if text(child(n, "kind")) != "Device" || !strings.HasPrefix(text(child(n, "apiVersion")), "devices.kubeedge.io/") {
+		return 0, nil
+	}
+	for _, p := range items(child(child(n, "spec"), "properties")) {
+		config := child(child(p, "pushMethod"), "anomalyDetection")
+		if config == nil || config.Kind != yaml.MappingNode {
+			continue
+		}
+		more, err := fixConfig(config)
+		if err != nil {
+			return 0, fmt.Errorf("line %d: %w", config.Line, err)
+		}
+		changes += more
+	}
+	return changes, nil
+}
+
+// fixConfig rewrites one anomalyDetection in place.
+func fixConfig(n *yaml.Node) (changes int, err error) {
+	nested := make(map[string]any)
+	var kept []*yaml.Node
+	var comments []string
+	place := -1 // where the first nested key stood
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], content(n.Content[i+1])
+		switch {
+		case key.Tag == "!!merge" || !isNested(value):
+			if changesAsFloat32(value) {
+				value.Style, value.Tag = yaml.DoubleQuotedStyle, "!!str"
+				changes++
+			}
+			kept = append(kept, n.Content[i], n.Content[i+1])
+			continue
+		case place < 0:
+			place = len(kept)
+		}
+		var v any
+		if err := value.Decode(&v); err != nil {
+			return 0, fmt.Errorf("%s: %w", key.Value, err)
+		}
+		nested[key.Value] = v
+		comments = append(comments, commentsOf(key)...)
+		comments = append(comments, commentsOf(n.Content[i+1])...)
+		changes++
+	}
+	if len(nested) == 0 {
+		return changes, nil
+	}
+	for i := 0; i+1 < len(kept); i += 2 {
+		if kept[i].Value != "config" {
+			continue
+		}
+		var old map[string]any
+		if err := json.Unmarshal([]byte(text(content(kept[i+1]))), &old); err != nil {
+			return 0, fmt.Errorf("the key config is there already and holds no JSON object: %w", err)
+		}
+		maps.Copy(nested, old)
+		comments = append(comments, commentsOf(kept[i])...)
+		comments = append(comments, commentsOf(kept[i+1])...)
+		if i < place {
+			place -= 2
+		}
+		kept = append(kept[:i], kept[i+2:]...)
+		break
+	}
+	var rich bytes.Buffer
+	enc := json.NewEncoder(&rich)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(nested); err != nil {
+		return 0, fmt.Errorf("config: %w", err)
+	}
+	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "config", HeadComment: strings.Join(comments, "\n")}
+	value := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.SingleQuotedStyle, Value: strings.TrimSpace(rich.String())}
+	n.Content = append(kept[:place:place], append([]*yaml.Node{key, value}, kept[place:]...)...)
+	return changes, nil
+}
+
+// commentsOf collects the comments of a node and of all below it, in order.
+func commentsOf(n *yaml.Node) []string {
+	var out []string
+	for _, c := range []string{n.HeadComment, n.LineComment} {
+		if c != "" {
+			out = append(out, c)
+		}
+	}
+	for _, below := range n.Content {
+		out = append(out, commentsOf(below)...)
+	}
+	if n.FootComment != "" {
+		out = append(out, n.FootComment)
+	}
+	return out
+}
+
+func changesAsFloat32(n *yaml.Node) bool {
+	if n == nil || n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" {
+		return false
+	}
+	var f float64
+	if err := n.Decode(&f); err != nil || math.IsNaN(f) {
+		return false
+	}
+	_, exact := asFloat32(f)
+	return !exact
+}
+
+// asFloat32 is how a number looks after EdgeCore has carried it, and whether it is still the same.
+func asFloat32(f float64) (arrives string, exact bool) {
+	arrives = strconv.FormatFloat(float64(float32(f)), 'g', -1, 32)
+	got, err := strconv.ParseFloat(arrives, 64)
+	return arrives, err == nil && got == f
+}

@@ -1,0 +1,334 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lint_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	_ "github.com/kubeedge/edge-anomaly/admethod/all"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+const models = `---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: sensor}
+spec:
+  protocol: modbus
+  properties:
+  - {name: temperature, type: DOUBLE, accessMode: ReadOnly, minimum: "-40", maximum: "85"}
+  - {name: humidity, type: FLOAT, accessMode: ReadOnly}
+  - {name: switch, type: STRING, accessMode: ReadWrite}
+  - {name: level, type: INT, accessMode: ReadWrite, minimum: "0", maximum: "5"}
+`
+
+// deviceWith is a Device with one property whose anomalyDetection holds the given lines. They start at line 18.
+func deviceWith(config ...string) string {
+	return `apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata:
+  name: sensor-1
+  namespace: default
+spec:
+  deviceModelRef:
+    name: sensor
+  nodeName: edge
+  protocol: {protocolName: modbus, configData: {port: 502}}
+  properties:
+  - name: temperature
+    reportCycle: 1000
+    collectCycle: 1000
+    visitors: {protocolName: modbus, configData: {register: 2}}
+    pushMethod:
+      anomalyDetection:
+        ` + strings.Join(config, "\n        ") + "\n"
+}
+
+func findings(t *testing.T, manifests ...string) []lint.Finding {
+	t.Helper()
+	l := lint.New(admethod.Options{})
+	for i, m := range manifests {
+		if err := l.Read(fmt.Sprintf("f%d.yaml", i), strings.NewReader(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, _ := l.Findings()
+	return found
+}
+
+// brief is a finding in short: the place, the rule, and whether there is a remedy or the message has one.
+func brief(found []lint.Finding) []string {
+	var out []string
+	for _, f := range found {
+		out = append(out, fmt.Sprintf("%s:%d %s %s", f.File, f.Line, f.Severity, f.Rule))
+	}
+	return out
+}
+
+func TestAnomalyDetection(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		config []string
+		want   []string
+		says   string
+	}{
+		{"a map", []string{"quality:", "  persist: 4"}, []string{"f0.yaml:19 error nested-value"}, "drops the whole Device"},
+		{"a list", []string{"sinks: [log]"}, []string{"f0.yaml:18 error nested-value"}, "--fix"},
+		{"an empty map", []string{"detector: auto", "quality: {}"}, []string{"f0.yaml:19 error nested-value"}, "drops the whole Device"},
+		{"the key data", []string{"data: x"}, []string{"f0.yaml:18 error data-key"}, "data"},
+		{"the key Data", []string{"threshold: 0.9", "Data: x"}, []string{"f0.yaml:19 error data-key"}, "Data"},
+		{"null", []string{"detector: null"}, []string{"f0.yaml:18 warning null"}, "drops the key"},
+		{"2^24 + 1", []string{"detector: range", "detector.upper: 16777217"}, []string{"f0.yaml:19 warning float32"}, "1.6777216e+07"},
+		{"many digits", []string{"minDeviation: 0.123456789"}, []string{"f0.yaml:18 warning float32"}, "0.12345679"},
+		{"over float32", []string{"minDeviation: 1e39"}, []string{"f0.yaml:18 error value", "f0.yaml:18 error float32"}, "+Inf"},
+		{"under float32", []string{"minDeviation: 1e-50"}, []string{"f0.yaml:18 error float32"}, "arrives as 0"},
+		{"a typo", []string{"treshold: 0.9"}, []string{"f0.yaml:18 error unknown-key"}, `did you mean "threshold"?`},
+		{"a typo in a detector's key", []string{"detector: ewma", "detector.alfa: 0.1"}, []string{"f0.yaml:19 error unknown-key"}, "alpha"},
+		{"a typo before the dot", []string{"detecto.window: 60"}, []string{"f0.yaml:18 error unknown-key"}, `did you mean "detector.window"?`},
+		{"an unknown detector", []string{"detector: autoo"}, []string{"f0.yaml:18 error unknown-name"}, "autoo"},
+		{"an unknown adapter", []string{"adMethodName: carrier-pigeon"}, []string{"f0.yaml:18 error unknown-name"}, "carrier-pigeon"},
+		{"an unknown sink", []string{"sinks: log,nowhere"}, []string{"f0.yaml:18 error unknown-name"}, "nowhere"},
+		{"a key that the adapter does not know", []string{"inprocess.lanes: 3"}, []string{"f0.yaml:18 error unknown-key"}, "inprocess.lanes"},
+		{"out of range", []string{"threshold: 7"}, []string{"f0.yaml:18 error value"}, "at most 0.9999"},
+		{"out of a detector's range", []string{"detector: mad", "detector.window: -4"}, []string{"f0.yaml:19 error value"}, "detector.window"},
+		{"a fraction for an integer", []string{"clear: 1.5"}, []string{"f0.yaml:18 error value"}, "whole number"},
+		{"no unit", []string{`heartbeat: "60"`}, []string{"f0.yaml:18 error value"}, "unit"},
+		{"no window", []string{`mute: "noon"`}, []string{"f0.yaml:18 error value"}, "mute"},
+		{"a model elsewhere", []string{"model: ../../etc/passwd"}, []string{"f0.yaml:18 error value"}, "model directory"},
+		{"in the JSON text", []string{`config: '{"detector":{"windo":60}}'`}, []string{"f0.yaml:18 error unknown-key"}, "windo"},
+		{"no JSON text", []string{`config: '{"detector":'`}, []string{"f0.yaml:18 error value"}, "JSON"},
+		{"all at once", []string{"treshold: 0.9", "detector: autoo", "clear: 0", "data: x"}, []string{
+			"f0.yaml:18 error unknown-key", "f0.yaml:19 error unknown-name", "f0.yaml:20 error value", "f0.yaml:21 error data-key",
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found := findings(t, deviceWith(tt.config...), models)
+			if diff := cmp.Diff(tt.want, brief(found)); diff != "" {
+				t.Fatalf("findings (-want +got):\n%s%+v", diff, found)
+			}
+			if said := found[0].Message + " " + found[0].Remedy; !strings.Contains(said, tt.says) {
+				t.Errorf("says %q, want it to mention %q", said, tt.says)
+			}
+		})
+	}
+}
+
+func TestDevices(t *testing.T) {
+	good := deviceWith("detector: auto")
+	member := func(name, namespace, property string, cycle int, config string) string {
+		return fmt.Sprintf(`---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: %s, namespace: %s}
+spec:
+  deviceModelRef: {name: sensor}
+  properties:
+  - name: %s
+    reportCycle: %d
+    visitors: {configData: {a: b}}
+    pushMethod: {anomalyDetection: {group: room, %s}}
+`, name, namespace, property, cycle, config)
+	}
+	for _, tt := range []struct {
+		name      string
+		manifests []string
+		want      []string
+	}{
+		{"not in the model", []string{strings.Replace(good, "name: temperature", "name: temprature", 1), models}, []string{"f0.yaml:12 error model-property"}},
+		{"a model that was not given", []string{strings.Replace(good, "name: temperature", "name: temprature", 1)}, nil},
+		{"no model named", []string{strings.Replace(good, "  deviceModelRef:\n    name: sensor\n", "", 1)}, []string{"f0.yaml:7 error model"}},
+		{"mqtt beside", []string{strings.Replace(good, "pushMethod:", "pushMethod:\n      mqtt: {topic: t}", 1)}, []string{"f0.yaml:17 warning push-beside"}},
+		{"http beside", []string{strings.Replace(good, "pushMethod:", "pushMethod:\n      http: {port: 80}", 1)}, []string{"f0.yaml:17 warning push-beside"}},
+		{"a database beside", []string{strings.Replace(good, "pushMethod:", "pushMethod:\n      dbMethod: {redis: {}}", 1)}, nil},
+		{"no visitors", []string{strings.Replace(good, "    visitors: {protocolName: modbus, configData: {register: 2}}\n", "", 1)}, []string{"f0.yaml:12 warning visitors"}},
+		{"nested visitors", []string{strings.Replace(good, "register: 2", "register: {a: 2}", 1)}, []string{"f0.yaml:15 warning nested-value"}},
+		{"ReadWrite without desired", []string{strings.Replace(good, "name: temperature", "name: level", 1), models}, []string{"f0.yaml:12 warning desired"}},
+		{"a value that no twin carries", []string{strings.Replace(good, "name: temperature", "name: level\n    desired: {value: \"{on}\"}", 1), models}, []string{"f0.yaml:13 error twin-value"}},
+		{"a value that is no text", []string{strings.Replace(good, "name: temperature", "name: level\n    desired: {value: 3}", 1), models}, []string{"f0.yaml:13 error desired"}},
+		{"a property twice", []string{strings.Replace(good, "  properties:\n", "  properties:\n  - {name: temperature}\n", 1)}, []string{"f0.yaml:13 error duplicate"}},
+		{"an old version", []string{strings.Replace(good, "v1beta1", "v1alpha2", 1)}, []string{"f0.yaml:1 warning api-version"}},
+		{"a bad name", []string{strings.Replace(good, "sensor-1", "Sensor_1", 1)}, []string{"f0.yaml:4 error name"}},
+		{"no YAML", []string{"kind: [", good}, []string{"f0.yaml:1 error yaml"}},
+		{"broken after a good document", []string{good + "---\na: {\n"}, []string{"f0.yaml:20 error yaml"}},
+		{"a group of one", []string{deviceWith("group: room", "detector: autogroup")}, []string{"f0.yaml:18 warning group-alone"}},
+		{"a detector that takes no groups", []string{
+			member("a", "default", "temperature", 1000, "detector: ewma"), member("b", "default", "temperature", 1000, "detector: ewma"),
+		}, []string{"f0.yaml:11 error config", "f1.yaml:11 error config"}},
+		{"members that differ", []string{
+			member("a", "default", "temperature", 1000, "detector: pca"), member("b", "default", "temperature", 1000, "detector: knn"),
+		}, []string{"f1.yaml:11 error group-differs"}},
+		{"members that cannot align", []string{
+			member("a", "default", "temperature", 1000, "detector: pca, rows.maxAge: 5s"), member("b", "default", "temperature", 10000, "detector: pca, rows.maxAge: 5s"),
+		}, []string{"f0.yaml:11 error group-align", "f1.yaml:11 error group-align"}},
+		{"members far apart", []string{
+			member("a", "default", "temperature", 1000, "detector: pca"), member("b", "default", "temperature", 10000, "detector: pca"),
+		}, []string{"f0.yaml:11 warning group-align"}},
+		{"a group over two namespaces", []string{
+			member("a", "x", "temperature", 1000, "detector: pca") + member("b", "x", "humidity", 1000, "detector: pca"),
+			member("c", "y", "temperature", 1000, "detector: pca") + member("d", "y", "humidity", 1000, "detector: pca"),
+		}, []string{
+			"f0.yaml:11 warning group-namespaces", "f0.yaml:22 warning group-namespaces",
+			"f1.yaml:11 warning group-namespaces", "f1.yaml:22 warning group-namespaces",
+		}},
+		{"bounds in the wrong order", []string{strings.Replace(models, `"-40"`, `"100"`, 1)}, []string{"f0.yaml:8 error model-bounds"}},
+		{"bounds that are no numbers", []string{strings.Replace(models, `"-40"`, `"cold"`, 1)}, []string{"f0.yaml:8 warning model-bounds"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found := findings(t, tt.manifests...)
+			if diff := cmp.Diff(tt.want, brief(found)); diff != "" {
+				t.Errorf("findings (-want +got):\n%s%+v", diff, found)
+			}
+		})
+	}
+}
+
+// Manifests of every shape that works pass without a word.
+func TestValidManifestsPass(t *testing.T) {
+	valid := map[string]string{
+		"nothing": "", "comment": "# nothing\n", "other kinds": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {data: x}\n",
+		"models alone":        models,
+		"without detection":   strings.Split(deviceWith(), "    pushMethod:")[0],
+		"null detection":      strings.Replace(deviceWith(), "anomalyDetection:", "anomalyDetection: null", 1),
+		"empty detection":     strings.Replace(deviceWith(), "anomalyDetection:\n        \n", "anomalyDetection: {}\n", 1),
+		"no namespace":        strings.Replace(deviceWith("detector: auto"), "  namespace: default\n", "", 1),
+		"windows line ends":   strings.ReplaceAll(deviceWith("detector: auto"), "\n", "\r\n"),
+		"comments":            deviceWith("# the detector", "detector: auto # as it is"),
+		"quoted keys":         deviceWith(`"detector": "auto"`),
+		"flow style":          strings.Replace(deviceWith(), "anomalyDetection:", "anomalyDetection: {detector: ewma, detector.alpha: 0.1}", 1),
+		"an anchor":           strings.Replace(deviceWith("<<: *ad"), "metadata:", "x-shared: &ad {detector: ewma}\nmetadata:", 1),
+		"a list of manifests": "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(deviceWith("detector: auto")), "\n", "\n  ") + "\n",
+		"ReadWrite":           strings.Replace(deviceWith("detector: states"), "name: temperature", "name: switch\n    desired: {value: \"ON\"}", 1) + models,
+		"desired empty":       strings.Replace(deviceWith("detector: auto"), "name: temperature", "name: switch\n    desired: {value: \"\"}", 1) + models,
+		"a chinese comment":   deviceWith("# 检测器", "detector: auto"),
+		"a group": deviceWith("group: room", "detector: autogroup") + "---\n" + strings.Replace(
+			strings.Replace(deviceWith("group: room", "detector: autogroup"), "sensor-1", "sensor-2", 1), "name: temperature", "name: humidity", 1) + models,
+	}
+	asJSON, err := yaml.YAMLToJSON([]byte(deviceWith("detector: auto", "threshold: 0.9")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid["JSON"] = string(asJSON)
+	for _, config := range []string{
+		"threshold: 0.95", `threshold: "0.95"`, "threshold: 0.5", "sensitivity: high", "direction: up", "minDeviation: 0.25",
+		`mute: "22:00-06:00"`, `mute: "Sat-Sun,12:00-12:30"`, "timezone: Europe/Berlin", "clear: 5", "clear: 5.0", `clear: "5"`, "heartbeat: 5m",
+		"sinks: log", "quality.cycle: 10s", "quality.missing: 0", "quality.late: 2.5", "quality.persist: 4", "rows.evaluate: each",
+		"model: room.model", "model: site/room.model", "adMethodName: inprocess",
+		`config: '{"detector":{"window":60}}'`, `config: '{}'`, "detector: ewma", "detector: auto",
+	} {
+		if strings.HasPrefix(config, "config: '{\"detector") {
+			valid[config] = deviceWith("detector: mad", config)
+			continue
+		}
+		valid[config] = deviceWith(config)
+	}
+	for _, f := range driver.Default.Factories() {
+		if f.Info().Members < 2 {
+			valid["detector "+f.Info().Name] = deviceWith("detector: " + f.Info().Name)
+		}
+	}
+	if len(valid) < 50 {
+		t.Errorf("%d manifests, want at least 50 shapes", len(valid))
+	}
+	for name, manifest := range valid {
+		t.Run(name, func(t *testing.T) {
+			for _, f := range findings(t, manifest) {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+func TestFix(t *testing.T) {
+	before, err := os.ReadFile("testdata/fix.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed, changes, err := lint.Fix(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("testdata/fix.golden.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(golden), string(fixed)); diff != "" {
+		t.Errorf("fixed (-want +got):\n%s", diff)
+	}
+	if changes != 4 {
+		t.Errorf("%d changes, want 4", changes)
+	}
+	if found := findings(t, string(fixed)); len(found) != 0 {
+		t.Errorf("after the fix: %+v", found)
+	}
+	again, changes, err := lint.Fix(fixed)
+	if err != nil || changes != 0 || !bytes.Equal(again, fixed) {
+		t.Errorf("a second fix: %d changes, error %v", changes, err)
+	}
+	if same, changes, err := lint.Fix([]byte(deviceWith("detector: auto", "", ""))); changes != 0 || err != nil || string(same) != deviceWith("detector: auto", "", "") {
+		t.Errorf("what needs no fix was changed: %d, %v", changes, err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	found := []lint.Finding{{
+		File: "a,b:c.yaml", Line: 3, Column: 5, Severity: lint.Error, Rule: "value", Object: "default/d", Property: "p",
+		Message: "50%\nor so", Remedy: "less",
+	}}
+	for format, want := range map[string]string{
+		"text":   "a,b:c.yaml:3:5: error [value] default/d/p: 50%\nor so\n    remedy: less\n",
+		"github": "::error file=a%2Cb%3Ac.yaml,line=3,col=5,title=value::default/d/p: 50%25%0Aor so%0Aremedy: less\n",
+	} {
+		var b bytes.Buffer
+		if err := lint.Write(&b, format, found); err != nil || b.String() != want {
+			t.Errorf("%s: %v\ngot  %q\nwant %q", format, err, b.String(), want)
+		}
+	}
+	var b bytes.Buffer
+	if err := lint.Write(&b, "json", found); err != nil {
+		t.Fatal(err)
+	}
+	var back []lint.Finding
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || !cmp.Equal(found, back) {
+		t.Errorf("JSON %s: %v", b.String(), err)
+	}
+	if err := lint.Write(&b, "xml", found); err == nil {
+		t.Error("the format xml is no error")
+	}
+}
+
+func FuzzLint(f *testing.F) {
+	f.Add(deviceWith("detector: auto") + models)
+	f.Add(deviceWith("detector: {window: 60, names: [a]}", "threshold: 16777217", "data: x"))
+	f.Add("a: &a [*a]\n")
+	f.Add("<<: &a {<<: *a}\nkind: Device\napiVersion: devices.kubeedge.io/v1beta1\n")
+	f.Fuzz(func(t *testing.T, manifest string) {
+		l := lint.New(admethod.Options{})
+		if err := l.Read("f", strings.NewReader(manifest)); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := l.Findings()
+		for _, finding := range found {
+			if finding.Line < 1 || finding.Message == "" {
+				t.Errorf("%+v", finding)
+			}
+		}
+		fixed, changes, err := lint.Fix([]byte(manifest))
+		if err != nil || changes == 0 {
+			return
+		}
+		if _, again, err := lint.Fix(fixed); err != nil || again != 0 {
+			t.Errorf("the fix needs another: %d changes, error %v\n%s", again, err, fixed)
+		}
+	})
+}
