@@ -11,6 +11,7 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,8 @@ func (a *Adapter) Start(ctx context.Context) error {
 	return nil
 }
 
-// Open opens a detector of the configured driver for the stream, with what it learned before if that is known.
+// Open opens a detector of the configured driver for the stream, with what it learned before if that is known. A stream
+// whose model file is missing or damaged gets verdicts of kind failed until a usable file is there.
 func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	c, id := &s.Config, s.ID()
 	if err := params.Decode(&struct{}{}, c.Options[Name]); err != nil {
@@ -142,14 +144,21 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	var version string
 	var seen stamp
 	var err error
+	var missing error // a model that cannot be used yet
 	if s.ModelFile != "" {
-		if data, version, seen, err = readModel(s.ModelFile); err != nil {
-			return nil, err
-		}
+		data, version, seen, missing = readModel(s.ModelFile)
 	}
 	d, err := open(data, version)
+	var wrong *params.Error
+	if err != nil && s.ModelFile != "" && !errors.As(err, &wrong) {
+		missing, err = cmp.Or(missing, err), nil
+	}
 	if err != nil {
 		return nil, err
+	}
+	if missing != nil {
+		d, data, version = waiting{"waits for the model: " + missing.Error()}, nil, ""
+		a.trouble(id, missing)
 	}
 	st := &stream{
 		name: c.Detector, threshold: c.Threshold,

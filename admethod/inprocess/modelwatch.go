@@ -135,5 +135,13 @@ func (a *Adapter) exchange(ctx context.Context, s *stream, data []byte, version 
 	})
 }
 
+// waiting stands for a detector whose model is not there, or damaged, until a usable one appears.
+type waiting struct{ why string }
+
+// Detect judges nothing, and says why.
+func (w waiting) Detect(_ driver.Row, out *driver.Result) {
+	out.Kind, out.Message = driver.KindFailed, w.why
+}
+
 // opener opens a stream's detector with a model.
 type opener func(data []byte, version string) (driver.Detector, error)

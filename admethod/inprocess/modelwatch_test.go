@@ -107,13 +107,70 @@ func TestModelIsReloaded(t *testing.T) {
 	})
 }
 
-func TestMissingModelIsAnError(t *testing.T) {
+// A property whose model is not there yet, or damaged, is watched as soon as a usable one appears.
+func TestModelMayComeLater(t *testing.T) {
+	for name, before := range map[string]string{"missing": "", "damaged": "damaged"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "room.model")
+				write := func(content string) {
+					t.Helper()
+					if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if before != "" {
+					write(before)
+				}
+				var mu sync.Mutex
+				var told []string
+				var last driver.Result
+				h := startHandler(t, admethod.Options{
+					Drivers: driver.NewRegistry(offsets()), ModelDir: filepath.Dir(file),
+					Hooks: admethod.Hooks{
+						State: func(stream string, _ error) { told = append(told, stream) },
+						Verdict: func(r *driver.Result) {
+							mu.Lock()
+							last = r.Clone()
+							mu.Unlock()
+						},
+					},
+				})
+				b := bind(t, h, "d", map[string]any{"detector": "offset", "model": "room.model"}, admethod.Meta{})
+				observe := func() driver.Result {
+					t.Helper()
+					<-time.After(5 * time.Second)
+					b.Observe(time.Now(), 1)
+					if err := h.Flush(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					return last
+				}
+				if r := observe(); r.Severity != driver.Unknown || r.Kind != driver.KindFailed || !strings.Contains(r.Message, "waits for the model") {
+					t.Errorf("before: %+v, want Unknown that names the model", r)
+				}
+				if len(told) != 1 {
+					t.Errorf("the hook State heard %q, want one complaint", told)
+				}
+				write("10000000000")
+				if r := observe(); r.Severity != driver.Normal || r.Expected != 1e10+1 || !strings.HasPrefix(r.Model, "room@") {
+					t.Errorf("after: %+v, want the model's verdict", r)
+				}
+			})
+		})
+	}
+}
+
+// What is wrong with the configuration is no matter of a model to come.
+func TestWrongConfigurationIsAnErrorWithoutModel(t *testing.T) {
 	h := startHandler(t, admethod.Options{Drivers: driver.NewRegistry(offsets()), ModelDir: t.TempDir()})
-	config, err := admethod.ParseSettings(map[string]any{"detector": "offset", "model": "none.model"})
+	config, err := admethod.ParseSettings(map[string]any{"detector": "offset", "model": "none.model", "detector.x": 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Bind(driver.Key{Device: "d", Property: "p"}, config, admethod.Meta{}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v, want that the file does not exist", err)
+	if _, err := h.Bind(driver.Key{Device: "d", Property: "p"}, config, admethod.Meta{}); err == nil || !strings.Contains(err.Error(), "detector.x") {
+		t.Errorf("got %v, want an error on detector.x", err)
 	}
 }
