@@ -1,0 +1,118 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package remote is what adapters to detectors on other machines share: configuration, queues, correlation of verdicts
+// with readings, reconnection and the watch over a detector that is away. An adapter adds a [Transport].
+//
+// Delivery is newest wins: a full queue drops its oldest reading, and readings that were sent but not answered when a
+// session ends are dropped; both are counted.
+package remote
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+)
+
+// Config is what all remote adapters let a Device, or the mapper for all of its devices, set. Properties with equal
+// configurations share one connection.
+type Config struct {
+	Address     string         `param:"address" doc:"where the detector listens"`
+	TLS         tlsfiles.Files `param:"tls"`
+	Token       string         `param:"token" doc:"file with a bearer token; it is read again when it changes"`
+	Insecure    bool           `param:"insecure" doc:"plaintext: anyone on the way can read and change readings and verdicts"`
+	StaleAfter  time.Duration  `param:"staleAfter" min:"100ms" doc:"time without an answer after which verdicts become unknown"`
+	Timeout     time.Duration  `param:"timeout" min:"100ms" doc:"time without an answer after which the session is given up and begun anew"`
+	Window      time.Duration  `param:"window" min:"0s" max:"1m" doc:"time that readings may wait to be sent together"`
+	Queue       int            `param:"queue" min:"16" max:"1048576" doc:"rows that may wait to be sent; the oldest is dropped when full"`
+	MaxInFlight int            `param:"maxInFlight" min:"1" max:"65536" doc:"rows that may be sent and not answered"`
+	Backoff     time.Duration  `param:"backoff" min:"10ms" max:"1h" doc:"longest wait between two tries to connect"`
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		StaleAfter: 30 * time.Second, Timeout: 10 * time.Second,
+		Queue: 16384, MaxInFlight: 4096, Backoff: 30 * time.Second,
+	}
+}
+
+// Validate finds what bounds of single keys cannot express.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Address == "" {
+		errs = append(errs, &params.Error{Key: "address", Want: "must be set"})
+	}
+	if c.Insecure && c.TLS != (tlsfiles.Files{}) {
+		errs = append(errs, &params.Error{Key: "insecure", Value: true, Want: "no tls.* keys beside it"})
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		errs = append(errs, &params.Error{Key: "tls.cert", Want: "tls.cert and tls.key: both or none"})
+	}
+	if c.Insecure && c.Token != "" {
+		errs = append(errs, &params.Error{Key: "token", Want: "a token is not sent in plaintext; use TLS"})
+	}
+	return errors.Join(errs...)
+}
+
+// Request is one row on its way.
+type Request struct {
+	Stream *Stream
+	// Sequence numbers the samples of all rows of a link, from 1 on: the row's i-th sample has Sequence+i. The verdict
+	// on the row is the answer to its last sample.
+	Sequence uint64
+	Number   uint64 // of the row in its stream, from 1 on
+	First    bool   // the first of its stream in this session
+	Row      driver.Row
+}
+
+// Transport connects to one detector.
+type Transport interface {
+	// Open begins a session, which ends with ctx. An error is as for [admethod.RetryAfter].
+	Open(ctx context.Context) (Session, error)
+	// Close gives up what sessions share. All sessions have ended before.
+	Close() error
+}
+
+// Session carries readings one way and verdicts the other. Send and Receive are called concurrently with each other,
+// each by one goroutine; both return an error once the session's context has ended.
+type Session interface {
+	// Send sends rows. It keeps nothing of them, and may block. io.EOF means that Receive returns why the session ended.
+	Send(batch []Request) error
+	// Receive waits for the next answer and returns its sequence, 0 where the peer knows none and answers in order.
+	// fill writes the answer over a result that was reset for the row; it is valid until the next Receive.
+	Receive() (sequence uint64, fill func(s *Stream, r *driver.Result), err error)
+}
+
+// Kind is a kind of remote adapter with configuration C, which contains a [Config].
+type Kind[C comparable] struct {
+	Name, Summary string
+	Defaults      func() C
+	Shared        func(*C) *Config // the part of the configuration that is common to all kinds
+	// Transport makes the transport of a target. It does no network I/O.
+	Transport func(C) (Transport, error)
+}
+
+// Factory describes the adapter for its registration.
+func (k Kind[C]) Factory() admethod.AdapterFactory {
+	return admethod.AdapterFactory{
+		Name: k.Name, Summary: k.Summary,
+		New: func(s admethod.AdapterSettings) (admethod.Adapter, error) {
+			a := &adapter[C]{kind: k, hooks: s.Hooks, defaults: k.Defaults(), targets: make(map[C]*target)}
+			if err := params.Decode(&a.defaults, s.Options); err != nil {
+				return nil, err
+			}
+			return a, nil
+		},
+		Params: func() []params.Param { return params.Describe(k.Defaults()) },
+		Check: func(settings map[string]any) error {
+			c := k.Defaults()
+			return params.Decode(&c, settings) // what the device leaves out, the mapper may set
+		},
+	}
+}

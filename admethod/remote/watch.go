@@ -1,0 +1,94 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// watchProgress ends a session in which the oldest row waits too long for its answer.
+func (l *link) watchProgress(ctx context.Context, end context.CancelCauseFunc) {
+	tick := time.NewTicker(l.config.Timeout / 4)
+	defer tick.Stop()
+	since, oldest := time.Now(), uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l.mu.Lock()
+			waits := l.pending.n > 0
+			head := uint64(0)
+			if waits {
+				head = l.pending.at(0).sequence
+			}
+			l.mu.Unlock()
+			if !waits || head != oldest {
+				since, oldest = now, head
+			} else if now.Sub(since) >= l.config.Timeout {
+				end(fmt.Errorf("request %d is not answered within %v", head, l.config.Timeout))
+				return
+			}
+		}
+	}
+}
+
+// watchStale tells every stream when its detector has not answered for long, once in each outage.
+func (l *link) watchStale(ctx context.Context) {
+	tick := time.NewTicker(max(l.config.StaleAfter/8, 10*time.Millisecond))
+	defer tick.Stop()
+	since, answers := time.Now(), uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l.mu.Lock()
+			moved := !l.owed || l.answers != answers
+			answers = l.answers
+			l.mu.Unlock()
+			if moved {
+				since = now
+			} else if away := now.Sub(since); away >= l.config.StaleAfter {
+				l.tellStale(away)
+			}
+		}
+	}
+}
+
+// tellStale delivers a verdict Unknown to each stream that has had none in this outage.
+func (l *link) tellStale(away time.Duration) {
+	l.delivering.Lock()
+	defer l.delivering.Unlock()
+	l.mu.Lock()
+	streams := slices.Collect(maps.Keys(l.streams))
+	cause := l.cause
+	if l.up {
+		cause = errors.New("it is connected but silent")
+	}
+	lasts := make([]time.Time, len(streams))
+	for i, s := range streams {
+		lasts[i] = s.last
+	}
+	l.mu.Unlock()
+	for i, s := range streams {
+		if s.stale || lasts[i].IsZero() {
+			continue
+		}
+		s.stale = true
+		r := &l.result
+		r.Reset(nil)
+		r.Key, r.At = s.Settings.Members[0].Key, lasts[i]
+		r.Threshold, r.Kind = s.Settings.Config.Threshold, driver.KindFailed
+		r.Message = fmt.Sprintf("the detector at %s has not answered for %v: %v", l.config.Address, away.Round(time.Second), cause)
+		s.Settings.Deliver(r, nil)
+	}
+}
