@@ -1,0 +1,131 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+)
+
+// Path is where [Handler] is to be mounted, for GET.
+const Path = "/v1/dataset"
+
+// HandlerOptions configure a [Handler].
+type HandlerOptions struct {
+	Dir string // of the readings
+	// Authorize says whether a request may download; nil refuses all. A server that authenticates by itself says yes.
+	Authorize func(*http.Request) bool
+	MaxRange  time.Duration // the longest range from … to; 0 is 31 days
+	Downloads int           // at the same time; 0 is 2
+}
+
+// Handler serves readings. The parameters are from and to, which are required (RFC 3339), namespace, device, property
+// and label (names or patterns), verdict (more than once), format (csv, wide, jsonl or parquet) and align (a duration, of
+// wide). A download that fails half-way is cut off, so that the client sees that it is not whole.
+func Handler(o HandlerOptions) http.Handler {
+	if o.MaxRange <= 0 {
+		o.MaxRange = 31 * 24 * time.Hour
+	}
+	if o.Downloads <= 0 {
+		o.Downloads = 2
+	}
+	return &handler{o, make(chan struct{}, o.Downloads)}
+}
+
+type handler struct {
+	HandlerOptions
+	busy chan struct{}
+}
+
+var contentTypes = map[string]string{
+	store.CSV: "text/csv; charset=utf-8", store.WideCSV: "text/csv; charset=utf-8",
+	store.JSON: "application/jsonl", store.Parquet: "application/vnd.apache.parquet",
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.Authorize == nil || !h.Authorize(r) {
+		http.Error(w, "not authorized to download readings", http.StatusUnauthorized)
+		return
+	}
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		http.Error(w, "want GET", http.StatusMethodNotAllowed)
+		return
+	}
+	q, opts, err := h.parse(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case h.busy <- struct{}{}:
+		defer func() { <-h.busy }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many downloads at the same time", http.StatusTooManyRequests)
+		return
+	}
+	w.Header().Set("Content-Type", contentTypes[opts.Format])
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	out := &begun{Writer: w}
+	if _, err := store.Export(r.Context(), out, h.Dir, q, opts); err != nil {
+		if r.Context().Err() == nil {
+			klog.Warningf("recorder: download of readings: %v", err)
+		}
+		if out.yes {
+			panic(http.ErrAbortHandler) // the only way to tell a client that the body is not whole
+		}
+		http.Error(w, "the readings cannot be exported; the log says why", http.StatusInternalServerError)
+	}
+}
+
+// begun knows whether something was sent.
+type begun struct {
+	io.Writer
+	yes bool
+}
+
+func (b *begun) Write(p []byte) (int, error) { b.yes = true; return b.Writer.Write(p) }
+
+var parameters = []string{"from", "to", "namespace", "device", "property", "label", "verdict", "format", "align"}
+
+func (h *handler) parse(v url.Values) (q store.Query, opts store.ExportOptions, err error) {
+	for name := range v {
+		if !slices.Contains(parameters, name) {
+			return q, opts, fmt.Errorf("unknown parameter %q, want some of %q", name, parameters)
+		}
+	}
+	if q.From, err = time.Parse(time.RFC3339, v.Get("from")); err != nil {
+		return q, opts, fmt.Errorf("from: got %q, want a time such as 2026-03-01T00:00:00Z", v.Get("from"))
+	}
+	if q.To, err = time.Parse(time.RFC3339, v.Get("to")); err != nil {
+		return q, opts, fmt.Errorf("to: got %q, want a time such as 2026-03-01T00:00:00Z", v.Get("to"))
+	}
+	if q.To.Sub(q.From) > h.MaxRange {
+		return q, opts, fmt.Errorf("from … to: got %s, want at most %s", q.To.Sub(q.From), h.MaxRange)
+	}
+	q.Namespace, q.Device, q.Property, q.Label = v.Get("namespace"), v.Get("device"), v.Get("property"), v.Get("label")
+	q.Verdicts = v["verdict"]
+	if opts.Format = v.Get("format"); opts.Format == "" {
+		opts.Format = store.CSV
+	}
+	if !slices.Contains(store.Formats(), opts.Format) {
+		return q, opts, fmt.Errorf("format: got %q, want one of %q", opts.Format, store.Formats())
+	}
+	if text := v.Get("align"); text != "" {
+		if opts.Align, err = time.ParseDuration(text); err != nil || opts.Align < 0 {
+			return q, opts, errors.New("align: want a duration such as 10s")
+		}
+	}
+	return q, opts, q.Validate()
+}

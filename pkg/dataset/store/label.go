@@ -1,0 +1,84 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+)
+
+// labelsFile holds labels, one JSON object a line, in the order in which they were said.
+const labelsFile = "labels.jsonl"
+
+// Label says of the readings of a time range what they are. A later label goes before an earlier one; a label of ""
+// takes earlier ones away.
+type Label struct {
+	Namespace string    `json:"namespace,omitempty"` // a pattern, as the next two; "" is any
+	Device    string    `json:"device,omitempty"`
+	Property  string    `json:"property,omitempty"`
+	From      time.Time `json:"from"` // included
+	To        time.Time `json:"to"`   // not included
+	Label     string    `json:"label"`
+}
+
+func (l *Label) covers(r *row) bool {
+	return matches(l.Device, r.Device) && matches(l.Namespace, r.Namespace) && matches(l.Property, r.Property)
+}
+
+// AddLabel appends a label to those of a directory. A recorder may be at work in it.
+func AddLabel(dir string, l Label) (err error) {
+	for _, p := range []string{l.Namespace, l.Device, l.Property} {
+		if _, err := path.Match(p, ""); err != nil {
+			return fmt.Errorf("label: got %q, want a name or a pattern such as light-*: %w", p, err)
+		}
+	}
+	if !l.From.Before(l.To) {
+		return fmt.Errorf("label: from %s is not before to %s", l.From.Format(time.RFC3339), l.To.Format(time.RFC3339))
+	}
+	line, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, labelsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return fmt.Errorf("label: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// The line break comes first too: it ends a line that was torn by a crash.
+	if _, err := f.Write(append(append([]byte{'\n'}, line...), '\n')); err != nil {
+		return fmt.Errorf("label: %w", err)
+	}
+	return f.Sync()
+}
+
+// Labels returns the labels of a directory in the order in which they were added. Torn lines are passed over.
+func Labels(dir string) ([]Label, error) {
+	f, err := os.Open(filepath.Join(dir, labelsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var labels []Label
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var l Label
+		if len(lines.Bytes()) > 0 && json.Unmarshal(lines.Bytes(), &l) == nil {
+			labels = append(labels, l)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return labels, nil
+}

@@ -1,0 +1,160 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/snappy"
+)
+
+const (
+	groupRows = 16 << 10 // rows in a row group: what a query of one device reads at least
+	rangesKey = "edge-anomaly.ranges"
+)
+
+// groupRange says what is in a row group, so that a query opens only those that it needs.
+type groupRange struct {
+	First string `json:"first"` // device
+	Last  string `json:"last"`
+	From  int64  `json:"from"` // nanoseconds
+	To    int64  `json:"to"`
+}
+
+func (g *groupRange) overlaps(q *Query, from, to int64) bool {
+	if g.To < from || g.From > to {
+		return false
+	}
+	p := literal(q.Device)
+	// A device that begins with p is neither before p nor beyond everything that begins with p.
+	return p == "" || g.Last >= p && (g.First <= p || len(g.First) >= len(p) && g.First[:len(p)] == p)
+}
+
+func rowWriter(dst io.Writer) *parquet.GenericWriter[row] {
+	return parquet.NewGenericWriter[row](dst, parquet.Compression(&snappy.Codec{}),
+		parquet.PageBufferSize(64<<10), parquet.WriteBufferSize(64<<10), parquet.CreatedBy("edge-anomaly", "", ""))
+}
+
+// writeSegment sorts rows and writes them to a file that is there as a whole or not at all.
+func writeSegment(name string, rows []row) (err error) {
+	slices.SortStableFunc(rows, compareRows)
+	tmp := name + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(tmp))
+		}
+	}()
+	w := rowWriter(f)
+	var ranges []groupRange
+	for group := range slices.Chunk(rows, groupRows) {
+		g := groupRange{First: group[0].Device, Last: group[len(group)-1].Device, From: group[0].At, To: group[0].At}
+		for i := range group {
+			g.From, g.To = min(g.From, group[i].At), max(g.To, group[i].At)
+		}
+		ranges = append(ranges, g)
+		if _, err = w.Write(group); err != nil {
+			return err
+		}
+		if err = w.Flush(); err != nil {
+			return err
+		}
+	}
+	index, err := json.Marshal(ranges)
+	if err != nil {
+		return err
+	}
+	w.SetKeyValueMetadata(rangesKey, string(index))
+	if err = w.Close(); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp, name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// scanSegment calls fn with batches of rows of the row groups that may match, in the order of the file.
+func scanSegment(name string, q *Query, buf []row, fn func([]row) error) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer func() {
+		if p := recover(); p != nil { // of the Parquet library, on a damaged file
+			err = fmt.Errorf("segment %s is damaged: %v", name, p)
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return fmt.Errorf("segment %s: %w", name, err)
+	}
+	groups := file.RowGroups()
+	var ranges []groupRange
+	if index, ok := file.Lookup(rangesKey); ok {
+		if err := json.Unmarshal([]byte(index), &ranges); err != nil || len(ranges) != len(groups) {
+			ranges = nil // still readable, but for the index
+		}
+	}
+	from, to := q.span()
+	for i, group := range groups {
+		if ranges != nil && !ranges[i].overlaps(q, from, to) {
+			continue
+		}
+		if err := scanGroup(group, buf, fn); err != nil {
+			return fmt.Errorf("segment %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func scanGroup(group parquet.RowGroup, buf []row, fn func([]row) error) (err error) {
+	r := parquet.NewGenericRowGroupReader[row](group)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if err := fn(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case n == 0:
+			return io.ErrNoProgress
+		}
+	}
+}
