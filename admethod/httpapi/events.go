@@ -1,0 +1,162 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+const (
+	maxListeners  = 64   // of events at one time
+	listenerQueue = 256  // events that wait for a listener before it is cut off
+	keptEvents    = 1024 // for listeners that come back
+	keepAlive     = 15 * time.Second
+	slowestWrite  = 10 * time.Second
+)
+
+type event struct {
+	id   int64
+	data []byte
+}
+
+// events hands verdicts to listeners. Its memory is bounded: a listener that does not keep up is cut off.
+type events struct {
+	mu        sync.Mutex
+	next      int64
+	kept      []event
+	listeners map[chan event]struct{}
+}
+
+// init numbers on from the time of day, so that the numbers of an earlier process are not met again.
+func (e *events) init() {
+	e.next = time.Now().UnixMicro()
+	e.listeners = make(map[chan event]struct{})
+}
+
+func (e *events) publish(data []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next++
+	ev := event{e.next, data}
+	if len(e.kept) == keptEvents {
+		e.kept = slices.Delete(e.kept, 0, keptEvents/4)
+	}
+	e.kept = append(e.kept, ev)
+	for l := range e.listeners {
+		select {
+		case l <- ev:
+		default:
+			delete(e.listeners, l)
+			close(l)
+		}
+	}
+}
+
+// listen returns what was kept after the event of number last (nothing for 0), and a channel for what comes. It is nil
+// when there are too many listeners.
+func (e *events) listen(last int64) ([]event, chan event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.listeners) >= maxListeners {
+		return nil, nil
+	}
+	l := make(chan event, listenerQueue)
+	e.listeners[l] = struct{}{}
+	if last <= 0 {
+		return nil, l
+	}
+	i, _ := slices.BinarySearchFunc(e.kept, last+1, func(ev event, id int64) int { return cmp.Compare(ev.id, id) })
+	return slices.Clone(e.kept[i:]), l
+}
+
+func (e *events) leave(l chan event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.listeners, l)
+}
+
+// stream answers GET /v1/events.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	last, _ := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64) // what is not a number of ours asks for nothing old
+	missed, l := s.events.listen(last)
+	if l == nil {
+		http.Error(w, "too many listeners", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.events.leave(l)
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
+	write := func(format string, args ...any) bool {
+		_ = control.SetWriteDeadline(time.Now().Add(slowestWrite)) // not every ResponseWriter has one
+		_, err := fmt.Fprintf(w, format, args...)
+		return err == nil && control.Flush() == nil
+	}
+	if !write(": verdicts\n\n") {
+		return
+	}
+	for _, ev := range missed {
+		if !write("id: %d\ndata: %s\n\n", ev.id, ev.data) {
+			return
+		}
+	}
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	for ok := true; ok; {
+		select {
+		case ev, open := <-l:
+			ok = open && write("id: %d\ndata: %s\n\n", ev.id, ev.data)
+		case <-tick.C:
+			ok = write(": alive\n\n")
+		case <-r.Context().Done():
+			return
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// verdicts answers GET /v1/verdicts. The query may narrow by namespace, device and property (globs), and severity (that
+// or worse).
+func (s *Server) verdicts(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	least := driver.Unknown
+	if text := q.Get("severity"); text != "" {
+		if err := least.UnmarshalText([]byte(text)); err != nil {
+			http.Error(w, "severity: want "+err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	for _, name := range []string{"namespace", "device", "property"} {
+		if _, err := path.Match(q.Get(name), ""); err != nil {
+			http.Error(w, name+": want a glob such as light-*", http.StatusBadRequest)
+			return
+		}
+	}
+	found := []Verdict{}
+	s.mu.Lock()
+	for _, v := range s.latest {
+		if v.Severity >= least && fits(q.Get("namespace"), v.Namespace) && fits(q.Get("device"), v.Device) && fits(q.Get("property"), v.Property) {
+			found = append(found, v)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(found, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Property, b.Property))
+	})
+	WriteJSON(w, http.StatusOK, map[string]any{"verdicts": found})
+}
+
+func fits(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return pattern == "" || err == nil && ok
+}

@@ -1,0 +1,305 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+// Package activity is the sink that runs a script when an anomaly starts. Import it for its side effect: it registers
+// itself under the name "activity".
+//
+// An activity runs once, and a lock keeps it from running again for the same property until the property is normal
+// again, its model was retrained or reloaded, or time has passed. The lock is on disk before the script starts, so an
+// activity runs at most once for a lock: if the process is killed in between, not at all.
+//
+// Scripts come from one folder. Verdicts reach them as environment variables (ANOMALY_DEVICE, ANOMALY_VALUE …) and as
+// JSON on standard input, never as text of a command.
+package activity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// Name of the sink.
+const Name = "activity"
+
+// Config of the sink.
+type Config struct {
+	File        string   `param:"file" doc:"YAML file of activities"`
+	Folder      string   `param:"folder" doc:"folder that holds the scripts"`
+	Run         []string `param:"run" doc:"activities without match that run on every anomaly"`
+	Allow       []string `param:"allow" doc:"programs that may run a script, for exec"`
+	Concurrency int      `param:"concurrency" min:"1" max:"256" doc:"scripts that run at one time"`
+	Queue       int      `param:"queue" min:"1" max:"10000" doc:"runs that wait; what finds no room is not started, and tried again with the next verdict"`
+	Output      int      `param:"output" min:"0" max:"1048576" doc:"bytes kept of what a script prints"`
+}
+
+// DefaultConfig has limits that suit a small gateway.
+func DefaultConfig() Config {
+	return Config{Allow: []string{"python3", "sh"}, Concurrency: 4, Queue: 64, Output: 16 << 10}
+}
+
+func init() { admethod.RegisterSink(Factory()) }
+
+// Factory describes the sink.
+func Factory() admethod.SinkFactory {
+	return admethod.SinkFactory{
+		Name:    Name,
+		Summary: "runs a script when an anomaly starts, once until it is unlocked",
+		New: func(settings admethod.SinkSettings) (admethod.Sink, error) {
+			config := DefaultConfig()
+			if err := params.Decode(&config, settings.Options); err != nil {
+				return nil, err
+			}
+			return newSink(config, settings.StateDir, httpapi.Default)
+		},
+		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
+	}
+}
+
+type sink struct {
+	config     Config
+	folder     string // absolute, without links
+	activities []Activity
+	routes     *httpapi.Routes
+	now        func() time.Time
+
+	mu       sync.Mutex // locks, status, closed
+	locks    locks
+	status   map[string]*status
+	closed   bool
+	reloaded struct { // by the handler's hook, which must not wait for the disk
+		sync.Mutex
+		keys map[driver.Key]struct{}
+	}
+
+	queue   chan job
+	workers sync.WaitGroup
+	cancel  context.CancelFunc
+	remove  []func()
+}
+
+type job struct {
+	activity *Activity
+	result   driver.Result
+}
+
+// status is what an activity did.
+type status struct {
+	Running int        `json:"running"`
+	Runs    int        `json:"runs"`
+	Failed  int        `json:"failed"`
+	Skipped int        `json:"skipped"` // no room in the queue, or too many locks
+	Last    *time.Time `json:"last,omitempty"`
+	For     string     `json:"for,omitempty"` // the property of the last run
+	Code    int        `json:"code"`          // exit code of the last run; -1 where it did not start or was killed
+	Error   string     `json:"error,omitempty"`
+	Output  string     `json:"output,omitempty"`
+	Seconds float64    `json:"seconds"`
+}
+
+func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, error) {
+	if config.File == "" || config.Folder == "" {
+		return nil, errors.New("activity: want file and folder")
+	}
+	folder, err := filepath.Abs(config.Folder)
+	if err == nil {
+		folder, err = filepath.EvalSymlinks(folder)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("folder: %w", err)
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return nil, fmt.Errorf("folder: %w", err)
+	} else if !info.IsDir() || info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("folder: %s: want a directory that not everybody may write", folder)
+	}
+	s := &sink{
+		config: config, folder: folder, routes: routes, now: time.Now,
+		status: make(map[string]*status), queue: make(chan job, config.Queue),
+	}
+	if s.activities, err = readFile(config.File, config.Run, config.Allow); err != nil {
+		return nil, fmt.Errorf("file: %w", err)
+	}
+	for i := range s.activities {
+		s.status[s.activities[i].Name] = new(status)
+	}
+	s.reloaded.keys = make(map[driver.Key]struct{})
+	if stateDir != "" {
+		s.locks.file = filepath.Join(stateDir, "activity-locks.json")
+	}
+	return s, nil
+}
+
+// Start reads the locks and begins to take runs.
+func (s *sink) Start(ctx context.Context) error {
+	if s.locks.file == "" {
+		klog.Warning("activity: no state directory is set, so activities run again after a restart")
+	} else if err := os.MkdirAll(filepath.Dir(s.locks.file), 0o700); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err := s.locks.load()
+	s.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("activity: %w", err)
+	}
+	if err := s.register(); err != nil {
+		return err
+	}
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for range s.config.Concurrency {
+		s.workers.Go(func() {
+			for j := range s.queue {
+				s.work(ctx, &j)
+			}
+		})
+	}
+	return nil
+}
+
+// Hooks tell which models were taken into use anew.
+func (s *sink) Hooks() *admethod.Hooks {
+	return &admethod.Hooks{ModelLoaded: func(key driver.Key, _ string) {
+		s.reloaded.Lock()
+		defer s.reloaded.Unlock()
+		if len(s.reloaded.keys) < maxLocks {
+			s.reloaded.keys[key] = struct{}{}
+		}
+	}}
+}
+
+// Write releases locks and starts what the verdicts ask for. It fails when locks cannot be written; nothing runs then.
+func (s *sink) Write(_ context.Context, batch []driver.Result) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return admethod.Permanent(admethod.ErrClosed)
+	}
+	s.release()
+	var jobs []job
+	for i := range batch {
+		r := &batch[i]
+		for j := range s.activities {
+			a := &s.activities[j]
+			id := lockID{a.Name, r.Key}
+			s.unlock(a, id, r)
+			if _, locked := s.locks.held[id]; locked || !a.matches(r) {
+				continue
+			}
+			// Only this goroutine adds to the queue, so what has room now will have room below.
+			if len(s.queue)+len(jobs) >= cap(s.queue) || len(s.locks.held) >= maxLocks {
+				s.status[a.Name].Skipped++
+				continue
+			}
+			s.locks.held[id] = Lock{
+				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
+				Since: s.now().UTC(), Model: r.Model,
+			}
+			s.locks.dirty = true
+			jobs = append(jobs, job{a, r.Clone()})
+		}
+	}
+	if err := s.locks.save(); err != nil {
+		for _, j := range jobs {
+			s.locks.drop(lockID{j.activity.Name, j.result.Key})
+		}
+		return fmt.Errorf("activity: %d runs wait for their locks to be written: %w", len(jobs), err)
+	}
+	for _, j := range jobs {
+		s.queue <- j
+	}
+	return nil
+}
+
+// unlock releases a lock that a verdict, or the time, ends.
+func (s *sink) unlock(a *Activity, id lockID, r *driver.Result) {
+	l, held := s.locks.held[id]
+	if held && (r.Severity == driver.Normal && slices.Contains(a.Unlock, OnStatusChange) ||
+		r.Model != l.Model && r.Model != "" && slices.Contains(a.Unlock, OnRetraining) || s.expired(a, &l)) {
+		s.locks.drop(id)
+	}
+}
+
+func (s *sink) expired(a *Activity, l *Lock) bool {
+	return a.After > 0 && s.now().Sub(l.Since) >= a.After
+}
+
+// release drops the locks that time or a reloaded model ends, and those of activities that are no more.
+func (s *sink) release() {
+	s.reloaded.Lock()
+	reloaded := s.reloaded.keys
+	s.reloaded.keys = make(map[driver.Key]struct{})
+	s.reloaded.Unlock()
+	for id, l := range s.locks.held {
+		i := slices.IndexFunc(s.activities, func(a Activity) bool { return a.Name == id.activity })
+		if i < 0 || s.expired(&s.activities[i], &l) {
+			s.locks.drop(id)
+			continue
+		}
+		if _, ok := reloaded[id.key]; ok && slices.Contains(s.activities[i].Unlock, OnRetraining) {
+			s.locks.drop(id)
+		}
+	}
+}
+
+func (s *sink) work(ctx context.Context, j *job) {
+	s.mu.Lock()
+	st := s.status[j.activity.Name]
+	if ctx.Err() != nil { // too late to start: the next process may
+		s.locks.drop(lockID{j.activity.Name, j.result.Key})
+		s.mu.Unlock()
+		return
+	}
+	began := s.now()
+	st.Running++
+	s.mu.Unlock()
+	o := s.run(ctx, j.activity, &j.result)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Running--
+	st.Runs++
+	st.Last, st.For, st.Code, st.Error, st.Output, st.Seconds = &began, j.result.Key.String(), o.code, "", o.output, s.now().Sub(began).Seconds()
+	if o.err != nil {
+		st.Failed++
+		st.Error = o.err.Error()
+		klog.Warningf("activity %s for %v: %v", j.activity.Name, j.result.Key, o.err)
+		return
+	}
+	klog.Infof("activity %s ran for %v in %.1f s", j.activity.Name, j.result.Key, st.Seconds)
+}
+
+// Shutdown lets what is queued run within ctx, and kills the rest.
+func (s *sink) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if was || s.cancel == nil {
+		return nil
+	}
+	for _, remove := range s.remove {
+		remove()
+	}
+	close(s.queue)
+	stop := context.AfterFunc(ctx, s.cancel)
+	s.workers.Wait()
+	stop()
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(ctx.Err(), s.locks.save())
+}

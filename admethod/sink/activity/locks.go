@@ -1,0 +1,125 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package activity
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// Lock keeps an activity from running again for a property.
+type Lock struct {
+	Activity  string    `json:"activity"`
+	Namespace string    `json:"namespace"`
+	Device    string    `json:"device"`
+	Property  string    `json:"property"`
+	Since     time.Time `json:"since"`
+	Model     string    `json:"model,omitempty"` // that judged when the activity ran
+}
+
+// lockID says what a lock is for.
+type lockID struct {
+	activity string
+	key      driver.Key
+}
+
+func (l *Lock) id() lockID {
+	return lockID{l.Activity, driver.Key{Namespace: l.Namespace, Device: l.Device, Property: l.Property}}
+}
+
+// name is how people and the API call a lock.
+func (id lockID) name() string { return id.activity + "@" + id.key.String() }
+
+// maxLocks bounds memory and file. Beyond it no activity starts: without a lock it might run over and over.
+const maxLocks = 10_000
+
+// locks is the table of locks and the file that holds it; callers serialize.
+type locks struct {
+	file  string // "" keeps them in memory only
+	held  map[lockID]Lock
+	dirty bool
+}
+
+// load reads the file. One that is damaged is set aside: activities may then run once more.
+func (t *locks) load() error {
+	t.held = make(map[lockID]Lock)
+	if t.file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(t.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var list []Lock
+	if err := json.Unmarshal(data, &list); err != nil {
+		klog.Errorf("activity: file of locks %s is damaged and set aside, activities may run once more: %v", t.file, err)
+		return os.Rename(t.file, t.file+".damaged")
+	}
+	for _, l := range list {
+		t.held[l.id()] = l
+	}
+	return nil
+}
+
+// save writes the file if something changed, so that it is whole whenever the process or the machine stops.
+func (t *locks) save() (err error) {
+	if !t.dirty || t.file == "" {
+		t.dirty = false
+		return nil
+	}
+	data, err := json.Marshal(t.list())
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(t.file), filepath.Base(t.file)+".tmp*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("locks: %w", err)
+	}
+	if err = os.Rename(f.Name(), t.file); err != nil {
+		return err
+	}
+	t.dirty = false
+	if dir, err := os.Open(filepath.Dir(t.file)); err == nil {
+		_ = dir.Sync() // not every file system can
+		_ = dir.Close()
+	}
+	return nil
+}
+
+func (t *locks) list() []Lock {
+	return slices.SortedFunc(maps.Values(t.held), func(a, b Lock) int {
+		return cmp.Or(strings.Compare(a.Activity, b.Activity), strings.Compare(a.id().name(), b.id().name()))
+	})
+}
+
+func (t *locks) drop(id lockID) bool {
+	_, ok := t.held[id]
+	delete(t.held, id)
+	t.dirty = t.dirty || ok
+	return ok
+}
