@@ -1,0 +1,169 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"math"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+var (
+	verdictLabels = []string{"namespace", "device", "property", "detector"}
+
+	scoreDesc    = prometheus.NewDesc("anomaly_score", "How unusual the property is, 0 to 1.", verdictLabels, nil)
+	anomalyDesc  = prometheus.NewDesc("anomaly", "1 while the property is anomalous, else 0.", verdictLabels, nil)
+	yhatDesc     = prometheus.NewDesc("yhat", "Expected value.", verdictLabels, nil)
+	lowerDesc    = prometheus.NewDesc("yhat_lower", "Lower bound of what is normal.", verdictLabels, nil)
+	upperDesc    = prometheus.NewDesc("yhat_upper", "Upper bound of what is normal.", verdictLabels, nil)
+	severityDesc = prometheus.NewDesc("anomaly_severity", "0 unknown, 1 normal, 2 warning, 3 critical.", verdictLabels, nil)
+	modelDesc    = prometheus.NewDesc("edge_anomaly_model_info", "Trained model that judges the property; always 1.", append(verdictLabels[:4:4], "model"), nil)
+	readingsDesc = prometheus.NewDesc("edge_anomaly_readings_total", "Readings observed.", nil, nil)
+	dropsDesc    = prometheus.NewDesc("edge_anomaly_drops_total", "Readings lost for want of room in a detector's queue.", nil, nil)
+	faultsDesc   = prometheus.NewDesc("edge_anomaly_faulty_readings_total", "Readings with a fault of their own, by cause.", []string{"cause"}, nil)
+	waitingDesc  = prometheus.NewDesc("edge_anomaly_sink_queue_depth", "Verdicts that wait for a sink.", []string{"sink"}, nil)
+	lostDesc     = prometheus.NewDesc("edge_anomaly_sink_drops_total", "Verdicts that did not reach a sink, by cause.", []string{"sink", "cause"}, nil)
+	excessDesc   = prometheus.NewDesc("edge_anomaly_hidden_verdicts_total", "Verdicts on properties beyond maxProperties.", nil, nil)
+	descriptions = []*prometheus.Desc{
+		scoreDesc, anomalyDesc, yhatDesc, lowerDesc, upperDesc, severityDesc, modelDesc, readingsDesc, dropsDesc,
+		faultsDesc, waitingDesc, lostDesc, excessDesc,
+	}
+)
+
+// shown is what is kept of the last verdict on a property.
+type shown struct {
+	detector, model               string
+	severity                      driver.Severity
+	score, expected, lower, upper float64
+}
+
+// collector makes metrics of the latest verdicts and of the handler's counts when it is asked: nothing is kept twice.
+type collector struct {
+	limit int
+	stats func() admethod.Stats
+
+	mu     sync.Mutex
+	latest map[driver.Key]shown
+	excess uint64
+	seen   map[driver.Key]admethod.BindingStats // at the last scrape
+	total  admethod.BindingStats                // must not fall when a property is forgotten
+}
+
+func newCollector(limit int, stats func() admethod.Stats) *collector {
+	return &collector{limit: limit, stats: stats, latest: make(map[driver.Key]shown)}
+}
+
+// label is text as Prometheus accepts it: other text would spoil the whole scrape.
+func label(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// labels are applied to the key itself, so that two keys never make one series twice.
+func labelKey(k driver.Key) driver.Key {
+	return driver.Key{Namespace: label(k.Namespace), Device: label(k.Device), Property: label(k.Property)}
+}
+
+func (c *collector) take(batch []driver.Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range batch {
+		r := &batch[i]
+		key := labelKey(r.Key)
+		if _, ok := c.latest[key]; !ok && len(c.latest) >= c.limit {
+			c.excess++
+			continue
+		}
+		c.latest[key] = shown{
+			detector: label(r.Detector), model: label(r.Model), severity: r.Severity,
+			score: r.Score, expected: r.Expected, lower: r.Lower, upper: r.Upper,
+		}
+	}
+}
+
+func (c *collector) forget(key driver.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.latest, labelKey(key))
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descriptions {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock() // with the stats inside: two scrapes at once must not add the same readings twice
+	stats := c.stats()
+	for key, now := range stats.Bindings {
+		c.add(now, c.seen[key])
+	}
+	c.seen = stats.Bindings
+	counter(readingsDesc, c.total.Readings)
+	counter(dropsDesc, c.total.Dropped)
+	counter(faultsDesc, c.total.Duplicate, "duplicate")
+	counter(faultsDesc, c.total.OutOfOrder, "outOfOrder")
+	counter(faultsDesc, c.total.Late, "late")
+	counter(faultsDesc, c.total.Gap, "gap")
+	counter(faultsDesc, c.total.Invalid, "invalid")
+	counter(faultsDesc, c.total.StuckClock, "stuckClock")
+	counter(excessDesc, c.excess)
+	for name, s := range stats.Sinks {
+		gauge(waitingDesc, float64(s.Waiting), label(name))
+		counter(lostDesc, s.Replaced, label(name), "replaced")
+		counter(lostDesc, s.Refused, label(name), "refused")
+	}
+	for k, v := range c.latest {
+		show := func(d *prometheus.Desc, value float64) {
+			if !math.IsNaN(value) {
+				gauge(d, value, k.Namespace, k.Device, k.Property, v.detector)
+			}
+		}
+		anomaly := 0.0
+		if v.severity.Anomalous() {
+			anomaly = 1
+		}
+		show(scoreDesc, v.score)
+		show(anomalyDesc, anomaly)
+		show(severityDesc, float64(v.severity))
+		show(yhatDesc, v.expected)
+		show(lowerDesc, v.lower)
+		show(upperDesc, v.upper)
+		if v.model != "" {
+			gauge(modelDesc, 1, k.Namespace, k.Device, k.Property, v.detector, v.model)
+		}
+	}
+}
+
+// add adds what a binding counted since before. A count that fell is that of a new binding.
+func (c *collector) add(now, before admethod.BindingStats) {
+	if now.Readings < before.Readings {
+		before = admethod.BindingStats{}
+	}
+	since := func(total *uint64, now, before uint64) {
+		if now >= before {
+			*total += now - before
+		}
+	}
+	since(&c.total.Readings, now.Readings, before.Readings)
+	since(&c.total.Dropped, now.Dropped, before.Dropped)
+	since(&c.total.Duplicate, now.Duplicate, before.Duplicate)
+	since(&c.total.OutOfOrder, now.OutOfOrder, before.OutOfOrder)
+	since(&c.total.Late, now.Late, before.Late)
+	since(&c.total.Gap, now.Gap, before.Gap)
+	since(&c.total.Invalid, now.Invalid, before.Invalid)
+	since(&c.total.StuckClock, now.StuckClock, before.StuckClock)
+}

@@ -1,0 +1,144 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics is the sink that shows verdicts to Prometheus, on a small HTTP server with /metrics, /healthz and
+// /readyz. The server listens on loopback unless told otherwise. Import the package for its side effect: it registers
+// itself under the name "metrics".
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+)
+
+// Name of the sink.
+const Name = "metrics"
+
+// Config holds the mapper's settings for the sink.
+type Config struct {
+	Address       string `param:"address" doc:"host and port to listen on"`
+	MaxProperties int    `param:"maxProperties" min:"1" max:"1000000" doc:"most properties shown, each by up to seven series; verdicts on more are counted only"`
+}
+
+func defaults() Config { return Config{Address: "127.0.0.1:9464", MaxProperties: 10_000} }
+
+func init() { admethod.RegisterSink(Factory()) }
+
+// Factory describes the sink.
+func Factory() admethod.SinkFactory {
+	return admethod.SinkFactory{
+		Name:    Name,
+		Summary: "shows verdicts and the mapper's own counts to Prometheus",
+		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
+			c := defaults()
+			if err := params.Decode(&c, s.Options); err != nil {
+				return nil, err
+			}
+			if host, _, err := net.SplitHostPort(c.Address); err != nil || host == "" {
+				// An address without a host would listen on every interface, by oversight.
+				return nil, &params.Error{Key: "address", Value: c.Address, Want: "host:port, such as 127.0.0.1:9464; 0.0.0.0 for every interface"}
+			}
+			return newSink(c, s.Stats), nil
+		},
+		Params: func() []params.Param { return params.Describe(defaults()) },
+	}
+}
+
+type sink struct {
+	address  string
+	verdicts *collector
+	stats    func() admethod.Stats
+	took     prometheus.Histogram
+	failed   *prometheus.CounterVec
+	server   *http.Server
+	listener net.Listener
+	done     chan struct{} // closed when the server has ended; nil before Start
+}
+
+func newSink(c Config, stats func() admethod.Stats) *sink {
+	s := &sink{
+		address: c.Address, stats: stats, verdicts: newCollector(c.MaxProperties, stats),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "edge_anomaly_detect_seconds",
+			Help:    fmt.Sprintf("Time that a detector took for a reading; one reading in %d is timed.", admethod.JudgedEvery),
+			Buckets: prometheus.ExponentialBuckets(250e-9, 4, 12),
+		}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "edge_anomaly_sink_errors_total", Help: "Batches of verdicts that a sink refused.",
+		}, []string{"sink", "retried"}),
+	}
+	registry := prometheus.NewRegistry() // not the global one: a mapper has several parts that may use that
+	registry.MustRegister(s.verdicts, s.took, s.failed)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if len(s.stats().Bindings) == 0 {
+			http.Error(w, "no property is watched", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	s.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	return s
+}
+
+// Hooks implements [admethod.Observer].
+func (s *sink) Hooks() *admethod.Hooks {
+	return &admethod.Hooks{
+		Judged: func(_ driver.Key, took time.Duration) { s.took.Observe(took.Seconds()) },
+		SinkFailed: func(name string, _ error, retry bool) {
+			s.failed.WithLabelValues(label(name), fmt.Sprint(retry)).Inc()
+		},
+	}
+}
+
+func (s *sink) Start(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if s.listener, err = lc.Listen(ctx, "tcp", s.address); err != nil {
+		return fmt.Errorf("address: %w", err)
+	}
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			klog.ErrorS(err, "Metrics are no longer served", "address", s.address)
+		}
+	}()
+	return nil
+}
+
+func (s *sink) Write(_ context.Context, batch []driver.Result) error {
+	s.verdicts.take(batch)
+	return nil
+}
+
+// Forget implements [admethod.Forgetter].
+func (s *sink) Forget(key driver.Key) { s.verdicts.forget(key) }
+
+func (s *sink) Shutdown(ctx context.Context) error {
+	if s.done == nil {
+		return nil
+	}
+	err := s.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.server.Close()) // whoever still reads is cut off
+	}
+	<-s.done
+	return err
+}
