@@ -19,9 +19,16 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // adapter
-	_ "github.com/kubeedge/edge-anomaly/admethod/sink/log"  // sink
-	_ "github.com/kubeedge/edge-anomaly/driver/builtin"     // detectors
+	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"        // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/httpapi"           // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"         // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/recorder"          // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/activity"     // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/devicestatus" // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/history"      // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/log"          // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/metrics"      // sink
+	_ "github.com/kubeedge/edge-anomaly/driver/builtin"             // detectors
 )
 
 // AnomalyDetectionHandler is [admethod.AnomalyDetectionHandler].

@@ -13,11 +13,15 @@ import (
 )
 
 func TestAllLinksTheDefaults(t *testing.T) {
-	if names := admethod.Adapters.Names(); !slices.Contains(names, "inprocess") {
-		t.Errorf("adapters %q", names)
+	for _, name := range []string{"grpc", "inprocess"} {
+		if names := admethod.Adapters.Names(); !slices.Contains(names, name) {
+			t.Errorf("adapters %q, want %s among them", names, name)
+		}
 	}
-	if names := admethod.Sinks.Names(); !slices.Contains(names, "log") {
-		t.Errorf("sinks %q", names)
+	for _, name := range []string{"activity", "api", "devicestatus", "history", "log", "metrics", "recorder"} {
+		if names := admethod.Sinks.Names(); !slices.Contains(names, name) {
+			t.Errorf("sinks %q, want %s among them", names, name)
+		}
 	}
 	if _, err := driver.Default.Lookup(admethod.DefaultConfig().Detector); err != nil {
 		t.Error(err)
