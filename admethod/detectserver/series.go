@@ -36,8 +36,8 @@ func (w *slot) answer(m *pb.AnomalyResponse) {
 
 // series is what is scored as one. It outlives the streams of its clients.
 type series struct {
-	members []driver.Member
-	identity   string // of its configuration
+	members  []driver.Member
+	identity string // of its configuration
 
 	submitting sync.Mutex // around TrySubmit, which is not concurrent; taken before mu
 	attached   *admethod.Attachment
