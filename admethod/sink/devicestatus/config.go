@@ -50,7 +50,7 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Extension: "anomaly-detector", Heartbeat: 5 * time.Minute, Interval: time.Second, Rate: 20, Writers: 4,
+		Extension: "anomaly-detector", Heartbeat: 5 * time.Minute, Interval: time.Second, Rate: 50, Writers: 4,
 		Timeout: 10 * time.Second, Devices: 20000,
 	}
 }
