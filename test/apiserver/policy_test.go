@@ -1,0 +1,62 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// What `adctl lint --policy` prints refuses the Devices that EdgeCore would drop whole, and no others.
+func TestAdmissionPolicy(t *testing.T) {
+	s := Start(t, nil)
+	policy, err := os.ReadFile("../../cmd/adctl/internal/lint/policy.yaml")
+	must(t, err)
+	s.Apply(t, string(policy))
+	devices := s.Client(t, "").Resource(schema.GroupVersionResource{
+		Group: "devices.kubeedge.io", Version: "v1beta1", Resource: "devices",
+	}).Namespace("default")
+	// Nothing is kept: the API server judges a dry run as it judges the real thing.
+	try := func(property map[string]any) error {
+		o := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device", "metadata": map[string]any{"name": "sensor-1"},
+			"spec": map[string]any{"properties": []any{map[string]any{"name": "other"}, property}},
+		}}
+		_, err := devices.Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	detect := func(config map[string]any) map[string]any {
+		return map[string]any{"name": "t", "pushMethod": map[string]any{"anomalyDetection": config}}
+	}
+	nested := detect(map[string]any{"detector": map[string]any{"window": int64(60)}})
+	within(t, time.Minute, "the policy in force", func() bool { return apierrors.IsInvalid(try(nested)) })
+	for _, tt := range []struct {
+		name     string
+		property map[string]any
+		refused  string // what the message says; "" where it is taken
+	}{
+		{"a map", nested, "map or a list"},
+		{"an empty map", detect(map[string]any{"quality": map[string]any{}}), "map or a list"},
+		{"a list", detect(map[string]any{"sinks": []any{"log"}}), "map or a list"},
+		{"the key data", detect(map[string]any{"data": "x"}), "key data"},
+		{"the key Data", detect(map[string]any{"Data": "x"}), "key data"},
+		{"scalars", detect(map[string]any{"detector": "auto", "threshold": 0.9, "detector.window": int64(60), "persist": true}), ""},
+		{"one JSON text", detect(map[string]any{"config": `{"detector":{"window":60}}`}), ""},
+		{"no keys", detect(map[string]any{}), ""},
+		{"no detection", map[string]any{"name": "t", "pushMethod": map[string]any{"mqtt": map[string]any{"topic": "t"}}}, ""},
+		{"no push method", map[string]any{"name": "t"}, ""},
+	} {
+		err := try(tt.property)
+		if tt.refused == "" && err != nil || tt.refused != "" && (!apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tt.refused)) {
+			t.Errorf("%s: got %v, want it refused for %q", tt.name, err, tt.refused)
+		}
+	}
+}
