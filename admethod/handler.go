@@ -45,6 +45,7 @@ type Handler struct {
 	opts      Options
 	hooks     Hooks // calls the hooks of every observer
 	observers atomic.Pointer[[]*Hooks]
+	watched   atomic.Bool  // an observer wants every verdict; on the path of every reading, so it is told apart
 	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
 	wg        sync.WaitGroup
 
@@ -94,7 +95,8 @@ func NewHandler(opts Options) (*Handler, error) {
 		bindings: make(map[driver.Key]*Binding), groups: make(map[groupKey]*group),
 		setups: make(map[string]*setup), attached: make(map[*Attachment]struct{}),
 	}
-	h.observers.Store(&[]*Hooks{&opts.Hooks})
+	h.observers.Store(new([]*Hooks))
+	h.observe(&opts.Hooks)
 	h.hooks = h.dispatch()
 	return h, nil
 }

@@ -39,6 +39,9 @@ func (h *Handler) observe(hooks *Hooks) {
 		old := h.observers.Load()
 		next := append(slices.Clone(*old), hooks)
 		if h.observers.CompareAndSwap(old, &next) {
+			if hooks.Verdict != nil {
+				h.watched.Store(true)
+			}
 			return
 		}
 	}

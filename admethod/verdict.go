@@ -36,7 +36,9 @@ var hashSeed = maphash.MakeSeed() // hashes are compared within the process only
 
 // deliver passes a verdict on. fromQuality tells who judged. r is not kept.
 func (v *verdicts) deliver(r *driver.Result, fromQuality bool, b *Binding) {
-	b.handler.hooks.Verdict(r)
+	if b.handler.watched.Load() {
+		b.handler.hooks.Verdict(r)
+	}
 	at := r.At.UnixNano()
 	if !fromQuality && r.Severity == driver.Normal && at < v.quietUntil.Load() && at >= v.quietFrom.Load() && len(r.Causes) == 0 {
 		return
