@@ -172,6 +172,9 @@ func (r *Reader) Min(name string, least float64) float64 {
 // Floats reads at most `most` floats, whatever their values.
 func (r *Reader) Floats(name string, most int) []float64 {
 	n := r.Count(name+" length", most)
+	if left := len(r.data) / 8; n > left && r.err == nil { // 8*n may be more than an int of 32 bits holds
+		r.Fail("%s ends %d values early", name, n-left)
+	}
 	b := r.take(8 * n)
 	if b == nil {
 		return nil
