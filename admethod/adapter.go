@@ -38,14 +38,26 @@ type Stream interface {
 
 // StreamSettings describes a stream to its adapter.
 type StreamSettings struct {
-	Group     string                                 // stable name of the group, with its namespace; "" for a single property
-	Members   []driver.Member                        // one per sample of a row, in order
-	Config    ADMethodConfig                         // of the property, or of the group's first member
-	Deliver   func(r *driver.Result, row driver.Row) // a verdict and the row it judges, nil where that is not at hand; keeps neither
-	Dropped   func(n int)                            // counts rows lost from the queue; must not block
-	Aux       Snapshotter                            // state of the stages before the detector, to be kept with the detector's own; may be nil
-	ModelFile string                                 // path of the configured model; "" where none is
-	_         struct{}                               // keyed literals only: fields may be added
+	Group   string                                 // stable name of the group, with its namespace; "" for a single property
+	Members []driver.Member                        // one per sample of a row, in order
+	Config  ADMethodConfig                         // of the property, or of the group's first member
+	Deliver func(r *driver.Result, row driver.Row) // a verdict and the row it judges, nil where that is not at hand; keeps neither
+	Dropped func(n int)                            // counts rows lost from the queue; must not block
+	// Answer, if set, is called instead of Deliver and Dropped for each row of a [NumberedStream], from any goroutine,
+	// and must not block. r is nil for a row that was lost, row is nil where the detector failed on it.
+	Answer    func(number uint64, r *driver.Result, row driver.Row)
+	Tenant    string      // streams of different tenants do not wait for one another's detectors; "" is the mapper itself
+	Aux       Snapshotter // state of the stages before the detector, to be kept with the detector's own; may be nil
+	ModelFile string      // path of the configured model; "" where none is
+	_         struct{}    // keyed literals only: fields may be added
+}
+
+// NumberedStream is a stream that tells for each row what became of it: [StreamSettings.Answer] is called with the
+// number that it was submitted under. A detector that returns after it was given up may answer a second time.
+type NumberedStream interface {
+	Stream
+	// TrySubmitNumbered is TrySubmit. Answer may be called before it returns.
+	TrySubmitNumbered(row driver.Row, number uint64) bool
 }
 
 // ID is the stable name of the stream: its group's, or the key of its property.
@@ -68,6 +80,8 @@ type AdapterSettings struct {
 	StateDir string           // directory for learned state; "" keeps none
 	Hooks    *Hooks           // never nil
 	Options  map[string]any   // the mapper's own settings for this adapter, flat; nil where there are none
+	Mapper   string           // name of the mapper, "" where it has none
+	Node     string           // name of the node that it runs on, "" where not known
 	_        struct{}         // keyed literals only: fields may be added
 }
 

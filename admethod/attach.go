@@ -15,11 +15,12 @@ type AttachSettings struct {
 	Group   string          // stable name of the group, with its namespace; "" for a single property
 	Members []driver.Member // one per sample of a row, in order
 	Config  ADMethodConfig  // as for Bind
-	// Answer takes the verdict on each row that was not dropped. It is called from the adapter's goroutine, must not
-	// block, and keeps neither. row is nil for a verdict on the stream as a whole, such as a detector that failed.
-	Answer  func(r *driver.Result, row driver.Row)
-	Dropped func(n int) // counts rows lost from the adapter's queue; must not block; may be nil
-	_       struct{}    // keyed literals only: fields may be added
+	Tenant  string          // whom the stream is for: a detector of one tenant that hangs delays no other tenant's
+	// Answer tells what became of the row of that number: the verdict, or nil where it was lost. row is nil where the
+	// detector failed on it; it is cut off then. A detector that returns after it was given up may answer a second
+	// time. Answer is called from the adapter's goroutines or within TrySubmit, must not block, and keeps neither.
+	Answer func(number uint64, r *driver.Result, row driver.Row)
+	_      struct{} // keyed literals only: fields may be added
 }
 
 // Attachment is a stream below the stages convert, quality and group: what a server of detectors needs, whose clients
@@ -27,9 +28,9 @@ type AttachSettings struct {
 type Attachment struct {
 	handler *Handler
 	members []*Binding // for policy, coalescing and sinks; they observe nothing
-	stream  Stream
+	stream  NumberedStream
 	group   bool
-	answer  func(*driver.Result, driver.Row)
+	answer  func(uint64, *driver.Result, driver.Row)
 }
 
 // Attach opens a stream. Its verdicts are answered one by one, and reach the sinks as those of bindings do.
@@ -46,7 +47,7 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		return nil, fmt.Errorf("attach: %d members without a group", len(s.Members))
 	}
 	settings := StreamSettings{
-		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model),
+		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model), Tenant: s.Tenant,
 	}
 	shared := h.share(s.Config, Meta{})
 	errs := []error{checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config)}
@@ -67,24 +68,49 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		b.verdicts = verdicts{quality: driver.Normal, heartbeat: int64(s.Config.Heartbeat)}
 		a.members = append(a.members, b)
 	}
-	settings.Deliver = a.deliver
-	settings.Dropped = func(n int) {
-		a.members[0].dropped(n)
-		if s.Dropped != nil {
-			s.Dropped(n)
-		}
-	}
-	if a.stream, err = adapter.Open(settings); err != nil {
+	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].dropped
+	stream, err := adapter.Open(settings)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
+	numbered, ok := stream.(NumberedStream)
+	if !ok {
+		stream.Close()
+		return nil, fmt.Errorf("%s: adMethodName: %q does not answer row by row", settings.ID(), s.Config.ADMethodName)
+	}
+	a.stream = numbered
 	shared.refs += len(a.members)
 	h.setups[shared.fingerprint] = shared
 	h.attached[a] = struct{}{}
 	return a, nil
 }
 
-// TrySubmit is [Stream.TrySubmit].
-func (a *Attachment) TrySubmit(row driver.Row) bool { return a.stream.TrySubmit(row) }
+// TrySubmit is [Stream.TrySubmit]; Answer gets the number again.
+func (a *Attachment) TrySubmit(row driver.Row, number uint64) bool {
+	if h := a.handler; h.mirrored.Load() {
+		for i := range row {
+			if s := &row[i]; s.Flags&(driver.Held|driver.Stale) == 0 {
+				h.hooks.Reading(s, true)
+			}
+		}
+	}
+	for i := range min(len(row), len(a.members)) {
+		a.members[i].count(row[i].Flags)
+	}
+	return a.stream.TrySubmitNumbered(row, number)
+}
+
+// count counts a reading that others have checked.
+func (b *Binding) count(flags driver.Flags) {
+	b.mu.Lock()
+	if flags&driver.Held == 0 {
+		b.stats.Readings++
+	}
+	if flags&^driver.Held != 0 {
+		b.stats.count(flags)
+	}
+	b.mu.Unlock()
+}
 
 // Close ends the stream without waiting for what is queued; what its detector learned is kept where the adapter keeps
 // state. It is idempotent.
@@ -105,14 +131,21 @@ func (a *Attachment) Close() {
 	}
 }
 
+// deliver passes a verdict on to the sinks.
 func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
 	if !a.group {
-		b := a.members[0]
-		b.deliver(r, false)
-		a.answer(r, row)
+		a.members[0].deliver(r, false)
 		return
 	}
 	deliverEach(a.members, r, row)
 	r.Config = a.members[0].setup.hash
-	a.answer(r, row)
+}
+
+func (a *Attachment) judged(number uint64, r *driver.Result, row driver.Row) {
+	if r == nil {
+		a.members[0].dropped(1)
+	} else {
+		a.deliver(r, row)
+	}
+	a.answer(number, r, row)
 }

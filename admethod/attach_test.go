@@ -46,9 +46,12 @@ func TestAttachAnswersEveryRow(t *testing.T) {
 			}
 			var mu sync.Mutex
 			var answers []string
-			s.Answer = func(r *driver.Result, row driver.Row) {
+			s.Answer = func(number uint64, r *driver.Result, row driver.Row) {
 				mu.Lock()
 				defer mu.Unlock()
+				if number != uint64(len(answers))*10 {
+					t.Errorf("answer %d is of row %d", len(answers), number)
+				}
 				if len(row) != len(tt.props) || r.Config != config.Fingerprint() {
 					t.Errorf("answer on a row of %d under config %q", len(row), r.Config)
 				}
@@ -60,7 +63,7 @@ func TestAttachAnswersEveryRow(t *testing.T) {
 			}
 			for i, value := range []float64{1, 500, 2, 3, 4} {
 				row := rowOf(epoch.Add(time.Duration(i)*time.Second), map[string]float64{tt.props[0]: value}, tt.props...)
-				if !a.TrySubmit(row) {
+				if !a.TrySubmit(row, uint64(i)*10) {
 					t.Error("a row was dropped")
 				}
 			}

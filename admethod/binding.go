@@ -71,6 +71,24 @@ type BindingStats struct {
 	StuckClock uint64
 }
 
+// count counts what was wrong with a reading.
+func (s *BindingStats) count(flags driver.Flags) {
+	for _, c := range [...]struct {
+		flag driver.Flags
+		n    *uint64
+	}{
+		{driver.Duplicate, &s.Duplicate}, {driver.OutOfOrder, &s.OutOfOrder}, {driver.Late, &s.Late},
+		{driver.Gap, &s.Gap}, {driver.StuckClock, &s.StuckClock},
+	} {
+		if flags&c.flag != 0 {
+			*c.n++
+		}
+	}
+	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
+		s.Invalid++
+	}
+}
+
 // Bind begins to watch a property. It resolves everything that a reading needs, so that observing is cheap. A wrong
 // configuration is an error that names every key at fault; the sinks then get a verdict of severity Unknown and kind
 // failed, and the caller goes on without detection.
@@ -229,6 +247,9 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	flags, pass := b.quality.observe(at.UnixNano(), now, v, flags, &b.config.Quality)
 	s := &b.row[0]
 	s.At, s.Value, s.Text, s.Flags = at, v, text, flags
+	if b.handler.mirrored.Load() {
+		b.handler.hooks.Reading(s, pass)
+	}
 	if flags != 0 || b.quality.fault != 0 || b.silent {
 		b.flagged(flags)
 	}
@@ -244,20 +265,7 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 
 // flagged counts what was wrong with a reading and judges whether it persists.
 func (b *Binding) flagged(flags driver.Flags) {
-	for _, c := range [...]struct {
-		flag driver.Flags
-		n    *uint64
-	}{
-		{driver.Duplicate, &b.stats.Duplicate}, {driver.OutOfOrder, &b.stats.OutOfOrder}, {driver.Late, &b.stats.Late},
-		{driver.Gap, &b.stats.Gap}, {driver.StuckClock, &b.stats.StuckClock},
-	} {
-		if flags&c.flag != 0 {
-			*c.n++
-		}
-	}
-	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
-		b.stats.Invalid++
-	}
+	b.stats.count(flags)
 	before := b.quality.fault
 	kind, strength := b.quality.judge(&b.config.Quality)
 	if kind == driver.KindNone && before == 0 && !b.silent {

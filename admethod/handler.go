@@ -24,6 +24,9 @@ type Options struct {
 	Adapters *AdapterRegistry // nil means the linked ones, [Adapters]
 	Sinks    *SinkRegistry    // nil means the linked ones, [Sinks]
 
+	Mapper string // name of the mapper, for detectors elsewhere; may be ""
+	Node   string // name of the node that it runs on, likewise
+
 	StateDir string // directory for learned state; "" keeps none over a restart
 	ModelDir string // directory in which the key model is looked up
 
@@ -46,6 +49,7 @@ type Handler struct {
 	hooks     Hooks // calls the hooks of every observer
 	observers atomic.Pointer[[]*Hooks]
 	watched   atomic.Bool  // an observer wants every verdict; on the path of every reading, so it is told apart
+	mirrored  atomic.Bool  // an observer wants every reading
 	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
 	wg        sync.WaitGroup
 
@@ -190,6 +194,7 @@ func (h *Handler) adapter(name string) (Adapter, error) {
 	}
 	a, err := f.New(AdapterSettings{
 		Drivers: h.opts.Drivers, StateDir: h.opts.StateDir, Hooks: &h.hooks, Options: h.opts.AdapterOptions[name],
+		Mapper: h.opts.Mapper, Node: h.opts.Node,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("adapter %q: %w", name, err)
@@ -291,15 +296,15 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("adapter %q: %w", name, err))
 		}
 	}
+	var ending sync.WaitGroup
+	ended := make(chan error, len(sinks))
 	for _, q := range sinks { // all at once: one that hangs must not take the others' time
-		q.close()
+		ending.Go(func() { ended <- q.end(ctx) })
 	}
-	for name, q := range sinks {
-		errs = append(errs, q.flush(ctx))
-		q.cancel()
-		if err := q.sink.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("sink %q: %w", name, err))
-		}
+	ending.Wait()
+	close(ended)
+	for err := range ended {
+		errs = append(errs, err)
 	}
 	joined := make(chan struct{})
 	go func() {
@@ -325,6 +330,11 @@ func (h *Handler) Stats() Stats {
 	h.mu.Lock()
 	bindings := maps.Clone(h.bindings)
 	sinks := maps.Clone(h.sinks)
+	for a := range h.attached {
+		for _, b := range a.members {
+			bindings[b.Key()] = b
+		}
+	}
 	h.mu.Unlock()
 	s := Stats{Bindings: make(map[driver.Key]BindingStats, len(bindings)), Sinks: make(map[string]SinkStats, len(sinks))}
 	for key, b := range bindings {
@@ -342,6 +352,18 @@ func (h *Handler) Reject(key driver.Key, err error) {
 	defer h.mu.Unlock()
 	if h.state == started {
 		h.reject(key, nil, err)
+	}
+}
+
+// Forget tells the sinks that a property that was rejected is gone. One that is bound is none of its business.
+func (h *Handler) Forget(key driver.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != started || h.bindings[key] != nil {
+		return
+	}
+	for _, q := range h.sinks {
+		q.forget(key)
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // Hooks observe the handler. A nil hook is off. Hooks are called from the goroutines that do the work: they must be
 // quick, must not block, and must not keep what they are given.
 type Hooks struct {
+	// Reading sees every reading as it came, before it is judged; judged tells whether it goes on to the detector, which
+	// readings that the quality stage holds back do not. A member's last reading that stands for a missing one is not
+	// seen again. It is called within Observe.
+	Reading func(s *driver.Sample, judged bool)
 	// Verdict sees every verdict on a reading, before verdicts are coalesced for the sinks.
 	Verdict func(r *driver.Result)
 	// Judged sees how long a detector in the mapper took for a reading: one reading in [JudgedEvery].
@@ -42,6 +46,9 @@ func (h *Handler) observe(hooks *Hooks) {
 			if hooks.Verdict != nil {
 				h.watched.Store(true)
 			}
+			if hooks.Reading != nil {
+				h.mirrored.Store(true)
+			}
 			return
 		}
 	}
@@ -50,6 +57,13 @@ func (h *Handler) observe(hooks *Hooks) {
 // dispatch returns hooks that call those of every observer.
 func (h *Handler) dispatch() Hooks {
 	return Hooks{
+		Reading: func(s *driver.Sample, judged bool) {
+			for _, o := range *h.observers.Load() {
+				if o.Reading != nil {
+					o.Reading(s, judged)
+				}
+			}
+		},
 		Verdict: func(r *driver.Result) {
 			for _, o := range *h.observers.Load() {
 				if o.Verdict != nil {

@@ -30,6 +30,10 @@ type Forgetter interface{ Forget(key driver.Key) }
 // Observer is a sink that watches the handler itself. Its hooks are called besides the user's own, under the same terms.
 type Observer interface{ Hooks() *Hooks }
 
+// Measurer is a sink with counts of its own, by name, such as "written_readings"; they are in [Stats]. Measure must not
+// block.
+type Measurer interface{ Measure() map[string]float64 }
+
 // SinkSettings is what a sink is made with.
 type SinkSettings struct {
 	Hooks    *Hooks         // never nil

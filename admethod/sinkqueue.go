@@ -5,6 +5,7 @@ package admethod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -252,15 +253,32 @@ func (q *sinkQueue) close() {
 	}
 }
 
+// end writes what waits and shuts the sink down, all within ctx.
+func (q *sinkQueue) end(ctx context.Context) error {
+	q.close()
+	err := q.flush(ctx)
+	q.cancel()
+	if shut := q.shield(func() error { return q.sink.Shutdown(ctx) }); shut != nil {
+		err = errors.Join(err, fmt.Errorf("sink %q: %w", q.name, shut))
+	}
+	return err
+}
+
 // SinkStats counts what a sink was given.
 type SinkStats struct {
 	Waiting  int    // verdicts in the queue
 	Replaced uint64 // verdicts that a later one of the same stream replaced while the queue was full
 	Refused  uint64 // verdicts that the sink refused for good
+
+	Own map[string]float64 // counts of a [Measurer]; nil for other sinks
 }
 
 func (q *sinkQueue) stats() SinkStats {
+	var own map[string]float64
+	if m, ok := q.sink.(Measurer); ok {
+		own = m.Measure()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return SinkStats{Waiting: len(q.fifo) + len(q.order), Replaced: q.replaced, Refused: q.refused}
+	return SinkStats{Waiting: len(q.fifo) + len(q.order), Replaced: q.replaced, Refused: q.refused, Own: own}
 }

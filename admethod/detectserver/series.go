@@ -4,225 +4,205 @@
 package detectserver
 
 import (
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
-	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-const remembered = 128 // answers of a series that a repeat gets again
+const notJudged = "the reading was lost before it was judged: the server is overloaded, or the series was configured anew"
 
-// slot is a request that waits for its answer.
-type slot struct {
-	stream   string // the client's stream_id
-	sequence uint64
-	nano     int64
-	done     chan *pb.AnomalyResponse // of capacity 1
-}
-
-func (w *slot) answer(m *pb.AnomalyResponse) {
-	if m.Sequence != w.sequence { // a kept answer is being sent by others perhaps
-		m.Sequence = w.sequence
-	}
-	w.done <- m
-}
-
-// series is what is scored as one. It outlives the streams of its clients.
+// series is what is scored as one. It outlives the sessions of its client.
 type series struct {
-	members  []driver.Member
-	identity string // of its configuration
+	id, group string
+	owner     *client
+	members   []driver.Member
+	identity  string                // of its configuration
+	holders   map[*session]struct{} // guarded by the server
+	used      atomic.Int64          // coarse clock
+	rows      *rows                 // of a group whose rows the server puts together
 
 	submitting sync.Mutex // around TrySubmit, which is not concurrent; taken before mu
 	attached   *admethod.Attachment
 	closed     bool
+	number     uint64 // of the last row
 
 	mu      sync.Mutex
-	used    time.Time
-	pending []*slot // in the order of submission
-	kept    map[string]map[uint64]*pb.AnomalyResponse
-	order   []*slot // of kept, the oldest first
-	last    map[string]uint64
+	head    uint64 // number of the first place in pending
+	pending ring
+	failed  string // why the detector is cut off; "" while it works
+	since   int64  // of failed, by the coarse clock
 }
 
-func name(info *pb.SeriesInfo, members []driver.Member) (id, group string) {
-	if group = info.GetGroup(); group == "" {
-		return members[0].Key.String(), ""
-	}
-	if prefix := members[0].Key.Namespace + "/"; !strings.HasPrefix(group, prefix) {
-		group = prefix + group
-	}
-	return "group:" + group, group
+// waits is an answer that waits for the verdict on a row.
+type waits struct {
+	answer   *answer
+	memory   *memory
+	sequence uint64
 }
 
-// open returns the series, attached anew where its configuration or its members changed.
-func (s *Server) open(info *pb.SeriesInfo) (*series, error) {
-	members, err := wire.Members(info)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	config, err := wire.Config(info, s.config.Defaults)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	id, group := name(info, members)
-	var identity strings.Builder
-	identity.WriteString(config.Fingerprint())
-	for i := range members {
-		identity.WriteString("|" + members[i].Key.String())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old := s.series[id]; old != nil {
-		if old.identity == identity.String() {
-			old.mu.Lock()
-			old.used = time.Now()
-			old.mu.Unlock()
-			return old, nil
+// ring is a queue that uses its memory again.
+type ring struct {
+	places  []waits // its length is a power of two
+	first   int
+	waiting int
+}
+
+func (r *ring) at(i uint64) *waits { return &r.places[(r.first+int(i))&(len(r.places)-1)] }
+
+func (r *ring) push(w waits) {
+	if r.waiting == len(r.places) {
+		grown := make([]waits, max(8, 2*len(r.places)))
+		for i := range r.waiting {
+			grown[i] = *r.at(uint64(i))
 		}
-		old.close()
-		delete(s.series, id)
+		r.places, r.first = grown, 0
 	}
-	if len(s.series) >= s.config.MaxSeries {
-		return nil, status.Errorf(codes.ResourceExhausted, "%s: the server scores %d series already", id, len(s.series))
-	}
-	n := &series{members: members, identity: identity.String(), used: time.Now(), last: make(map[string]uint64),
-		kept: make(map[string]map[uint64]*pb.AnomalyResponse)}
-	n.attached, err = s.handler.Attach(admethod.AttachSettings{
-		Group: group, Members: members, Config: config, Answer: n.judged, Dropped: n.dropped,
-	})
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	s.series[id] = n
-	return n, nil
+	r.waiting++
+	*r.at(uint64(r.waiting - 1)) = w
 }
 
-func (s *Server) expire(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, n := range s.series {
-		n.mu.Lock()
-		idle := len(n.pending) == 0 && now.Sub(n.used) > s.config.Idle
-		n.mu.Unlock()
-		if idle {
-			n.close()
-			delete(s.series, id)
-		}
-	}
+func (r *ring) pop() {
+	*r.at(0) = waits{}
+	r.first = (r.first + 1) & (len(r.places) - 1)
+	r.waiting--
 }
 
-func (n *series) close() {
-	n.submitting.Lock()
-	n.closed = true
-	n.attached.Close()
-	n.submitting.Unlock()
-	n.mu.Lock()
-	lost := len(n.pending)
-	n.mu.Unlock()
-	n.dropped(lost)
-}
-
-// submit has a row judged, unless it is a repeat: that gets the answer of the first time.
-func (n *series) submit(w *slot, row driver.Row) bool {
+// submit has a row judged. It reports false where the series is closed, or its detector is worth another try; open it
+// again then. While the detector is cut off, the answer says why.
+func (n *series) submit(a *answer, m *memory, row driver.Row, now int64) bool {
 	n.submitting.Lock()
 	defer n.submitting.Unlock()
 	if n.closed {
 		return false
 	}
-	n.mu.Lock()
-	n.used = time.Now()
-	if w.stream != "" && w.sequence != 0 && w.sequence <= n.last[w.stream] {
-		defer n.mu.Unlock()
-		for _, p := range n.pending {
-			if p.stream == w.stream && p.sequence == w.sequence {
-				old := *p
-				w.nano = p.nano
-				*p = *w // the new connection hears the verdict
-				old.answer(unjudged(row, "sent again"))
-				return true
-			}
-		}
-		m := n.kept[w.stream][w.sequence]
-		if m == nil {
-			m = unjudged(row, "judged before; the verdict is not kept any more")
-		}
-		w.answer(m)
+	n.used.Store(now)
+	if why, again := n.broken(now); again {
+		return false
+	} else if why != "" {
+		a.fail(why)
 		return true
 	}
-	if w.stream != "" {
-		if len(n.last) >= remembered {
-			clear(n.last)
-		}
-		n.last[w.stream] = w.sequence
+	n.number++
+	w := waits{answer: a, sequence: a.reply.Message.GetSequence()}
+	a.state.Store(waiting)
+	if m != nil && w.sequence != 0 {
+		w.memory = m
+		m.add(w.sequence, n, n.number)
 	}
-	w.nano = row[0].At.UnixNano()
-	n.pending = append(n.pending, w)
+	n.mu.Lock()
+	if n.pending.waiting == 0 {
+		n.head = n.number
+	}
+	n.pending.push(w)
 	n.mu.Unlock()
-	n.attached.TrySubmit(row) // a row lost is told to dropped
+	n.attached.TrySubmit(row, n.number) // a row that is lost is told to settled
 	return true
 }
 
-// judged answers the oldest request of that time; the adapter judges in order.
-func (n *series) judged(r *driver.Result, row driver.Row) {
-	if row == nil {
-		return
+// takeOver lets another answer wait for the verdict on a row. It reports false where nobody waits any more.
+func (n *series) takeOver(number uint64, a *answer) bool {
+	n.mu.Lock()
+	if number < n.head || number >= n.head+uint64(n.pending.waiting) {
+		n.mu.Unlock()
+		return false
 	}
+	w := n.pending.at(number - n.head)
+	old := w.answer
+	if old == nothing {
+		n.mu.Unlock()
+		return false
+	}
+	a.state.Store(waiting)
+	w.answer = a
+	n.mu.Unlock()
+	old.fail("sent again")
+	return true
+}
+
+// settled takes what became of a row.
+func (n *series) settled(number uint64, r *driver.Result, row driver.Row) {
+	n.mu.Lock()
+	var w waits
+	if number >= n.head && number < n.head+uint64(n.pending.waiting) {
+		place := n.pending.at(number - n.head)
+		w, *place = *place, waits{answer: nothing}
+		for n.pending.waiting > 0 && n.pending.at(0).answer == nothing {
+			n.pending.pop()
+			n.head++
+		}
+	}
+	if w.answer == nothing { // told before
+		w = waits{}
+	}
+	failed := r != nil && row == nil
+	if failed {
+		n.failed, n.since = r.Message, n.used.Load()
+	}
+	if w.memory != nil {
+		if failed {
+			w.memory.settle(w.sequence, nil)
+		} else {
+			w.memory.settle(w.sequence, r)
+		}
+	}
+	why := n.failed
+	n.mu.Unlock()
+	switch {
+	case w.answer == nil:
+	case r != nil:
+		w.answer.judged(r)
+	case why != "":
+		w.answer.fail(why)
+	default:
+		w.answer.fail(notJudged)
+	}
+}
+
+// nothing marks a place whose row is settled.
+var nothing = new(answer)
+
+// close cuts the series off. What waits is answered without a verdict.
+func (n *series) close() {
+	n.submitting.Lock()
+	n.closed = true
+	last := n.number
+	if n.attached != nil {
+		n.attached.Close()
+	}
+	n.submitting.Unlock()
+	n.mu.Lock()
+	number := n.head
+	n.mu.Unlock()
+	for ; number <= last; number++ {
+		n.settled(number, nil, nil)
+	}
+}
+
+// broken says why the detector is cut off, "" while it works. It is given another try after a while.
+func (n *series) broken(now int64) (why string, again bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, w := range n.pending {
-		if w.nano != row[0].At.UnixNano() {
-			continue
-		}
-		for _, skipped := range n.pending[:i] {
-			skipped.answer(unjudged(row, "the reading was not judged"))
-		}
-		m := wire.Answer(r)
-		n.pending = n.pending[i+1:]
-		n.keep(w, m)
-		w.answer(m)
-		return
+	if n.failed == "" {
+		return "", false
 	}
+	return n.failed, now-n.since >= int64(failedFor)
 }
 
-func (n *series) keep(w *slot, m *pb.AnomalyResponse) {
-	if w.stream == "" {
-		return
+// failedFor is how long a detector that panicked or hung is left alone.
+const failedFor = time.Minute
+
+// inUse says whether somebody else than asker uses the series. The caller holds the server's lock.
+func (n *series) inUse(asker *session, now int64, handover time.Duration) bool {
+	if now-n.used.Load() >= int64(handover) {
+		return false
 	}
-	if len(n.order) == remembered {
-		delete(n.kept[n.order[0].stream], n.order[0].sequence)
-		if len(n.kept[n.order[0].stream]) == 0 {
-			delete(n.kept, n.order[0].stream)
+	for holder := range n.holders {
+		if holder != asker {
+			return true
 		}
-		n.order = n.order[1:]
 	}
-	if n.kept[w.stream] == nil {
-		n.kept[w.stream] = make(map[uint64]*pb.AnomalyResponse)
-	}
-	n.kept[w.stream][w.sequence] = m
-	n.order = append(n.order, &slot{stream: w.stream, sequence: w.sequence})
-}
-
-func (n *series) dropped(lost int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	lost = min(lost, len(n.pending))
-	for _, w := range n.pending[:lost] {
-		w.answer(unjudged(driver.Row{{Key: n.members[0].Key, At: time.Unix(0, w.nano)}}, "the reading was not judged"))
-	}
-	n.pending = n.pending[lost:]
-}
-
-// unjudged is an answer without a verdict.
-func unjudged(row driver.Row, why string) *pb.AnomalyResponse {
-	var r driver.Result
-	r.Reset(row)
-	r.Message = why
-	return wire.Answer(&r)
+	return false
 }

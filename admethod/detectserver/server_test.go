@@ -5,23 +5,12 @@ package detectserver
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -29,14 +18,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // serve starts a server on loopback; stop drains it.
-func serve(t *testing.T, c Config) (address string, stop func()) {
+func serve(t testing.TB, c Config) (address string, stop func()) {
 	t.Helper()
 	s, err := New(c)
 	if err != nil {
@@ -163,29 +149,47 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, MaxSeries: 1})
-	for name, test := range map[string]struct {
-		m    *pb.DevicePropertyData
-		code codes.Code
+// A reading that cannot be judged is answered with what was expected, and the stream goes on.
+func TestBadReadingsAreAnswered(t *testing.T) {
+	address, _ := serve(t, Config{Insecure: true, MaxSeries: 2})
+	stream := dial(t, address, insecure.NewCredentials())
+	member := []*pb.Member{{Namespace: "n", DeviceName: "d", PropertyName: "p"}}
+	for _, test := range []struct {
+		name, want string
+		m          *pb.DevicePropertyData
 	}{
-		"no device": {&pb.DevicePropertyData{Namespace: "default"}, codes.InvalidArgument},
-		"no time":   {&pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p"}, codes.InvalidArgument},
-		"oversized": {reading(0, strings.Repeat("x", maxMessage)), codes.ResourceExhausted},
-		"unknown detector": {&pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p", TimeUnixNano: 1,
-			Series: &pb.SeriesInfo{Detector: "nope", Members: []*pb.Member{{Namespace: "n", DeviceName: "d", PropertyName: "p"}}}}, codes.InvalidArgument},
+		{"no device", "want namespace, device and property", &pb.DevicePropertyData{Namespace: "default"}},
+		{"no time", "want RFC 3339", &pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p"}},
+		{"unknown detector", "nope", &pb.DevicePropertyData{
+			Namespace: "n", DeviceName: "d", PropertyName: "p", TimeUnixNano: 1,
+			Series: &pb.SeriesInfo{Detector: "nope", Members: member},
+		}},
+		{"still the unknown detector", "nope", &pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p", TimeUnixNano: 1}},
+		{"another member", "among its members", &pb.DevicePropertyData{
+			Namespace: "n", DeviceName: "d", PropertyName: "q", TimeUnixNano: 1, Series: &pb.SeriesInfo{Members: member},
+		}},
+		{"long stream_id", "at most 128", &pb.DevicePropertyData{Stream: &pb.StreamInfo{StreamId: strings.Repeat("x", 129)}}},
 	} {
-		stream := dial(t, address, insecure.NewCredentials())
-		_, err := ask(t, stream, test.m)
-		if err == nil { // the answer to the reading comes before the end of the stream
-			_, err = stream.Recv()
+		got, err := ask(t, stream, test.m)
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
 		}
-		if status.Code(err) != test.code {
-			t.Errorf("%s: %v, want %v", name, err, test.code)
+		if got.Status != "ok" || got.Severity != pb.Severity_SEVERITY_UNKNOWN || !strings.Contains(got.Message, test.want) {
+			t.Errorf("%s: answered with %v, want unknown and %q", test.name, got, test.want)
 		}
 	}
-	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "insecure") {
-		t.Errorf("neither TLS nor insecure: %v", err)
+	for i := range 3 {
+		if got, err := ask(t, stream, reading(i, "20")); err != nil || got.Detector == "" {
+			t.Errorf("a good one after them: %v, %v", got, err)
+		}
+	}
+	for i, property := range []string{"second", "third"} {
+		m := reading(0, "20")
+		m.PropertyName = property
+		got, err := ask(t, stream, m)
+		if err != nil || (i == 1) != strings.Contains(got.GetMessage(), "all that it may") {
+			t.Errorf("series %d of 2: %v, %v", i+2, got, err)
+		}
 	}
 }
 
@@ -201,63 +205,17 @@ func TestDrainAnswersWhatWasRead(t *testing.T) {
 	}
 }
 
-// issue writes a certificate by the authority, or a new authority.
-func issue(t *testing.T, dir, name string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, tlsfiles.Files) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca == nil, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	if ca == nil {
-		ca, caKey = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, ca, &key.PublicKey, caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := tlsfiles.Files{CA: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
-	for path, block := range map[string]*pem.Block{files.Cert: {Type: "CERTIFICATE", Bytes: der}, files.Key: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed, key, files
-}
-
 func TestWhoMaySendForWhichNamespace(t *testing.T) {
-	dir := t.TempDir()
-	ca, key, _ := issue(t, dir, "ca", nil, nil)
-	_, _, server := issue(t, dir, "localhost", ca, key)
-	config := Config{TLS: server, Clients: map[string][]string{"mapper": {"default"}, "foreign": {"other"}}}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
+	authority := newAuthority(t, t.TempDir())
+	config := Config{TLS: authority.issue("localhost"), Clients: map[string]Client{
+		"mapper":  {Names: []string{"mapper"}, Namespaces: []string{"default"}},
+		"foreign": {Names: []string{"foreign"}, Namespaces: []string{"other"}},
+	}}
 	address, _ := serve(t, config)
 	for name, want := range map[string]codes.Code{
 		"mapper": codes.OK, "foreign": codes.PermissionDenied, "stranger": codes.PermissionDenied, "": codes.Unavailable,
 	} {
-		c := &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
-		if name != "" {
-			_, _, files := issue(t, dir, name, ca, key)
-			cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Certificates = []tls.Certificate{cert}
-		}
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(authority.credentials(name)))
 		if err != nil {
 			t.Fatal(err)
 		}

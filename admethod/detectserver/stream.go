@@ -5,203 +5,172 @@ package detectserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/encoding/gzip" // for clients that compress
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
-	"github.com/kubeedge/edge-anomaly/admethod/wire"
-	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-const maxSeriesOfStream = 4096
-
-// member is where the readings of one property go on a stream.
-type member struct {
-	series *series
-	info   *pb.SeriesInfo
-	group  *partial // nil for a property that is scored alone
+func (s *Server) newGRPC() *grpc.Server {
+	g := grpc.NewServer(
+		grpc.Creds(guardian{s}), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(16<<10),
+		grpc.MaxConcurrentStreams(uint32(s.streamsOfOne())), grpc.InTapHandle(s.tap), grpc.ConnectionTimeout(s.config.Handshake),
+		// What a client has sent and the server not read is bounded by this.
+		grpc.StaticStreamWindowSize(256<<10), grpc.StaticConnWindowSize(1<<20),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	)
+	pb.RegisterAnomalyDetectionServiceServer(g, s)
+	s.health.SetServingStatus(pb.AnomalyDetectionService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(g, s.health)
+	reflection.Register(g)
+	return g
 }
 
-// partial is the row of a group that is being put together.
-type partial struct {
-	number uint64
-	have   int
-	row    driver.Row
-}
-
-type call struct {
-	server     *Server
-	namespaces []string
-	stream     string
-	members    map[driver.Key]*member
-}
-
-// StreamDetect answers each reading with one verdict, in order. Readings are read as fast as they are answered.
-func (s *Server) StreamDetect(stream grpc.BidiStreamingServer[pb.DevicePropertyData, pb.AnomalyResponse]) (err error) {
-	defer func() {
-		if c := status.Code(err); c != codes.OK && c != codes.Canceled && c != codes.Unavailable {
-			s.log(err)
-		}
-	}()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return status.Errorf(codes.ResourceExhausted, "the server has %d streams already", maxStreams)
+// streamsOfOne is how many calls a connection may have: as many as any client may have streams, and some health checks.
+func (s *Server) streamsOfOne() int {
+	most := 0
+	for _, c := range s.clients {
+		most = max(most, c.limits.Streams)
 	}
-	namespaces, err := s.allowed(stream.Context())
+	if s.anybody != nil {
+		most = max(most, s.anybody.limits.Streams)
+	}
+	return min(most, s.config.MaxStreams) + 16
+}
+
+// linger is for what is on its way to clients when all streams have ended.
+const linger = time.Second
+
+// serveGRPC answers on the listener until ctx ends, and closes it.
+func (s *Server) serveGRPC(ctx context.Context, l net.Listener) error {
+	var ending sync.WaitGroup
+	ended, end := context.WithCancel(ctx)
+	ending.Go(func() {
+		<-ended.Done()
+		s.drain()
+		graceful, answered := make(chan struct{}), make(chan struct{})
+		ending.Go(func() {
+			s.grpc.GracefulStop()
+			close(graceful)
+		})
+		ending.Go(func() {
+			s.working.Wait()
+			close(answered)
+		})
+		select {
+		case <-graceful:
+			return
+		case <-answered: // watches of the health would go on
+		case <-time.After(shutdown):
+		}
+		select {
+		case <-graceful:
+		case <-time.After(linger):
+		}
+		s.grpc.Stop()
+	})
+	err := s.grpc.Serve(s.guard(l))
+	end()
+	ending.Wait()
+	return err
+}
+
+type detectStream = grpc.BidiStreamingServer[pb.DevicePropertyData, pb.AnomalyResponse]
+
+// StreamDetect answers each reading with one verdict. Readings are read as fast as they are answered.
+func (s *Server) StreamDetect(stream detectStream) error {
+	ctx := stream.Context()
+	var state *tls.ConnectionState
+	var remote net.Addr
+	if p, ok := peer.FromContext(ctx); ok {
+		remote = p.Addr
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
+	}
+	authorization := ""
+	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
+		authorization = values[0]
+	}
+	c, err := s.identify(state, authorization)
 	if err != nil {
+		s.refuse(nil, remote, err)
+		s.pause(ctx, nil)
 		return err
 	}
-	c := &call{server: s, namespaces: namespaces, members: make(map[driver.Key]*member)}
-	waiting, ended := make(chan *slot, inFlight), make(chan error, 1)
-	// Recv ends with the call at the latest, as gRPC cancels its context when this function returns.
+	session, err := s.open(c, inFlight)
+	if err != nil {
+		s.refuse(c, remote, err)
+		s.pause(ctx, c)
+		return err
+	}
+	// Receiving ends with the call at the latest, as gRPC cancels its context when this function returns; run joins it.
+	sent := make(chan struct{})
+	defer close(sent)
 	go func() {
-		ended <- c.receive(stream, waiting)
-		close(waiting)
+		session.finish(receive(stream, session, remote))
+		<-sent
+		session.close()
 	}()
+	if err := send(stream, session); err != nil {
+		session.finish(err)
+		if code := status.Code(err); code == codes.PermissionDenied || code == codes.ResourceExhausted {
+			s.pause(ctx, c)
+		}
+		return err
+	}
+	return nil
+}
+
+// receive asks what comes.
+func receive(stream detectStream, session *session, remote net.Addr) error {
+	ctx := stream.Context()
+	var m pb.DevicePropertyData // used again: ask keeps nothing of it
 	for {
-		select {
-		case <-s.drain:
-			return c.finish(stream, waiting)
-		case w, ok := <-waiting:
-			if !ok {
-				return <-ended
-			}
-			if err := send(stream, w); err != nil {
-				return err
-			}
+		if err := stream.RecvMsg(&m); errors.Is(err, io.EOF) {
+			return errAllAsked
+		} else if err != nil {
+			session.server.refuseMessage(session.client, remote, err)
+			return err
+		}
+		if err := session.ask(ctx, &m); err != nil {
+			session.server.refuse(session.client, remote, err)
+			return err
 		}
 	}
 }
 
-// finish answers what was read.
-func (c *call) finish(stream grpc.BidiStreamingServer[pb.DevicePropertyData, pb.AnomalyResponse], waiting chan *slot) error {
+// send sends the answers.
+func send(stream detectStream, session *session) error {
 	for {
-		select {
-		case w, ok := <-waiting:
-			if ok {
-				if err := send(stream, w); err != nil {
-					return err
-				}
-				continue
-			}
-		default:
-		}
-		return status.Error(codes.Unavailable, "the detector shuts down")
-	}
-}
-
-func send(stream grpc.BidiStreamingServer[pb.DevicePropertyData, pb.AnomalyResponse], w *slot) error {
-	select {
-	case m := <-w.done:
-		return stream.Send(m)
-	case <-stream.Context().Done():
-		return status.FromContextError(stream.Context().Err()).Err()
-	}
-}
-
-func (c *call) receive(stream grpc.BidiStreamingServer[pb.DevicePropertyData, pb.AnomalyResponse], waiting chan<- *slot) error {
-	for {
-		m, err := stream.Recv()
+		batch, err := session.answers(stream.Context())
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		w := &slot{sequence: m.GetSequence(), done: make(chan *pb.AnomalyResponse, 1)}
-		select {
-		case waiting <- w:
-		case <-stream.Context().Done():
-			return context.Cause(stream.Context())
+		for _, a := range batch {
+			if err := stream.SendMsg(&a.reply.Message); err != nil {
+				return err
+			}
 		}
-		if err := c.take(m, w); err != nil {
-			w.answer(&pb.AnomalyResponse{Status: "ok", Severity: pb.Severity_SEVERITY_UNKNOWN, Kind: string(driver.KindFailed),
-				Message: status.Convert(err).Message(), Timestamp: m.GetTimestamp()})
-			return err
-		}
+		session.done(batch) // they are encoded
 	}
-}
-
-func (c *call) take(m *pb.DevicePropertyData, w *slot) error {
-	if id := m.GetStream().GetStreamId(); id != "" {
-		if len(id) > 128 {
-			return status.Error(codes.InvalidArgument, "stream_id: want at most 128 bytes")
-		}
-		c.stream = id
-	}
-	// A stream_id is the client's own word: it is told apart by what the client may send for.
-	w.stream = c.stream
-	sample, err := wire.Sample(m)
-	if err != nil {
-		return status.Error(codes.InvalidArgument, err.Error())
-	}
-	if err := permit(c.namespaces, sample.Key.Namespace); err != nil {
-		return err
-	}
-	if info := m.GetSeries(); info != nil {
-		if err := c.declare(info); err != nil {
-			return err
-		}
-	}
-	of := c.members[sample.Key]
-	if of == nil {
-		info := &pb.SeriesInfo{Members: []*pb.Member{{
-			Namespace: sample.Key.Namespace, DeviceName: sample.Key.Device, PropertyName: sample.Key.Property,
-		}}}
-		if err := c.declare(info); err != nil {
-			return err
-		}
-		of = c.members[sample.Key]
-	}
-	row := driver.Row{sample}
-	if g := of.group; g != nil {
-		if i := int(m.GetMember()); m.GetRow() == 0 || i >= len(g.row) || of.series.members[i].Key != sample.Key {
-			return status.Errorf(codes.InvalidArgument, "%s: want the row, and the index of the member", sample.Key)
-		}
-		if m.GetRow() != g.number {
-			g.number, g.have = m.GetRow(), 0
-		}
-		g.row[m.GetMember()] = sample
-		if g.have++; g.have < len(g.row) {
-			w.answer(unjudged(row, ""))
-			return nil
-		}
-		row = g.row
-		g.number, g.have = 0, 0
-	}
-	for !of.series.submit(w, row) { // closed in between: idle, or configured anew
-		if of.series, err = c.server.open(of.info); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *call) declare(info *pb.SeriesInfo) error {
-	for _, m := range info.GetMembers() {
-		if err := permit(c.namespaces, m.GetNamespace()); err != nil {
-			return err
-		}
-	}
-	if len(c.members) >= maxSeriesOfStream {
-		return status.Errorf(codes.ResourceExhausted, "the stream carries %d properties already", len(c.members))
-	}
-	n, err := c.server.open(info)
-	if err != nil {
-		return err
-	}
-	of := &member{series: n, info: info}
-	if info.GetGroup() != "" {
-		of.group = &partial{row: make(driver.Row, len(n.members))}
-	}
-	for i := range n.members {
-		c.members[n.members[i].Key] = of
-	}
-	return nil
 }

@@ -4,33 +4,320 @@
 package grpcmethod
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/testca"
+	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// BenchmarkRoundTrip is the way of a reading to a detector in another process and of its verdict back.
-func BenchmarkRoundTrip(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "s")
-	spawn(b, path, "good")
-	r := newRig(b, path, map[string]any{"staleAfter": "1m", "timeout": "20s"})
-	r.results = make(chan driver.Result, 1<<16)
-	r.await(b, 1, driver.Normal)
-	row := driver.Row{{Key: key, At: time.Now(), Value: 1}}
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		r.stream.TrySubmit(row)
-		if n++; n%8192 == 0 {
-			if err := r.adapter.Flush(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			for len(r.results) > 0 {
-				<-r.results
+// BenchmarkAgainstBareStream is the way of readings to a detector in another process and of the verdicts back, by a bare
+// stream of gRPC with the same messages, and from Observe to the sink's hook. It reports the CPU time of both processes;
+// run it with a fixed number of readings, such as -benchtime=1000000x, so that the start of processes does not count.
+func BenchmarkAgainstBareStream(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		name := "plain"
+		if secure {
+			name = "mTLS"
+		}
+		b.Run(name+"/bare", func(b *testing.B) { benchmark(b, secure, bare) })
+		b.Run(name+"/observe", func(b *testing.B) { benchmark(b, secure, throughHandler) })
+	}
+}
+
+// site is where a benchmark runs.
+type site struct {
+	address string
+	secure  bool
+	files   tlsfiles.Files // of the client
+}
+
+func benchmark(b *testing.B, secure bool, f func(*testing.B, site)) {
+	at := site{address: freeAddress(b), secure: secure}
+	env := []string{serveAt + "=" + at.address, behave + "="}
+	if secure {
+		ca, later := testca.New(b), time.Now().Add(time.Hour)
+		server := ca.Issue(b, b.TempDir(), "detector", later)
+		at.files = ca.Issue(b, b.TempDir(), "mapper", later)
+		env = append(env, serveTLS+"="+filepath.Dir(server.CA))
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0])
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer kill(cmd)
+	began := ownCPU(b)
+	f(b, at)
+	used := ownCPU(b) - began
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	theirs := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	b.ReportMetric(float64((used+theirs).Nanoseconds())/float64(b.N), "cpu-ns/reading")
+	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "client-cpu-ns/reading")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "readings/s")
+}
+
+func freeAddress(b *testing.B) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func ownCPU(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func (s site) config() Config {
+	c := DefaultConfig()
+	c.Address, c.Insecure, c.TLS = s.address, !s.secure, s.files
+	if s.secure {
+		c.TLS.ServerName = "detector"
+	}
+	return c
+}
+
+// bare sends the messages of readings as fast as the stream takes them.
+func bare(b *testing.B, at site) {
+	credentials := grpc.WithTransportCredentials(insecure.NewCredentials())
+	if at.secure {
+		loader, err := tlsfiles.New(at.config().TLS, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		credentials = grpc.WithTransportCredentials(fileCredentials{loader})
+	}
+	conn, err := grpc.NewClient("dns:///"+at.address, credentials)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := pb.NewAnomalyDetectionServiceClient(conn).StreamDetect(b.Context(), grpc.WaitForReady(true))
+	if err != nil {
+		b.Fatal(err)
+	}
+	settings := &admethod.StreamSettings{}
+	var m pb.DevicePropertyData
+	wire.Reading(&m, settings, driver.Row{{Key: key, At: time.Now(), Value: 21.5}}, 1, 0)
+	var in pb.AnomalyResponse
+	if err := stream.Send(&m); err != nil {
+		b.Fatal(err)
+	}
+	if err := stream.RecvMsg(&in); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range b.N {
+			if err := stream.RecvMsg(&in); err != nil {
+				b.Error(err)
+				return
 			}
 		}
+	})
+	for i := range b.N {
+		m.Sequence = uint64(i + 2)
+		if err := stream.SendMsg(&m); err != nil {
+			b.Fatal(err)
+		}
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "readings/s")
+	wg.Wait()
+}
+
+// throughHandler observes readings as fast as they are answered.
+func throughHandler(b *testing.B, at site) {
+	adapters := new(admethod.AdapterRegistry)
+	f := Factory()
+	adapters.Register(f.Name, f)
+	var judged, dropped atomic.Int64
+	h, err := admethod.NewHandler(admethod.Options{
+		Adapters: adapters, DefaultSinks: []string{},
+		Hooks: admethod.Hooks{
+			Verdict: func(r *driver.Result) {
+				if r.Severity != driver.Unknown {
+					judged.Add(1)
+				}
+			},
+			Dropped: func(_ driver.Key, n int) { dropped.Add(int64(n)) },
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := h.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	settings := map[string]any{"adMethodName": Name, "quality.missing": 0, "quality.late": 0, "grpc.address": at.address, "grpc.insecure": !at.secure, "grpc.backoff": "50ms"}
+	if at.secure {
+		settings["grpc.tls.ca"], settings["grpc.tls.cert"], settings["grpc.tls.key"] = at.files.CA, at.files.Cert, at.files.Key
+		settings["grpc.tls.serverName"] = "detector"
+	}
+	config, err := admethod.ParseSettings(settings)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var bindings []*admethod.Binding
+	for i := range 100 {
+		binding, err := h.Bind(driver.Key{Namespace: "default", Device: fmt.Sprint("light-", i), Property: "power"}, config, admethod.Meta{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		bindings = append(bindings, binding)
+	}
+	tick := time.NewTicker(100 * time.Microsecond)
+	defer tick.Stop()
+	start := time.Now()
+	bindings[0].Observe(start, 0)
+	for judged.Load() == 0 {
+		<-tick.C
+	}
+	judged.Store(0)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		for i%1024 == 0 && int64(i)-judged.Load() > 8192 {
+			<-tick.C
+		}
+		bindings[i%100].Observe(start.Add(time.Duration(i+1)*time.Microsecond), 21.5)
+	}
+	for judged.Load()+dropped.Load() < int64(b.N) {
+		<-tick.C
+	}
+	b.StopTimer()
+	if dropped.Load() > 0 {
+		b.Errorf("%d readings are dropped", dropped.Load())
+	}
+	if err := h.Shutdown(b.Context()); err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkObserve is what a reading costs the one who observes, at a pace of 10,000 a second, whatever the detector does.
+// The percentiles hold what the machine does besides; those of an adapter that does nothing are beside
+// them.
+func BenchmarkObserve(b *testing.B) {
+	for _, delivery := range []string{"latest", "atLeastOnce"} {
+		for _, detector := range []string{"answers", "absent", "hangs"} {
+			b.Run(delivery+"/"+detector, func(b *testing.B) { benchmarkObserve(b, delivery, detector) })
+		}
+	}
+}
+
+// null is an adapter that does nothing, and its stream.
+type null struct{}
+
+func (null) Start(context.Context) error                           { return nil }
+func (null) Open(admethod.StreamSettings) (admethod.Stream, error) { return null{}, nil }
+func (null) Flush(context.Context) error                           { return nil }
+func (null) Shutdown(context.Context) error                        { return nil }
+func (null) TrySubmit(driver.Row) bool                             { return true }
+func (null) Close()                                                {}
+
+func benchmarkObserve(b *testing.B, delivery, detector string) {
+	path := filepath.Join(b.TempDir(), "s")
+	var cmd *exec.Cmd
+	if detector != "absent" {
+		cmd = spawn(b, path, "")
+	}
+	adapters := new(admethod.AdapterRegistry)
+	f := Factory()
+	adapters.Register(f.Name, f)
+	adapters.Register("null", admethod.AdapterFactory{Name: "null", New: func(admethod.AdapterSettings) (admethod.Adapter, error) { return null{}, nil }})
+	h, err := admethod.NewHandler(admethod.Options{Adapters: adapters, DefaultSinks: []string{}, StateDir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := h.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	config, err := admethod.ParseSettings(map[string]any{
+		"adMethodName": Name, "quality.missing": 0, "quality.late": 0, "grpc.address": "unix:" + path, "grpc.insecure": true,
+		"grpc.backoff": "100ms", "grpc.timeout": "1s", "grpc.staleAfter": "1s", "grpc.delivery": delivery, "grpc.spool.size": 16,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	binding, err := h.Bind(key, config, admethod.Meta{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	noConfig, err := admethod.ParseSettings(map[string]any{"adMethodName": "null", "quality.missing": 0, "quality.late": 0})
+	if err != nil {
+		b.Fatal(err)
+	}
+	idle, err := h.Bind(driver.Key{Namespace: "default", Device: "idle", Property: "p"}, noConfig, admethod.Meta{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var nothing []time.Duration
+	pace := func(n int) []time.Duration {
+		took := make([]time.Duration, 0, n)
+		nothing = make([]time.Duration, 0, n)
+		for len(took) < n {
+			<-tick.C
+			for range 100 {
+				at := time.Now()
+				binding.Observe(at, 21.5)
+				took = append(took, time.Since(at))
+			}
+			<-tick.C
+			for range 100 {
+				at := time.Now()
+				idle.Observe(at, 21.5)
+				nothing = append(nothing, time.Since(at))
+			}
+		}
+		return took
+	}
+	pace(20_000)
+	if detector == "hangs" {
+		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			b.Fatal(err)
+		}
+		pace(20_000)
+	}
+	b.ResetTimer()
+	took := pace(b.N)
+	b.StopTimer()
+	slices.Sort(took)
+	slices.Sort(nothing)
+	for _, q := range []struct {
+		name string
+		of   float64
+	}{{"p50-ns", 0.5}, {"p99-ns", 0.99}, {"p99.9-ns", 0.999}} {
+		b.ReportMetric(float64(took[int(float64(len(took))*q.of)].Nanoseconds()), q.name)
+		b.ReportMetric(float64(nothing[int(float64(len(nothing))*q.of)].Nanoseconds()), q.name+"-null")
+	}
+	b.ReportMetric(0, "ns/op")
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+	defer cancel()
+	_ = h.Shutdown(ctx)
 }

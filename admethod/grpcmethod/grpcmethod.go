@@ -6,12 +6,11 @@
 //
 // All properties with the same settings share one connection and one bidirectional stream. TLS is the default; plain
 // text needs grpc.insecure: true. A detector that knows only the fields of KubeEdge's proposal answers in order and is
-// taken by its status and message.
+// taken by its status and message. Delivery, the spool on disk and the fallback are those of package remote.
 package grpcmethod
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -19,11 +18,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
-	_ "google.golang.org/grpc/health" // client side of the health check
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
@@ -41,13 +42,13 @@ func init() { admethod.RegisterAdapter(Factory()) }
 type Config struct {
 	remote.Config `param:""`
 	Gzip          bool          `param:"gzip" doc:"compress what is sent"`
-	Health        bool          `param:"health" doc:"send only while the detector's health service says that it serves"`
+	Health        bool          `param:"health" doc:"send only while the detector's health service, if it has one, says that it serves"`
 	Keepalive     time.Duration `param:"keepalive" min:"10s" doc:"time without traffic after which the connection is probed; servers refuse less than 5m unless told otherwise"`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Config: remote.DefaultConfig(), Keepalive: 5 * time.Minute}
+	return Config{Config: remote.DefaultConfig(), Health: true, Keepalive: 5 * time.Minute}
 }
 
 // Factory describes the adapter.
@@ -56,7 +57,7 @@ func Factory() admethod.AdapterFactory {
 		Name: Name, Summary: "sends readings to a detector over gRPC",
 		Defaults:  DefaultConfig,
 		Shared:    func(c *Config) *remote.Config { return &c.Config },
-		Transport: newTransport,
+		Transport: newTransports,
 	}.Factory()
 }
 
@@ -92,11 +93,12 @@ func (b bearer) RequireTransportSecurity() bool { return true }
 
 // transport keeps one connection.
 type transport struct {
-	conn     *grpc.ClientConn
-	streamID string
+	conn   *grpc.ClientConn
+	health bool
+	id     remote.Identity
 }
 
-func newTransport(c Config) (remote.Transport, error) {
+func newTransport(c Config, id remote.Identity) (remote.Transport, error) {
 	trouble := func(err error) { klog.Warningf("grpc: %s: %v", c.Address, err) }
 	options := []grpc.DialOption{
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.Keepalive, Timeout: c.Timeout}),
@@ -120,9 +122,6 @@ func newTransport(c Config) (remote.Transport, error) {
 	if c.Gzip {
 		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	}
-	if c.Health {
-		options = append(options, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`))
-	}
 	address := c.Address
 	if !strings.Contains(address, "://") && !strings.HasPrefix(address, "unix:") {
 		address = "dns:///" + address
@@ -131,18 +130,39 @@ func newTransport(c Config) (remote.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	return &transport{conn: conn, streamID: rand.Text()}, nil
+	return &transport{conn: conn, id: id, health: c.Health}, nil
+}
+
+// Probe asks the detector's health service. A detector without one is taken to work.
+func (t *transport) Probe(ctx context.Context) error {
+	// The link has its own backoff; gRPC's would come on top of it.
+	t.conn.ResetConnectBackoff()
+	reply, err := healthpb.NewHealthClient(t.conn).Check(ctx, new(healthpb.HealthCheckRequest))
+	switch status.Code(err) {
+	case codes.Unimplemented, codes.NotFound:
+		return nil
+	case codes.OK:
+		if reply.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			return fmt.Errorf("the detector's health service says %v", reply.GetStatus())
+		}
+		return nil
+	}
+	return throttled(err)
 }
 
 // Open begins a call of StreamDetect.
 func (t *transport) Open(ctx context.Context) (remote.Session, error) {
-	// The link has its own backoff; gRPC's would come on top of it.
 	t.conn.ResetConnectBackoff()
+	if t.health {
+		if err := t.Probe(ctx); err != nil {
+			return nil, err
+		}
+	}
 	stream, err := pb.NewAnomalyDetectionServiceClient(t.conn).StreamDetect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, throttled(err)
 	}
-	return newSession(stream, t.streamID), nil
+	return newSession(stream, &pb.StreamInfo{Mapper: t.id.Mapper, Node: t.id.Node, StreamId: t.id.StreamID}), nil
 }
 
 func (t *transport) Close() error { return t.conn.Close() }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"flag"
 	"maps"
 	"math"
 	"net"
@@ -25,24 +26,47 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// serveAt makes the test binary a detector on the unix socket of that path, of the kind that behave names.
-const serveAt, behave = "GRPCMETHOD_TEST_SOCKET", "GRPCMETHOD_TEST_BEHAVE"
+// serveAt makes the test binary a detector at that address, the path of a unix socket or host:port, of the kind that
+// behave names; over TLS where serveTLS names a directory with certificates.
+const serveAt, behave, serveTLS = "GRPCMETHOD_TEST_ADDRESS", "GRPCMETHOD_TEST_BEHAVE", "GRPCMETHOD_TEST_TLS"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(serveAt); path != "" {
-		listener, err := net.Listen("unix", path)
+	if address := os.Getenv(serveAt); address != "" {
+		network := "tcp"
+		if filepath.IsAbs(address) {
+			network = "unix"
+		}
+		listener, err := net.Listen(network, address)
 		if err != nil {
 			panic(err)
 		}
-		s := grpc.NewServer()
+		var options []grpc.ServerOption
+		if dir := os.Getenv(serveTLS); dir != "" {
+			files := tlsfiles.Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+			loader, err := tlsfiles.New(files, nil)
+			if err != nil {
+				panic(err)
+			}
+			config, err := loader.Server("h2")
+			if err != nil {
+				panic(err)
+			}
+			options = append(options, grpc.Creds(credentials.NewTLS(config)))
+		}
+		s := grpc.NewServer(options...)
 		pb.RegisterAnomalyDetectionServiceServer(s, &detector{behave: os.Getenv(behave)})
 		if err := s.Serve(listener); err != nil {
 			panic(err)
 		}
 		return
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait most of the time
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -180,6 +204,7 @@ func (r *rig) await(t testing.TB, v float64, want driver.Severity) driver.Result
 }
 
 func TestAbsentKilledAndHung(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	r := newRig(t, path, nil)
 	if got := r.await(t, 1, driver.Unknown); got.Kind != driver.KindFailed || got.Message == "" || got.Key != key {
@@ -218,8 +243,10 @@ func TestTLS(t *testing.T) {
 	pb.RegisterAnomalyDetectionServiceServer(s, &detector{})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Serve(listener) })
-	defer wg.Wait()
-	defer s.Stop()
+	t.Cleanup(func() {
+		s.Stop()
+		wg.Wait()
+	})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified.Certificate().Raw})
 	if err := os.WriteFile(ca, text, 0o600); err != nil {
@@ -237,6 +264,7 @@ func TestTLS(t *testing.T) {
 		{"plaintext", map[string]any{"insecure": true}, driver.Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			options := map[string]any{"address": address, "insecure": false, "staleAfter": "3s"}
 			maps.Copy(options, c.options)
 			r := newRig(t, "", options)
@@ -256,6 +284,7 @@ func TestTLS(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	for _, behaviour := range []string{"good", "proposal", "reversed", "tooMany"} {
 		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
 			spawn(t, path, behaviour)
 			r := newRig(t, path, map[string]any{"staleAfter": "1m", "timeout": "20s"})
@@ -283,6 +312,7 @@ func TestAnswers(t *testing.T) {
 func TestAnswersThatAreWrong(t *testing.T) {
 	for _, behaviour := range []string{"garbage", "unasked", "tooFew"} {
 		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
 			spawn(t, path, behaviour)
 			r := newRig(t, path, nil)

@@ -16,7 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,12 +52,13 @@ type Config struct {
 	Snapshot time.Duration `param:"snapshot" min:"1s" doc:"time between two snapshots of what was learned; at most this much is lost when the mapper is killed"`
 	Hang     time.Duration `param:"hang" min:"100ms" doc:"time after which a detector that does not return is cut off"`
 	Reload   time.Duration `param:"reload" min:"10ms" doc:"time between two looks at the files of trained models"`
+	Parked   int           `param:"parked" min:"1" doc:"streams that are gone whose state is kept at most; the oldest is forgotten first"`
 	Retain   time.Duration `param:"retain" min:"1m" doc:"how long the state of a stream that is gone is kept"`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Queue: 16384, Snapshot: 5 * time.Minute, Hang: 5 * time.Second, Reload: 2 * time.Second, Retain: 7 * 24 * time.Hour}
+	return Config{Queue: 16384, Snapshot: 5 * time.Minute, Hang: 5 * time.Second, Reload: 2 * time.Second, Parked: 100_000, Retain: 7 * 24 * time.Hour}
 }
 
 // Adapter scores in process.
@@ -68,7 +71,7 @@ type Adapter struct {
 
 	mu     sync.Mutex
 	phase  phase
-	lanes  []*lane
+	pools  []*pool           // the first one is for streams without a tenant
 	parked map[string]record // state of streams that are closed or not yet open, by stream ID
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // housekeeping; the lanes have their own
@@ -115,11 +118,7 @@ func (a *Adapter) Start(ctx context.Context) error {
 		}
 		a.parked = records
 	}
-	for range a.config.Lanes {
-		l := newLane(a.config.Queue, a.failed)
-		a.lanes = append(a.lanes, l)
-		l.start(nil)
-	}
+	a.pools = []*pool{a.newPool()}
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.wg.Go(func() { a.keepHouse(ctx) })
 	a.phase = running
@@ -162,7 +161,7 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	}
 	st := &stream{
 		name: c.Detector, threshold: c.Threshold,
-		detector: d, deliver: s.Deliver, dropped: s.Dropped, aux: s.Aux, adapter: a,
+		detector: d, deliver: s.Deliver, dropped: s.Dropped, answer: s.Answer, aux: s.Aux, adapter: a,
 	}
 	st.model.Store(&noModel)
 	if s.ModelFile != "" {
@@ -190,7 +189,9 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 			}
 		}
 	}
-	st.lane = a.lanes[seed(id)%uint64(len(a.lanes))]
+	st.pool = a.poolOf(s.Tenant)
+	st.pool.streams++
+	st.lane = st.pool.lanes[seed(id)%uint64(len(st.pool.lanes))]
 	st.lane.add(st)
 	if s.ModelFile != "" {
 		st.open = open
@@ -211,11 +212,8 @@ func seed(id string) uint64 {
 
 // Flush waits until every row submitted before is judged or dropped.
 func (a *Adapter) Flush(ctx context.Context) error {
-	a.mu.Lock()
-	lanes := a.lanes
-	a.mu.Unlock()
 	var errs []error
-	for _, l := range lanes {
+	for _, l := range a.lanes() {
 		errs = append(errs, l.flush(ctx))
 	}
 	return errors.Join(errs...)
@@ -235,13 +233,13 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	var errs []error
 	patience, cancel := halfOf(ctx) // a detector that hangs must not take the time that saving the others needs
 	defer cancel()
-	for _, l := range a.lanes {
+	for _, l := range a.lanes() {
 		errs = append(errs, l.flush(patience))
 	}
 	a.cancel()
 	a.wg.Wait()
 	errs = append(errs, a.save(ctx))
-	for _, l := range a.lanes {
+	for _, l := range a.lanes() {
 		errs = append(errs, l.stop(ctx))
 	}
 	return errors.Join(errs...)
@@ -257,8 +255,10 @@ func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // keepHouse looks for detectors that hang and takes snapshots.
 func (a *Adapter) keepHouse(ctx context.Context) {
-	look := time.NewTicker(a.config.Hang / 4)
+	interval := a.config.Hang / looks
+	look := time.NewTicker(interval)
 	defer look.Stop()
+	looked := time.Now()
 	snapshot := time.NewTicker(a.config.Snapshot)
 	defer snapshot.Stop()
 	models := time.NewTicker(a.config.Reload)
@@ -267,14 +267,21 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-look.C:
-			for _, l := range a.lanes {
-				l.watch(now, a.config.Hang)
+		case <-look.C:
+			// Where the process gets no time to look, its detectors get none to return.
+			late := time.Since(looked) > interval*3/2
+			looked = time.Now()
+			if late {
+				continue
+			}
+			for _, l := range a.lanes() {
+				l.watch(a.config.Hang)
 			}
 		case <-models.C:
 			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
 			a.reloadModels(limited)
 			cancel()
+			looked = time.Now()
 		case <-snapshot.C:
 			// A snapshot must not keep the watch from its work for long.
 			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
@@ -282,6 +289,7 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 				a.trouble("", err)
 			}
 			cancel()
+			looked = time.Now()
 		}
 	}
 }
@@ -294,7 +302,7 @@ func (a *Adapter) save(ctx context.Context) error {
 	now := time.Now()
 	var records []record
 	var errs []error
-	for _, l := range a.lanes {
+	for _, l := range a.lanes() {
 		errs = append(errs, l.snapshot(ctx, func(s *stream) {
 			rec, ok, err := s.record(now)
 			if err != nil {
@@ -321,6 +329,14 @@ func (a *Adapter) park(rec record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.parked[rec.id] = rec
+	if len(a.parked) <= a.config.Parked {
+		return
+	}
+	// A few at a time, as it takes a look at all.
+	all := slices.SortedFunc(maps.Values(a.parked), func(x, y record) int { return x.saved.Compare(y.saved) })
+	for _, old := range all[:1+a.config.Parked/64] {
+		delete(a.parked, old.id)
+	}
 }
 
 func (a *Adapter) trouble(id string, err error) {

@@ -20,12 +20,13 @@ import (
 // item is a row in the queue: the first sample without its key, which is the stream's, and the samples of the other
 // members of a group.
 type item struct {
-	s     *stream
-	at    time.Time
-	value float64
-	text  string
-	flags driver.Flags
-	rest  []driver.Sample // keeps its memory when the place in the ring is used again
+	s      *stream
+	at     time.Time
+	value  float64
+	text   string
+	flags  driver.Flags
+	number uint64          // of the row, where its submitter gave one
+	rest   []driver.Sample // keeps its memory when the place in the ring is used again
 }
 
 // lane is a queue of rows and the goroutine that judges them: the runner. A runner whose detector hangs is replaced;
@@ -51,6 +52,7 @@ type lane struct {
 const (
 	firstRing = 64
 	batchSize = 128
+	looks     = 4 // by watch in the time after which a detector hangs
 )
 
 func newLane(limit int, failed func(*stream, error)) *lane {
@@ -72,27 +74,29 @@ func (l *lane) remove(s *stream) {
 }
 
 // submit queues a row; false means that a row was lost, this one or an older one.
-func (l *lane) submit(s *stream, row driver.Row) bool {
+func (l *lane) submit(s *stream, row driver.Row, number uint64) bool {
 	if len(row) == 0 {
 		return true
 	}
 	var loser *stream
+	var lost uint64
 	l.mu.Lock()
 	switch {
 	case l.stopping || s.cut.Load():
 		l.mu.Unlock()
-		s.dropped(1)
+		s.lost(number)
 		return false
 	case l.n == len(l.ring) && l.n < l.limit:
 		l.grow()
 	case l.n == len(l.ring):
-		loser = l.ring[l.head].s
+		loser, lost = l.ring[l.head].s, l.ring[l.head].number
 		l.head = l.at(1)
 		l.n--
 	}
 	it := &l.ring[l.at(l.n)]
 	l.n++
 	it.s, it.at, it.value, it.text, it.flags = s, row[0].At, row[0].Value, row[0].Text, row[0].Flags
+	it.number = number
 	it.rest = append(it.rest[:0], row[1:]...)
 	wake := l.sleeping
 	l.sleeping = false
@@ -101,7 +105,7 @@ func (l *lane) submit(s *stream, row driver.Row) bool {
 		l.signal()
 	}
 	if loser != nil {
-		loser.dropped(1)
+		loser.lost(lost)
 		return false
 	}
 	return true
@@ -223,25 +227,25 @@ func (l *lane) start(left []item) {
 	l.runners.Go(r.run)
 }
 
-// watch replaces the runner if it has made no progress on a row for as long as hang.
-func (l *lane) watch(now time.Time, hang time.Duration) {
+// watch replaces the runner if it has made no progress on a row in looks looks, each a part of hang after the other. It
+// counts looks instead of time: a process that was suspended has lost time, not its detectors.
+func (l *lane) watch(hang time.Duration) {
 	l.mu.Lock()
 	r := l.runner
 	l.mu.Unlock()
 	p := r.progress.Load()
 	if p != r.seen || p&judging == 0 {
-		r.seen, r.since = p, now
+		r.seen, r.looked = p, 0
 		return
 	}
-	if now.Sub(r.since) < hang || !r.progress.CompareAndSwap(p, abandoned) {
+	if r.looked++; r.looked < looks || !r.progress.CompareAndSwap(p, abandoned) {
 		return
 	}
 	// The runner owns its batch no more: it stops as soon as its detector returns.
 	i := int(p & positionMask)
 	hung, left := &r.batch[i], slices.Clone(r.batch[i+1:])
 	err := fmt.Errorf("detector %q does not return since %v", hung.s.name, hang)
-	hung.s.fail(hung.at, err)
-	hung.s.dropped(1)
+	hung.s.fail(hung.at, hung.number, err)
 	l.failed(hung.s, err)
 	l.start(left)
 }
@@ -260,8 +264,8 @@ type runner struct {
 	progress atomic.Uint64
 	number   uint64
 
-	seen  uint64 // of progress, by watch
-	since time.Time
+	seen   uint64 // of progress, by watch
+	looked int    // times that it was seen to be the same
 }
 
 const (
@@ -351,8 +355,7 @@ func (r *runner) judgeFrom(i int) (next int, ok bool) {
 			err := fmt.Errorf("detector %q panicked: %v", it.s.name, p)
 			next, ok = i+1, r.progress.CompareAndSwap(idle, 0)
 			if ok {
-				it.s.fail(it.at, err)
-				it.s.dropped(1)
+				it.s.fail(it.at, it.number, err)
 				r.lane.failed(it.s, fmt.Errorf("%w\n%s", err, debug.Stack()))
 			}
 		}
@@ -371,7 +374,7 @@ func (r *runner) judgeFrom(i int) (next int, ok bool) {
 func (r *runner) judge(it *item) {
 	s := it.s
 	if s.cut.Load() {
-		s.dropped(1)
+		s.lost(it.number)
 		return
 	}
 	r.row = r.row[:1]
@@ -387,6 +390,9 @@ func (r *runner) judge(it *item) {
 	} else {
 		s.detector.Detect(r.row, &r.out)
 	}
+	if r.progress.Load() == abandoned { // given up meanwhile: the row is told as failed
+		return
+	}
 	s.judged = true
 	if out := &r.out; out.Severity != driver.Unknown || len(it.rest) == 0 {
 		s.sanitize(out)
@@ -395,6 +401,10 @@ func (r *runner) judge(it *item) {
 		if e, ok := s.detector.(driver.Explainer); ok {
 			r.out.Message = e.Explain(&r.out)
 		}
+	}
+	if s.answer != nil {
+		s.answer(it.number, &r.out, r.row)
+		return
 	}
 	s.deliver(&r.out, r.row)
 }

@@ -26,8 +26,10 @@ type stream struct {
 	detector  driver.Detector
 	deliver   func(*driver.Result, driver.Row)
 	dropped   func(int)
+	answer    func(uint64, *driver.Result, driver.Row) // instead of both, for rows with numbers; nil where there are none
 	aux       admethod.Snapshotter
 	adapter   *Adapter
+	pool      *pool // nil once it is closed; guarded by the adapter
 	lane      *lane
 	judged    bool        // has seen a row; only then is there something to keep
 	cut       atomic.Bool // cut off: closed, panicked or hung
@@ -51,7 +53,21 @@ func (s *stream) id() string {
 }
 
 // TrySubmit queues a copy of the row.
-func (s *stream) TrySubmit(row driver.Row) bool { return s.lane.submit(s, row) }
+func (s *stream) TrySubmit(row driver.Row) bool { return s.lane.submit(s, row, 0) }
+
+// TrySubmitNumbered queues a copy of the row, and answers it under its number.
+func (s *stream) TrySubmitNumbered(row driver.Row, number uint64) bool {
+	return s.lane.submit(s, row, number)
+}
+
+// lost tells that a row is not going to be judged.
+func (s *stream) lost(number uint64) {
+	if s.answer != nil {
+		s.answer(number, nil, nil)
+		return
+	}
+	s.dropped(1)
+}
 
 // Close cuts the stream off and parks what its detector has learned.
 func (s *stream) Close() {
@@ -68,6 +84,7 @@ func (s *stream) Close() {
 		}
 	})
 	s.lane.remove(s)
+	s.adapter.leave(s)
 	s.adapter.models.remove(s)
 	if err != nil { // the lane's turn never came; f may still run, so rec is not to be read
 		s.cut.Store(true)
@@ -141,12 +158,17 @@ func (s *stream) sanitize(r *driver.Result) {
 	}
 }
 
-// fail cuts the stream off and tells why, as a verdict.
-func (s *stream) fail(at time.Time, err error) {
+// fail cuts the stream off and tells why, as a verdict; the row of that number is not judged.
+func (s *stream) fail(at time.Time, number uint64, err error) {
 	s.cut.Store(true)
 	var r driver.Result
 	r.Reset(nil)
 	r.At, r.Threshold, r.Detector, r.Model, r.Kind = at, s.threshold, s.name, *s.model.Load(), driver.KindFailed
 	r.Key, r.Message = s.key, err.Error()
+	if s.answer != nil {
+		s.answer(number, &r, nil)
+		return
+	}
 	s.deliver(&r, nil)
+	s.dropped(1)
 }

@@ -5,9 +5,13 @@ package remote
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -16,13 +20,15 @@ import (
 // adapter opens streams on links, one link for each target.
 type adapter[C comparable] struct {
 	kind     Kind[C]
-	hooks    *admethod.Hooks
+	settings admethod.AdapterSettings
 	defaults C
+	fallback map[string]any // parameters of the fallback, by default
 
 	mu      sync.Mutex
 	root    context.Context // of every link; nil before Start
 	stopped bool
 	targets map[C]*target
+	spools  map[string]*link // by directory
 	wg      sync.WaitGroup
 }
 
@@ -44,16 +50,50 @@ func (a *adapter[C]) Start(ctx context.Context) error {
 	return nil
 }
 
-func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
-	c := a.defaults
-	if err := params.Decode(&c, s.Config.Options[a.kind.Name]); err != nil {
-		return nil, params.Prefix(a.kind.Name+".", err)
+// decode reads the configuration of a stream, and the parameters of its fallback.
+func (a *adapter[C]) decode(s *admethod.StreamSettings) (c C, fallback map[string]any, err error) {
+	c = a.defaults
+	shared := a.kind.Shared(&c)
+	usual := shared.Fallback
+	own, parameters := splitFallback(s.Config.Options[a.kind.Name])
+	if err := params.Decode(&c, own); err != nil {
+		return c, nil, err
 	}
-	if err := a.kind.Shared(&c).Validate(); err != nil {
+	if err := shared.Validate(); err != nil {
+		return c, nil, err
+	}
+	if shared.Fallback == "" && len(parameters) > 0 {
+		return c, nil, &params.Error{Key: "fallback", Want: "must be set beside its parameters"}
+	}
+	if shared.Delivery == atLeastOnce && a.settings.StateDir == "" {
+		return c, nil, &params.Error{Key: "delivery", Value: shared.Delivery, Want: "a mapper with a state directory"}
+	}
+	fallback = make(map[string]any)
+	if shared.Fallback == usual {
+		maps.Copy(fallback, a.fallback)
+	}
+	maps.Copy(fallback, parameters)
+	return c, fallback, nil
+}
+
+func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
+	c, parameters, err := a.decode(&s)
+	if err != nil {
 		return nil, params.Prefix(a.kind.Name+".", err)
 	}
 	if len(s.Members) == 0 {
 		return nil, errors.New("a stream has at least one member")
+	}
+	st := &Stream{Settings: s}
+	shared := a.kind.Shared(&c)
+	if shared.Fallback != "" {
+		if st.local, err = openLocal(a.settings.Drivers, shared.Fallback, parameters, &s); err != nil {
+			return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
+		}
+		shared.Fallback = "any" // streams with different ones may share a link
+	}
+	if shared.Delivery == atLeastOnce {
+		st.id = rowStream(&s)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -62,21 +102,52 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	}
 	t := a.targets[c]
 	if t == nil {
-		transport, err := a.kind.Transport(c)
-		if err != nil {
+		if t, err = a.open(c); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
 		}
-		t = &target{link: newLink(a.kind.Name, *a.kind.Shared(&c), transport)}
 		a.targets[c] = t
-		ctx, cancel := context.WithCancel(a.root)
-		t.link.cancel = cancel
-		a.wg.Go(func() { t.link.run(ctx) })
 	}
 	t.refs++
-	st := &Stream{Settings: s, link: t.link}
+	st.link = t.link
 	st.release = func() { a.release(c, t) }
 	t.link.add(st)
 	return st, nil
+}
+
+// open makes a link. The caller holds a.mu.
+func (a *adapter[C]) open(c C) (*target, error) {
+	shared := *a.kind.Shared(&c)
+	l := newLink(a.kind.Name, shared, a.settings.Hooks)
+	l.connect = func(streamID string) (Transport, error) {
+		return a.kind.Transport(c, Identity{Mapper: a.settings.Mapper, Node: a.settings.Node, StreamID: streamID})
+	}
+	streamID := rand.Text()
+	dir := ""
+	if shared.Delivery == atLeastOnce {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%q %+v %q %v", shared.Address, shared.TLS, shared.Token, shared.Insecure)
+		dir = spoolDir(a.settings.StateDir, a.kind.Name, h.Sum64(), func(dir string) bool { return a.spools[dir] != nil })
+		l.keeper = newKeeper(a.kind.Name, dir, shared.Spool)
+		l.openSpool()
+		streamID = l.keeper.streamID
+	}
+	var err error
+	if l.transport, err = l.connect(streamID); err != nil {
+		if l.keeper != nil {
+			err = errors.Join(err, l.keeper.close())
+		}
+		return nil, err
+	}
+	if dir != "" {
+		if a.spools == nil {
+			a.spools = make(map[string]*link)
+		}
+		a.spools[dir] = l
+	}
+	ctx, cancel := context.WithCancel(a.root)
+	l.cancel = cancel
+	a.wg.Go(func() { l.run(ctx) })
+	return &target{link: l}, nil
 }
 
 // release gives up a use of a target. A target that nobody uses is closed; Shutdown joins it.
@@ -85,6 +156,11 @@ func (a *adapter[C]) release(c C, t *target) {
 	defer a.mu.Unlock()
 	if t.refs--; t.refs == 0 && a.targets[c] == t {
 		delete(a.targets, c)
+		for dir, l := range a.spools { // the next link waits for this one to leave it
+			if l == t.link {
+				delete(a.spools, dir)
+			}
+		}
 		t.link.cancel()
 	}
 }
@@ -99,12 +175,19 @@ func (a *adapter[C]) links() []*link {
 	return links
 }
 
-func (a *adapter[C]) Flush(ctx context.Context) error {
-	var errs []error
-	for _, l := range a.links() {
-		errs = append(errs, l.flush(ctx, false))
+// each calls f for all links at once and joins the errors.
+func (a *adapter[C]) each(links []*link, f func(*link) error) error {
+	errs := make([]error, len(links))
+	var wg sync.WaitGroup
+	for i, l := range links {
+		wg.Go(func() { errs[i] = f(l) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
+}
+
+func (a *adapter[C]) Flush(ctx context.Context) error {
+	return a.each(a.links(), func(l *link) error { return l.flush(ctx, false) })
 }
 
 // Shutdown waits for answers only where a detector is connected: one that is away must not hold up the mapper.
@@ -113,13 +196,35 @@ func (a *adapter[C]) Shutdown(ctx context.Context) error {
 	a.mu.Lock()
 	a.stopped = true
 	a.mu.Unlock()
-	var errs []error
-	for _, l := range links {
+	err := a.each(links, func(l *link) error {
 		patience, cancel := context.WithTimeout(ctx, l.config.Timeout)
-		errs = append(errs, l.flush(patience, true))
-		cancel()
+		defer cancel()
+		if deadline, ok := ctx.Deadline(); ok { // the rest is for the disk
+			patience, cancel = context.WithTimeout(patience, time.Until(deadline)/2)
+			defer cancel()
+		}
+		err := l.flush(patience, true)
 		l.cancel()
+		if l.keeper != nil { // what is on disk is not lost
+			return nil
+		}
+		return err
+	})
+	joined := make(chan struct{})
+	go func() { // sessions end with their context
+		a.wg.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+	case <-ctx.Done():
+		return errors.Join(err, fmt.Errorf("%s: goroutines still run: %w", a.kind.Name, context.Cause(ctx)))
 	}
-	a.wg.Wait() // sessions end with their context
+	errs := []error{err}
+	for _, l := range links {
+		if l.keeper != nil {
+			errs = append(errs, l.failure)
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -7,9 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -25,43 +25,67 @@ const (
 )
 
 // link carries the rows of all streams of one target. Its run goroutine connects and sends; each session has a
-// goroutine that receives, and one that watches.
+// goroutine that receives, and one that watches. A spool and a fallback have one each.
+//
+// A row goes from the inbox to the queue, is sent and is then pending until it is answered. What was pending when a
+// session ends is lost or, with a spool, sent again.
+//
+// Locks are taken in the order delivering, mu, that of the inbox.
 type link struct {
 	kind      string
 	config    Config
-	transport Transport
+	hooks     *admethod.Hooks
+	connect   func(streamID string) (Transport, error)
+	transport Transport // of the run goroutine
 	cancel    context.CancelFunc
 	wake      chan struct{} // to the sender: something waits, or there is room in flight
+	inbox     inbox
+	keeper    *keeper // nil with delivery latest
+	local     atomic.Bool
+	judge     chan struct{} // to the fallback: it is its turn; nil where there is none
 
-	mu       sync.Mutex
-	queue    ring // to be sent
-	pending  ring // sent and not answered
-	streams  map[*Stream]struct{}
-	closed   bool
-	up       bool   // a session is open
-	owed     bool   // readings were submitted after the last moment at which all were answered
-	answers  uint64 // so far
-	sequence uint64 // of the last sample sent
-	counted  uint64 // sequence of the last answer that carried none
-	cause    error  // why the last session ended
-	quiet    sync.Cond
+	mu        sync.Mutex
+	queue     ring // to be sent
+	retry     ring // to be sent before: again, or from the disk
+	pending   ring // sent and not answered
+	streams   map[*Stream]struct{}
+	closed    bool
+	up        bool   // a session is open
+	full      bool   // there was no more room in flight
+	judging   int    // rows that the fallback has at hand
+	probes    int    // rows that were judged and are sent all the same, to see whether the detector is back
+	answers   uint64 // so far
+	sequence  uint64 // of the last sample that has one
+	position  uint64 // of the last sample sent in the session
+	counted   uint64 // position of the last answer that carried no sequence
+	cause     error  // why the last session ended
+	interrupt context.CancelCauseFunc
+	quiet     sync.Cond
 
-	delivering sync.Mutex // verdicts come one at a time
+	delivering sync.Mutex // verdicts come one at a time, and not while rows move between memory and disk
 	result     driver.Result
 	row        []driver.Sample
+	toldStale  time.Time
 
 	session uint64 // number of the session; of the sender
 	batch   []Request
 	logged  time.Time // of the run goroutine
+	failure error     // of the run goroutine: what was lost at the end
 }
 
-func newLink(kind string, config Config, transport Transport) *link {
+func newLink(kind string, config Config, hooks *admethod.Hooks) *link {
 	l := &link{
-		kind: kind, config: config, transport: transport,
+		kind: kind, config: config, hooks: hooks,
 		wake: make(chan struct{}, 1), streams: make(map[*Stream]struct{}),
-		queue: ring{limit: config.Queue}, pending: ring{limit: config.MaxInFlight},
-		batch: make([]Request, batchSize),
-		cause: errors.New("not connected yet"),
+		inbox:   inbox{limit: config.Queue},
+		queue:   ring{limit: max(config.Queue, chunkRows)},
+		retry:   ring{limit: config.MaxInFlight + batchSize},
+		pending: ring{limit: config.MaxInFlight + batchSize},
+		batch:   make([]Request, batchSize),
+		cause:   errors.New("not connected yet"),
+	}
+	if config.Fallback != "" {
+		l.judge = make(chan struct{}, 1)
 	}
 	l.quiet.L = &l.mu
 	return l
@@ -71,13 +95,20 @@ func (l *link) add(s *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.streams[s] = struct{}{}
+	if l.keeper != nil {
+		l.keeper.add(s)
+		l.signal()
+	}
 }
 
 func (l *link) remove(s *Stream) {
+	s.closed.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.closed = true
 	delete(l.streams, s)
+	if l.keeper != nil {
+		l.keeper.remove(s)
+	}
 }
 
 // submit queues a row; false means that a row was lost, this one or an older one.
@@ -85,22 +116,7 @@ func (l *link) submit(s *Stream, row driver.Row) bool {
 	if len(row) == 0 {
 		return true
 	}
-	var loser *Stream
-	l.mu.Lock()
-	if l.closed || s.closed {
-		l.mu.Unlock()
-		s.Settings.Dropped(1)
-		return false
-	}
-	if l.queue.n == l.queue.limit {
-		loser = l.queue.at(0).s
-		l.queue.pop()
-	}
-	it := l.queue.push()
-	it.s, it.row = s, append(it.row[:0], row...)
-	s.last, l.owed = row[0].At, true
-	wake := l.queue.n == 1
-	l.mu.Unlock()
+	loser, wake := l.inbox.put(s, row)
 	if wake {
 		l.signal()
 	}
@@ -111,10 +127,30 @@ func (l *link) submit(s *Stream, row driver.Row) bool {
 	return true
 }
 
-func (l *link) signal() {
+func (l *link) signal() { signal(l.wake) }
+
+func signal(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
+	}
+}
+
+// outstanding is the number of rows that are not answered, as far as it is known: at least 1 where there are any. The
+// caller holds l.mu.
+func (l *link) outstanding() int {
+	n := l.inbox.len() + l.queue.n + l.retry.n + l.pending.n + l.judging - l.probes
+	if l.keeper != nil && l.keeper.behind() {
+		n += max(1, l.keeper.waiting()-n)
+	}
+	return n
+}
+
+// settle tells those who wait that nothing is outstanding, if that is so. The caller holds l.mu.
+func (l *link) settle() {
+	if l.outstanding() == 0 {
+		l.inbox.settled()
+		l.quiet.Broadcast()
 	}
 }
 
@@ -128,10 +164,10 @@ func (l *link) flush(ctx context.Context, whileUp bool) error {
 	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.queue.n+l.pending.n > 0 && ctx.Err() == nil && !l.closed && (l.up || !whileUp) {
+	for l.outstanding() > 0 && ctx.Err() == nil && !l.closed && (l.up || !whileUp || l.local.Load()) {
 		l.quiet.Wait()
 	}
-	if n := l.queue.n + l.pending.n; n > 0 {
+	if n := l.outstanding(); n > 0 {
 		err := l.cause
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -143,12 +179,21 @@ func (l *link) flush(ctx context.Context, whileUp bool) error {
 
 // run keeps a session until ctx ends.
 func (l *link) run(ctx context.Context) {
-	var watching sync.WaitGroup
-	watching.Go(func() { l.watchStale(ctx) })
+	var helpers sync.WaitGroup
+	helpers.Go(func() { l.watchStale(ctx) })
+	if l.keeper != nil {
+		helpers.Go(func() { l.keep(ctx) })
+	}
+	if l.judge != nil {
+		helpers.Go(func() { l.judgeLocally(ctx) })
+	}
 	backoff := firstBackoff
 	for ctx.Err() == nil {
 		answered := l.answered()
-		err := l.hold(ctx)
+		err := l.renew()
+		if err == nil {
+			err = l.hold(ctx)
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -172,16 +217,54 @@ func (l *link) run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
-	watching.Wait()
+	helpers.Wait()
+	l.end()
+}
+
+// end gives up what is left, but for what the spool keeps.
+func (l *link) end() {
+	l.inbox.close()
+	var errs []error
+	if l.keeper != nil {
+		errs = append(errs, l.keepAll())
+	}
+	var lost []*Stream
 	l.mu.Lock()
 	l.closed = true
-	lost := append(l.pending.drain(), l.queue.drain()...)
+	if l.keeper == nil || errs[0] != nil {
+		for c := l.inbox.take(); c != nil; c = l.inbox.take() {
+			for i := c.first; i < c.n; i++ {
+				lost = append(lost, c.rows[i].s)
+			}
+		}
+		for _, r := range []*ring{&l.pending, &l.retry, &l.queue} {
+			lost = append(lost, r.drain()...)
+		}
+	}
 	l.quiet.Broadcast()
 	l.mu.Unlock()
 	count(lost)
-	if err := l.transport.Close(); err != nil {
-		klog.Warningf("%s: %s: close: %v", l.kind, l.config.Address, err)
+	if len(lost) > 0 {
+		errs = append(errs, fmt.Errorf("%s: %s: %d readings were not answered", l.kind, l.config.Address, len(lost)))
 	}
+	errs = append(errs, l.transport.Close())
+	if l.failure = errors.Join(errs...); l.failure != nil {
+		klog.Warningf("%s: %s: %v", l.kind, l.config.Address, l.failure)
+	}
+}
+
+// renew makes the transport anew when the spool that was found belongs to another stream ID.
+func (l *link) renew() error {
+	if l.keeper == nil || !l.adoptLate() {
+		return nil
+	}
+	next, err := l.connect(l.keeper.streamID)
+	if err != nil {
+		return err
+	}
+	err = l.transport.Close()
+	l.transport = next
+	return err
 }
 
 func (l *link) answered() uint64 {
@@ -207,7 +290,7 @@ func (l *link) hold(ctx context.Context) error {
 	if err == nil {
 		l.session++
 		l.mu.Lock()
-		l.up, l.counted = true, l.sequence
+		l.up, l.full, l.counted, l.position, l.interrupt = true, false, 0, 0, cancel
 		l.mu.Unlock()
 		var wg sync.WaitGroup
 		wg.Go(func() { cancel(l.receive(session)) })
@@ -218,137 +301,38 @@ func (l *link) hold(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+	if l.judge != nil && l.keeper == nil {
+		l.judgePending()
+	}
 	l.mu.Lock()
-	l.up, l.cause = false, err
-	lost := l.pending.drain()
+	l.up, l.cause, l.interrupt = false, err, nil
+	var lost []*Stream
+	if l.keeper != nil {
+		l.requeue()
+	} else {
+		lost = append(l.pending.drain(), l.retry.drain()...)
+		l.probes = 0
+	}
 	l.quiet.Broadcast()
 	l.mu.Unlock()
 	count(lost)
 	return err
 }
 
-// send sends what waits until ctx ends.
-func (l *link) send(ctx context.Context, session Session) error {
-	for {
-		batch := l.take()
-		if len(batch) > 0 {
-			if err := session.Send(batch); errors.Is(err, io.EOF) {
-				<-ctx.Done() // the receiver knows why
-				return context.Cause(ctx)
-			} else if err != nil {
-				return err
-			}
+// requeue makes what was sent and not answered the next to be sent. The caller holds l.mu.
+func (l *link) requeue() {
+	for ; l.retry.n > 0; l.retry.pop() { // what the session did not come to send again is behind what it sent
+		l.pending.move(l.retry.at(0))
+	}
+	for ; l.pending.n > 0; l.pending.pop() {
+		it := l.pending.at(0)
+		if it.s == nil {
 			continue
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-l.wake:
+		if it.position != 0 {
+			it.attempt++
+			it.position = 0
 		}
-		if l.config.Window > 0 {
-			timer := time.NewTimer(l.config.Window)
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return context.Cause(ctx)
-			case <-timer.C:
-			}
-		}
+		l.retry.move(it)
 	}
-}
-
-// take moves rows that wait to those in flight. The requests have copies of the rows: answers may come while they are
-// being sent.
-func (l *link) take() []Request {
-	var lost []*Stream // of streams that were closed meanwhile
-	defer func() { count(lost) }()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for n < batchSize && l.queue.n > 0 && l.pending.n < l.pending.limit {
-		from := l.queue.at(0)
-		s := from.s
-		if s.closed {
-			lost = append(lost, s)
-			l.queue.pop()
-			l.owed = l.queue.n+l.pending.n > 0
-			continue
-		}
-		to := l.pending.push()
-		to.s, to.sequence = s, l.sequence+1
-		to.row, from.row = from.row, to.row
-		l.sequence += uint64(len(to.row))
-		l.queue.pop()
-		s.rows++
-		r := &l.batch[n]
-		r.Stream, r.Sequence, r.Number, r.First = s, to.sequence, s.rows, s.session != l.session
-		r.Row = append(r.Row[:0], to.row...)
-		s.session = l.session
-		n++
-	}
-	if l.queue.n+l.pending.n == 0 {
-		l.quiet.Broadcast()
-	}
-	return l.batch[:n]
-}
-
-// receive delivers answers until the session fails.
-func (l *link) receive(session Session) error {
-	for {
-		sequence, fill, err := session.Receive()
-		if err != nil {
-			return err
-		}
-		if err := l.answer(sequence, fill); err != nil {
-			return err
-		}
-	}
-}
-
-// answer delivers the verdict on the row that the sequence belongs to.
-func (l *link) answer(sequence uint64, fill func(*Stream, *driver.Result)) error {
-	l.delivering.Lock()
-	defer l.delivering.Unlock()
-	l.mu.Lock()
-	if sequence == 0 {
-		l.counted++
-		sequence = l.counted
-	}
-	if sequence > l.sequence {
-		l.mu.Unlock()
-		return fmt.Errorf("the detector answers request %d, which was never sent", sequence)
-	}
-	it := l.pending.find(sequence)
-	if it == nil || it.s == nil || sequence != it.sequence+uint64(len(it.row))-1 {
-		l.mu.Unlock()
-		return nil // answered before, of a session before, or not the last member of its row
-	}
-	s := it.s
-	l.row = append(l.row[:0], it.row...)
-	it.s = nil
-	l.answers++
-	closed := s.closed
-	l.mu.Unlock()
-	if !closed {
-		l.result.Reset(l.row)
-		l.result.Threshold = s.Settings.Config.Threshold
-		fill(s, &l.result)
-		s.stale = false
-		s.Settings.Deliver(&l.result, l.row)
-	}
-	// Only now: a flush that sees nothing in flight has its verdicts.
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	full := l.pending.n == l.pending.limit
-	for l.pending.n > 0 && l.pending.at(0).s == nil {
-		l.pending.pop()
-	}
-	if full && l.pending.n < l.pending.limit {
-		l.signal()
-	}
-	if l.queue.n+l.pending.n == 0 {
-		l.owed = false
-		l.quiet.Broadcast()
-	}
-	return nil
 }

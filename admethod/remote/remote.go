@@ -4,13 +4,22 @@
 // Package remote is what adapters to detectors on other machines share: configuration, queues, correlation of verdicts
 // with readings, reconnection and the watch over a detector that is away. An adapter adds a [Transport].
 //
-// Delivery is newest wins: a full queue drops its oldest reading, and readings that were sent but not answered when a
-// session ends are dropped; both are counted.
+// With delivery "latest" the newest wins: a full queue drops its oldest reading, and readings that were sent but not
+// answered when a session ends are dropped; both are counted.
+//
+// With delivery "atLeastOnce" readings that are not answered within a moment are kept in a spool on disk, and are sent
+// again, in order, until they are answered, also by the next process; each verdict is delivered once. What is lost is
+// counted: what the spool has no room for, what has become too old, and what came while the disk was full and there was
+// no room in memory. A process that is killed loses what was not on disk yet, the last tenth of a second, and the next
+// one delivers the verdict that was being delivered at that moment once more. A power cut takes the last second.
+//
+// With a fallback a detector in the mapper judges while the one elsewhere is away.
 package remote
 
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
@@ -30,15 +39,27 @@ type Config struct {
 	Timeout     time.Duration  `param:"timeout" min:"100ms" doc:"time without an answer after which the session is given up and begun anew"`
 	Window      time.Duration  `param:"window" min:"0s" max:"1m" doc:"time that readings may wait to be sent together"`
 	Queue       int            `param:"queue" min:"16" max:"1048576" doc:"rows that may wait to be sent; the oldest is dropped when full"`
-	MaxInFlight int            `param:"maxInFlight" min:"1" max:"65536" doc:"rows that may be sent and not answered"`
+	MaxInFlight int            `param:"maxInFlight" min:"1" max:"65536" doc:"readings that may be sent and not answered"`
 	Backoff     time.Duration  `param:"backoff" min:"10ms" max:"1h" doc:"longest wait between two tries to connect"`
+	Delivery    string         `param:"delivery" enum:"latest,atLeastOnce" doc:"latest: the newest readings win while the detector is away; atLeastOnce: readings that are not answered are kept on disk and sent again"`
+	Spool       SpoolConfig    `param:"spool"`
+	Fallback    string         `param:"fallback" doc:"detector in the mapper that judges while the one elsewhere is away for longer than staleAfter; its parameters are fallback.*"`
 }
+
+// SpoolConfig bounds what is kept on disk with delivery atLeastOnce.
+type SpoolConfig struct {
+	Size int           `param:"size" min:"1" max:"1048576" doc:"MiB on disk; the oldest readings are given up when it is full"`
+	Age  time.Duration `param:"age" min:"1s" doc:"readings that are not answered for so long are given up"`
+}
+
+const atLeastOnce = "atLeastOnce"
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
 		StaleAfter: 30 * time.Second, Timeout: 10 * time.Second,
 		Queue: 16384, MaxInFlight: 4096, Backoff: 30 * time.Second,
+		Delivery: "latest", Spool: SpoolConfig{Size: 256, Age: 72 * time.Hour},
 	}
 }
 
@@ -68,7 +89,16 @@ type Request struct {
 	Sequence uint64
 	Number   uint64 // of the row in its stream, from 1 on
 	First    bool   // the first of its stream in this session
+	Attempt  uint32 // how often the row may have been sent before: 0 at first
 	Row      driver.Row
+}
+
+// Identity says who sends, to be told to the detector.
+type Identity struct {
+	Mapper, Node string // names, "" where not known
+	// StreamID tells what the sequences belong to: the same over reconnections and, with delivery atLeastOnce, over
+	// restarts of the mapper. A detector that has seen a sequence of it before is being sent a repeat.
+	StreamID string
 }
 
 // Transport connects to one detector.
@@ -95,7 +125,7 @@ type Kind[C comparable] struct {
 	Defaults      func() C
 	Shared        func(*C) *Config // the part of the configuration that is common to all kinds
 	// Transport makes the transport of a target. It does no network I/O.
-	Transport func(C) (Transport, error)
+	Transport func(C, Identity) (Transport, error)
 }
 
 // Factory describes the adapter for its registration.
@@ -103,8 +133,10 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 	return admethod.AdapterFactory{
 		Name: k.Name, Summary: k.Summary,
 		New: func(s admethod.AdapterSettings) (admethod.Adapter, error) {
-			a := &adapter[C]{kind: k, hooks: s.Hooks, defaults: k.Defaults(), targets: make(map[C]*target)}
-			if err := params.Decode(&a.defaults, s.Options); err != nil {
+			a := &adapter[C]{kind: k, settings: s, defaults: k.Defaults(), targets: make(map[C]*target)}
+			var own map[string]any
+			own, a.fallback = splitFallback(s.Options)
+			if err := params.Decode(&a.defaults, own); err != nil {
 				return nil, err
 			}
 			return a, nil
@@ -112,7 +144,22 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 		Params: func() []params.Param { return params.Describe(k.Defaults()) },
 		Check: func(settings map[string]any) error {
 			c := k.Defaults()
-			return params.Decode(&c, settings) // what the device leaves out, the mapper may set
+			own, _ := splitFallback(settings)
+			return params.Decode(&c, own) // what the device leaves out, the mapper may set
 		},
 	}
+}
+
+// splitFallback tells the parameters of the fallback from the adapter's own keys.
+func splitFallback(settings map[string]any) (own, fallback map[string]any) {
+	own = make(map[string]any, len(settings))
+	fallback = make(map[string]any)
+	for key, value := range settings {
+		if rest, ok := strings.CutPrefix(key, "fallback."); ok {
+			fallback[rest] = value
+		} else {
+			own[key] = value
+		}
+	}
+	return own, fallback
 }

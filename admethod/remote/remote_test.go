@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,18 +18,24 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if Child != nil {
+		Child()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // echo is a detector in memory that answers each row with its value, and may be away.
 type echo struct {
-	away     bool
+	away     atomic.Bool
 	sessions int
 }
 
 func (e *echo) Close() error { return nil }
 
 func (e *echo) Open(ctx context.Context) (Session, error) {
-	if e.away {
+	if e.away.Load() {
 		return nil, errors.New("nobody is there")
 	}
 	e.sessions++
@@ -74,7 +81,7 @@ func open(t *testing.T, e *echo, s admethod.StreamSettings) (admethod.Adapter, a
 	kind := Kind[settings]{
 		Name: "echo", Defaults: func() settings { return settings{DefaultConfig()} },
 		Shared:    func(c *settings) *Config { return &c.Config },
-		Transport: func(settings) (Transport, error) { return e, nil },
+		Transport: func(settings, Identity) (Transport, error) { return e, nil },
 	}
 	a, err := kind.Factory().New(admethod.AdapterSettings{
 		Hooks: new(admethod.Hooks), Options: map[string]any{"address": "here", "insecure": true, "queue": 16, "staleAfter": "3s"},
@@ -101,7 +108,8 @@ func row(i int) driver.Row {
 // hook may do as it likes.
 func TestNewestWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &echo{away: true}
+		e := new(echo)
+		e.away.Store(true)
 		dropped := 0
 		var stream admethod.Stream
 		var judged []int
@@ -132,7 +140,7 @@ func TestNewestWins(t *testing.T) {
 		if len(unknown) != 1 || unknown[0].Kind != driver.KindFailed || unknown[0].Message == "" {
 			t.Errorf("while away: %+v, want one verdict that says why", unknown)
 		}
-		e.away = false
+		e.away.Store(false)
 		if err := a.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +164,8 @@ func TestNewestWins(t *testing.T) {
 // A hook that submits, called for a row that is dropped, must not lock the link against itself.
 func TestDroppedMaySubmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &echo{away: true}
+		e := new(echo)
+		e.away.Store(true)
 		var stream admethod.Stream
 		again := 0
 		a, opened := open(t, e, admethod.StreamSettings{
@@ -190,7 +199,7 @@ func TestConfigIsValidated(t *testing.T) {
 		kind := Kind[settings]{
 			Name: "echo", Defaults: func() settings { return settings{DefaultConfig()} },
 			Shared:    func(c *settings) *Config { return &c.Config },
-			Transport: func(settings) (Transport, error) { return &echo{}, nil },
+			Transport: func(settings, Identity) (Transport, error) { return &echo{}, nil },
 		}
 		a, err := kind.Factory().New(admethod.AdapterSettings{Hooks: new(admethod.Hooks), Options: set})
 		if err != nil {

@@ -52,7 +52,7 @@ func (l *link) watchStale(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			l.mu.Lock()
-			moved := !l.owed || l.answers != answers
+			moved := !l.inbox.owes() || l.answers != answers
 			answers = l.answers
 			l.mu.Unlock()
 			if moved {
@@ -64,7 +64,8 @@ func (l *link) watchStale(ctx context.Context) {
 	}
 }
 
-// tellStale delivers a verdict Unknown to each stream that has had none in this outage.
+// tellStale has the fallback take over or, where there is none, delivers a verdict Unknown to each stream that has had
+// none in this outage, or one for another cause some time ago.
 func (l *link) tellStale(away time.Duration) {
 	l.delivering.Lock()
 	defer l.delivering.Unlock()
@@ -74,16 +75,25 @@ func (l *link) tellStale(away time.Duration) {
 	if l.up {
 		cause = errors.New("it is connected but silent")
 	}
+	l.mu.Unlock()
+	if l.judge != nil {
+		l.takeOver(cause)
+		return
+	}
 	lasts := make([]time.Time, len(streams))
+	l.inbox.mu.Lock()
 	for i, s := range streams {
 		lasts[i] = s.last
 	}
-	l.mu.Unlock()
+	l.inbox.mu.Unlock()
+	now := time.Now()
+	again := now.Sub(l.toldStale) >= l.config.StaleAfter
 	for i, s := range streams {
-		if s.stale || lasts[i].IsZero() {
+		if lasts[i].IsZero() || s.stale != "" && (!again || s.stale == cause.Error()) {
 			continue
 		}
-		s.stale = true
+		l.toldStale = now
+		s.stale = cause.Error()
 		r := &l.result
 		r.Reset(nil)
 		r.Key, r.At = s.Settings.Members[0].Key, lasts[i]

@@ -1,8 +1,8 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire converts between the messages of proto/anomalydetector/v1 and the values of package driver, as a server
-// of detectors needs it. What comes from the wire is not trusted.
+// Package wire converts between the messages of proto/anomalydetector/v1 and the values of package driver, at both ends.
+// What comes from the wire is not trusted.
 package wire
 
 import (
@@ -40,10 +40,15 @@ func key(namespace, device, property string) (driver.Key, error) {
 // other text is Unparsable. Without a time it is an error.
 func Sample(m *pb.DevicePropertyData) (driver.Sample, error) {
 	k, err := Key(m)
-	s := driver.Sample{Key: k, Flags: driver.Flags(m.GetFlags())}
 	if err != nil {
-		return s, err
+		return driver.Sample{Key: k, Flags: driver.Flags(m.GetFlags())}, err
 	}
+	return SampleOf(m, k)
+}
+
+// SampleOf is Sample where the key of the message is known already.
+func SampleOf(m *pb.DevicePropertyData, k driver.Key) (s driver.Sample, err error) {
+	s.Key, s.Flags = k, driver.Flags(m.GetFlags())
 	switch {
 	case m.GetTimeUnixNano() != 0:
 		s.At = time.Unix(0, m.GetTimeUnixNano())
@@ -54,8 +59,8 @@ func Sample(m *pb.DevicePropertyData) (driver.Sample, error) {
 	}
 	if m.Value != nil {
 		s.Value = m.GetValue()
-		if math.IsNaN(s.Value) {
-			s.Text = m.GetPropertyValue()
+		if text := m.GetPropertyValue(); math.IsNaN(s.Value) || !spells(text, s.Value) {
+			s.Text = text
 		}
 		return s, nil
 	}
@@ -73,6 +78,19 @@ func Sample(m *pb.DevicePropertyData) (driver.Sample, error) {
 		s.Flags |= driver.NotANumber
 	}
 	return s, nil
+}
+
+// spells says that a text is the number itself, and not that of an enumeration, which a detector knows by its text.
+func spells(text string, value float64) bool {
+	switch text {
+	case "", "true", "false":
+		return true
+	}
+	if c := text[0]; c > '9' && c != 'I' { // Inf; this spares most enumerations the error
+		return false
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	return err == nil && v == value
 }
 
 // Members are the properties of a series, at most 256, all of one namespace.
@@ -127,29 +145,6 @@ func Config(info *pb.SeriesInfo, base map[string]any) (admethod.ADMethodConfig, 
 		return c, fmt.Errorf("series: %w", err)
 	}
 	return c, nil
-}
-
-// Answer is the verdict as a message, without its sequence.
-func Answer(r *driver.Result) *pb.AnomalyResponse {
-	m := &pb.AnomalyResponse{
-		Status: "ok", Message: strings.ToValidUTF8(r.Message, "\uFFFD"), Timestamp: r.At.UTC().Format(time.RFC3339Nano), TimeUnixNano: r.At.UnixNano(),
-		Namespace: r.Key.Namespace, DeviceName: r.Key.Device, PropertyName: r.Key.Property,
-		Severity: pb.Severity(r.Severity) + pb.Severity_SEVERITY_UNKNOWN, Score: r.Score, Threshold: r.Threshold,
-		Confidence: r.Confidence, Kind: string(r.Kind), Value: optional(r.Value), Expected: optional(r.Expected),
-		Lower: optional(r.Lower), Upper: optional(r.Upper), Detector: r.Detector, Model: r.Model,
-	}
-	if math.IsNaN(r.Score) {
-		m.Score = 0
-	}
-	if r.Severity.Anomalous() {
-		m.Status = r.Severity.String()
-	}
-	for _, c := range r.Causes {
-		m.Causes = append(m.Causes, &pb.Cause{
-			Namespace: c.Key.Namespace, DeviceName: c.Key.Device, PropertyName: c.Key.Property, Weight: c.Weight,
-		})
-	}
-	return m
 }
 
 func optional(v float64) *float64 {

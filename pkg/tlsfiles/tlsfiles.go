@@ -3,8 +3,8 @@
 
 // Package tlsfiles makes TLS configurations and bearer tokens from files that may change while the program runs.
 //
-// Files are looked at when they are needed, at most once a second. What cannot be read or does not parse is reported
-// and the last good content stays in use.
+// Files are looked at when they are needed, at most once a second. What cannot be read or does not parse is reported, at
+// most once a minute, and the last good content stays in use.
 package tlsfiles
 
 import (
@@ -18,7 +18,10 @@ import (
 	"time"
 )
 
-const lookEvery = time.Second
+const (
+	lookEvery = time.Second
+	tellEvery = time.Minute
+)
 
 // Files names the files of one side of a TLS connection.
 type Files struct {
@@ -43,6 +46,7 @@ type watch[T any] struct {
 
 	mu     sync.Mutex
 	looked time.Time
+	told   time.Time // of trouble; zero after a change that was taken into use
 	stamps []stamp
 	value  T
 }
@@ -93,11 +97,12 @@ func (w *watch[T]) get() T {
 		var value T
 		if value, err = w.load(); err == nil {
 			// The stamps were taken before the files were read: a change in between is seen at the next look.
-			w.value, w.stamps = value, stamps
+			w.value, w.stamps, w.told = value, stamps, time.Time{}
 			return w.value
 		}
 	}
-	if w.trouble != nil {
+	if w.trouble != nil && (w.told.IsZero() || now.Sub(w.told) >= tellEvery) {
+		w.told = now
 		w.trouble(fmt.Errorf("the old content stays in use: %w", err))
 	}
 	return w.value
@@ -114,7 +119,7 @@ type Loader struct {
 	watch *watch[material]
 }
 
-// New reads the files. trouble is told, at most once a second, why changed files are not taken into use; nil is
+// New reads the files. trouble is told, at most once a minute, why changed files are not taken into use; nil is
 // allowed.
 func New(files Files, trouble func(error)) (*Loader, error) {
 	if (files.Cert == "") != (files.Key == "") {

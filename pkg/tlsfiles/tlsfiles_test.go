@@ -205,8 +205,15 @@ func TestRotation(t *testing.T) {
 	if !connects(before) {
 		t.Fatal("a broken file is taken into use")
 	}
-	if len(troubles) == 0 {
-		t.Fatal("a broken file is not reported")
+	for range 5 {
+		l.Client()
+	}
+	if len(troubles) != 1 {
+		t.Fatalf("a broken file is reported %d times in a minute, want 1", len(troubles))
+	}
+	now = now.Add(tellEvery)
+	if l.Client(); len(troubles) != 2 {
+		t.Fatalf("a file that is broken for longer is reported %d times, want again", len(troubles))
 	}
 	after.issue(t, dir, "detector", later)
 	if connects(before) || !connects(after) {

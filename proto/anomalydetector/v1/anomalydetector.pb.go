@@ -851,6 +851,117 @@ func (x *AnomalyResponse) GetModel() string {
 	return ""
 }
 
+// DetectRequest is a batch of readings, the body of a POST to a detector that
+// speaks HTTP. There is no stream then, so each batch says of itself what holds
+// for it: a series is described on its first reading in the batch.
+type DetectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *StreamInfo            `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Readings      []*DevicePropertyData  `protobuf:"bytes,2,rep,name=readings,proto3" json:"readings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetectRequest) Reset() {
+	*x = DetectRequest{}
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetectRequest) ProtoMessage() {}
+
+func (x *DetectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetectRequest.ProtoReflect.Descriptor instead.
+func (*DetectRequest) Descriptor() ([]byte, []int) {
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DetectRequest) GetStream() *StreamInfo {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *DetectRequest) GetReadings() []*DevicePropertyData {
+	if x != nil {
+		return x.Readings
+	}
+	return nil
+}
+
+// DetectResponse has the verdicts on the readings of a DetectRequest: exactly
+// one on each. Those that carry no sequence are in the order of the readings.
+type DetectResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Answers []*AnomalyResponse     `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	// StreamInfo.stream_id of the request. Set in answers that are posted later,
+	// which also carry sequences.
+	StreamId      string `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetectResponse) Reset() {
+	*x = DetectResponse{}
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetectResponse) ProtoMessage() {}
+
+func (x *DetectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetectResponse.ProtoReflect.Descriptor instead.
+func (*DetectResponse) Descriptor() ([]byte, []int) {
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DetectResponse) GetAnswers() []*AnomalyResponse {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *DetectResponse) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
 // Cause is one property's share in an anomaly.
 type Cause struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -866,7 +977,7 @@ type Cause struct {
 
 func (x *Cause) Reset() {
 	*x = Cause{}
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +989,7 @@ func (x *Cause) String() string {
 func (*Cause) ProtoMessage() {}
 
 func (x *Cause) ProtoReflect() protoreflect.Message {
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1002,7 @@ func (x *Cause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cause.ProtoReflect.Descriptor instead.
 func (*Cause) Descriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{5}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Cause) GetNamespace() string {
@@ -1011,7 +1122,13 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"\t_expectedB\b\n" +
 	"\x06_lowerB\b\n" +
 	"\x06_upperJ\x04\b\x06\x10\n" +
-	"\"\x83\x01\n" +
+	"\"\x9d\x01\n" +
+	"\rDetectRequest\x12?\n" +
+	"\x06stream\x18\x01 \x01(\v2'.kubeedge.anomalydetector.v1.StreamInfoR\x06stream\x12K\n" +
+	"\breadings\x18\x02 \x03(\v2/.kubeedge.anomalydetector.v1.DevicePropertyDataR\breadings\"u\n" +
+	"\x0eDetectResponse\x12F\n" +
+	"\aanswers\x18\x01 \x03(\v2,.kubeedge.anomalydetector.v1.AnomalyResponseR\aanswers\x12\x1b\n" +
+	"\tstream_id\x18\x02 \x01(\tR\bstreamId\"\x83\x01\n" +
 	"\x05Cause\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
 	"\vdevice_name\x18\x02 \x01(\tR\n" +
@@ -1053,7 +1170,7 @@ func file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP() []byte {
 }
 
 var file_anomalydetector_v1_anomalydetector_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_anomalydetector_v1_anomalydetector_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_anomalydetector_v1_anomalydetector_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_anomalydetector_v1_anomalydetector_proto_goTypes = []any{
 	(Severity)(0),              // 0: kubeedge.anomalydetector.v1.Severity
 	(SampleFlag)(0),            // 1: kubeedge.anomalydetector.v1.SampleFlag
@@ -1062,23 +1179,28 @@ var file_anomalydetector_v1_anomalydetector_proto_goTypes = []any{
 	(*SeriesInfo)(nil),         // 4: kubeedge.anomalydetector.v1.SeriesInfo
 	(*Member)(nil),             // 5: kubeedge.anomalydetector.v1.Member
 	(*AnomalyResponse)(nil),    // 6: kubeedge.anomalydetector.v1.AnomalyResponse
-	(*Cause)(nil),              // 7: kubeedge.anomalydetector.v1.Cause
-	nil,                        // 8: kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
+	(*DetectRequest)(nil),      // 7: kubeedge.anomalydetector.v1.DetectRequest
+	(*DetectResponse)(nil),     // 8: kubeedge.anomalydetector.v1.DetectResponse
+	(*Cause)(nil),              // 9: kubeedge.anomalydetector.v1.Cause
+	nil,                        // 10: kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
 }
 var file_anomalydetector_v1_anomalydetector_proto_depIdxs = []int32{
-	3, // 0: kubeedge.anomalydetector.v1.DevicePropertyData.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
-	4, // 1: kubeedge.anomalydetector.v1.DevicePropertyData.series:type_name -> kubeedge.anomalydetector.v1.SeriesInfo
-	5, // 2: kubeedge.anomalydetector.v1.SeriesInfo.members:type_name -> kubeedge.anomalydetector.v1.Member
-	8, // 3: kubeedge.anomalydetector.v1.SeriesInfo.parameters:type_name -> kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
-	0, // 4: kubeedge.anomalydetector.v1.AnomalyResponse.severity:type_name -> kubeedge.anomalydetector.v1.Severity
-	7, // 5: kubeedge.anomalydetector.v1.AnomalyResponse.causes:type_name -> kubeedge.anomalydetector.v1.Cause
-	2, // 6: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:input_type -> kubeedge.anomalydetector.v1.DevicePropertyData
-	6, // 7: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:output_type -> kubeedge.anomalydetector.v1.AnomalyResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3,  // 0: kubeedge.anomalydetector.v1.DevicePropertyData.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
+	4,  // 1: kubeedge.anomalydetector.v1.DevicePropertyData.series:type_name -> kubeedge.anomalydetector.v1.SeriesInfo
+	5,  // 2: kubeedge.anomalydetector.v1.SeriesInfo.members:type_name -> kubeedge.anomalydetector.v1.Member
+	10, // 3: kubeedge.anomalydetector.v1.SeriesInfo.parameters:type_name -> kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
+	0,  // 4: kubeedge.anomalydetector.v1.AnomalyResponse.severity:type_name -> kubeedge.anomalydetector.v1.Severity
+	9,  // 5: kubeedge.anomalydetector.v1.AnomalyResponse.causes:type_name -> kubeedge.anomalydetector.v1.Cause
+	3,  // 6: kubeedge.anomalydetector.v1.DetectRequest.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
+	2,  // 7: kubeedge.anomalydetector.v1.DetectRequest.readings:type_name -> kubeedge.anomalydetector.v1.DevicePropertyData
+	6,  // 8: kubeedge.anomalydetector.v1.DetectResponse.answers:type_name -> kubeedge.anomalydetector.v1.AnomalyResponse
+	2,  // 9: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:input_type -> kubeedge.anomalydetector.v1.DevicePropertyData
+	6,  // 10: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:output_type -> kubeedge.anomalydetector.v1.AnomalyResponse
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_anomalydetector_v1_anomalydetector_proto_init() }
@@ -1095,7 +1217,7 @@ func file_anomalydetector_v1_anomalydetector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anomalydetector_v1_anomalydetector_proto_rawDesc), len(file_anomalydetector_v1_anomalydetector_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

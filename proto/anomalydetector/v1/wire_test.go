@@ -227,6 +227,9 @@ func TestDescriptor(t *testing.T) {
 			"20 optional double value", "21 optional double expected", "22 optional double lower", "23 optional double upper",
 			"24 repeated Cause causes", "25 string detector", "26 string model",
 		},
+		"DetectRequest":  {"1 StreamInfo stream", "2 repeated DevicePropertyData readings"},
+		"DetectResponse": {"1 repeated AnomalyResponse answers", "2 string stream_id"},
+
 		"Cause": {"1 string namespace", "2 string device_name", "3 string property_name", "4 double weight"},
 		"Severity": {
 			"0 SEVERITY_UNSPECIFIED", "1 SEVERITY_UNKNOWN", "2 SEVERITY_NORMAL", "3 SEVERITY_WARNING", "4 SEVERITY_CRITICAL",

@@ -1,36 +1,40 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package httpmethod
+package httppost
 
 import (
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newClient(tb testing.TB, o Options) *Client {
 	tb.Helper()
-	c, err := NewClient(o)
+	c, err := New(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -46,7 +50,7 @@ func serve(tb testing.TB, handle http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-func TestNewClientRefuses(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                        "want https:// and a host",
 		"ftp://detector":          "want https:// and a host",
@@ -55,7 +59,7 @@ func TestNewClientRefuses(t *testing.T) {
 		"http://detector/":        "insecure: true",
 		"https://[::1":            "url:",
 	} {
-		_, err := NewClient(Options{URL: url})
+		_, err := New(Options{URL: url})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", url, err, want)
 		}
@@ -102,54 +106,38 @@ func TestRetryClasses(t *testing.T) {
 }
 
 func TestPost(t *testing.T) {
-	token := filepath.Join(t.TempDir(), "token")
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body := io.Reader(r.Body)
-		if r.Header.Get("Content-Encoding") == "gzip" {
-			z, err := gzip.NewReader(body)
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-			body = z
-		}
-		got, _ := io.ReadAll(body)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte("word\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token, err := tlsfiles.NewToken(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "text/plain")
 		w.WriteHeader(http.StatusAccepted)
-		_, _ = fmt.Fprintf(w, "%s %s %s", r.Header.Get("Authorization"), r.Header.Get("Content-Type"), got)
-	})
-	for _, compressed := range []bool{false, true} {
-		c := newClient(t, Options{URL: s.URL, Insecure: true, Gzip: compressed, TokenFile: token})
-		for _, word := range []string{"first", "rotated"} {
-			if err := os.WriteFile(token, []byte(word+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			got, err := c.Post(t.Context(), "application/json", []byte(`[1]`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := "Bearer " + word + " application/json [1]"
-			if string(got.Body) != want || !got.Later || got.ContentType != "text/plain" {
-				t.Errorf("gzip %v: got %q, %+v; want %q", compressed, got.Body, got, want)
-			}
-		}
+		_, _ = fmt.Fprintf(w, "%s %s %s %s", r.Header.Get("Authorization"), r.Header.Get("Content-Type"), r.Header.Get("X-Length"), got)
+	}))
+	socket := filepath.Join(dir, "s")
+	_ = s.Listener.Close()
+	if s.Listener, err = net.Listen("unix", socket); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestBadToken(t *testing.T) {
-	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })
-	dir := t.TempDir()
-	for name, content := range map[string]string{"empty": " \n", "two": "a b", "break": "a\r\nX-Evil: 1", "long": strings.Repeat("x", maxToken+1)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := newClient(t, Options{URL: "http://localhost/", Socket: socket, Insecure: true, Token: token, Header: func(h http.Header, body []byte) {
+		h.Set("X-Length", strconv.Itoa(len(body)))
+	}})
+	got, err := c.Post(t.Context(), "application/json", []byte(`[1]`))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"absent", "empty", "two", "break", "long"} {
-		c := newClient(t, Options{URL: s.URL, Insecure: true, TokenFile: filepath.Join(dir, name)})
-		_, err := c.Post(t.Context(), "application/json", nil)
-		if _, retry := admethod.RetryAfter(err); err == nil || !retry {
-			t.Errorf("%s: got %v, want an error that is worth another try", name, err)
-		}
+	want := Reply{Status: http.StatusAccepted, ContentType: "text/plain", Body: []byte("Bearer word application/json 3 [1]")}
+	if diff := cmp.Diff(want, *got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -221,7 +209,7 @@ func TestTLS(t *testing.T) {
 		_, _ = io.WriteString(w, r.Proto)
 	}))
 	s.EnableHTTP2 = true
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of the handshake that fails
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			conns.Add(1)
@@ -229,10 +217,15 @@ func TestTLS(t *testing.T) {
 	}
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
-
-	c := newClient(t, Options{URL: s.URL, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loader, err := tlsfiles.New(tlsfiles.Files{CA: ca}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, Options{URL: s.URL, TLS: loader})
 	for range 3 {
 		got, err := c.Post(t.Context(), "application/json", []byte("[]"))
 		if err != nil {
@@ -246,7 +239,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("got %d connections for 3 requests, want 1", n)
 	}
 
-	_, err := newClient(t, Options{URL: s.URL}).Post(t.Context(), "application/json", []byte("[]"))
+	_, err = newClient(t, Options{URL: s.URL}).Post(t.Context(), "application/json", []byte("[]"))
 	var unknown x509.UnknownAuthorityError
 	if !errors.As(err, &unknown) || requests.Load() != 3 {
 		t.Errorf("got %v and %d requests, want an unknown authority and 3", err, requests.Load())

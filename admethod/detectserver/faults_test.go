@@ -1,0 +1,542 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package detectserver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/recorder"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/driver/drivertest"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
+)
+
+// echo is a driver whose verdict says which value it was on.
+func echo() driver.Factory {
+	return drivertest.Func("echo", func(row driver.Row, out *driver.Result) {
+		out.Confidence = 1
+		out.Judge(0, driver.KindNone)
+		out.Expected = row[0].Value
+		out.Message = fmt.Sprint(len(row))
+		for i := range row {
+			out.Message += fmt.Sprintf(" %v:%d", row[i].Value, row[i].Flags)
+		}
+	})
+}
+
+func of(property string, i int, value float64) *pb.DevicePropertyData {
+	m := reading(i, fmt.Sprint(value))
+	m.PropertyName, m.Sequence = property, uint64(i+1)
+	return m
+}
+
+func described(m *pb.DevicePropertyData, detector string) *pb.DevicePropertyData {
+	m.Series = &pb.SeriesInfo{Detector: detector, Members: []*pb.Member{{
+		Namespace: m.Namespace, DeviceName: m.DeviceName, PropertyName: m.PropertyName,
+	}}}
+	return m
+}
+
+func tell(t *testing.T, stream pb.AnomalyDetectionService_StreamDetectClient, messages ...*pb.DevicePropertyData) {
+	t.Helper()
+	for _, m := range messages {
+		if err := stream.Send(m); err != nil {
+			_, err = stream.Recv()
+			t.Fatal(err)
+		}
+	}
+}
+
+func hear(t *testing.T, stream pb.AnomalyDetectionService_StreamDetectClient) *pb.AnomalyResponse {
+	t.Helper()
+	m, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// While a detector hangs, readings of other series are answered, of the same client and of others. The stuck one is
+// answered after the deadline, and its series says why it is off.
+func TestHungDetector(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	address, stop := serve(t, Config{
+		Insecure: true, Deadline: 2 * time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()),
+		Defaults: map[string]any{"detector": "echo"},
+	})
+	a, b := dial(t, address, insecure.NewCredentials()), dial(t, address, insecure.NewCredentials())
+	const others = 40
+	tell(t, a, described(of("stuck", 0, 1), "hangs"))
+	for i := range others {
+		tell(t, a, of(fmt.Sprint("p", i), i+1, float64(i)))
+		tell(t, b, of(fmt.Sprint("q", i), i, float64(i)))
+	}
+	seen := make(map[uint64]bool)
+	for range others + 1 {
+		got := hear(t, a)
+		if seen[got.Sequence] {
+			t.Errorf("%d is answered twice", got.Sequence)
+		}
+		seen[got.Sequence] = true
+		if stuck := got.Sequence == 1; stuck != (got.Severity == pb.Severity_SEVERITY_UNKNOWN) {
+			t.Errorf("answered with %v", got)
+		}
+	}
+	for range others {
+		if got := hear(t, b); got.Severity != pb.Severity_SEVERITY_NORMAL {
+			t.Errorf("another stream is answered with %v", got)
+		}
+	}
+	// The series is cut off soon after; it says so, and the others go on.
+	for i := others + 1; ; i++ {
+		got, err := ask(t, a, of("stuck", i, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(got.Message, "does not return") {
+			break
+		}
+	}
+	if got, err := ask(t, a, of("p0", 1000, 5)); err != nil || got.GetExpected() != 5 {
+		t.Errorf("another series: %v, %v", got, err)
+	}
+	release <- struct{}{} // so that the shutdown can join it
+	stop()
+}
+
+// A client that does not count gets its answers in order, the stuck one too.
+func TestAnswersInOrderPastAHungDetector(t *testing.T) {
+	release := make(chan struct{})
+	address, _ := serve(t, Config{
+		Insecure: true, Deadline: time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()),
+		Defaults: map[string]any{"detector": "echo"}, Routes: []Route{{Property: "st*", Settings: map[string]any{"detector": "hangs"}}},
+	})
+	defer close(release)
+	stream := dial(t, address, insecure.NewCredentials())
+	for i, property := range []string{"p", "stuck", "q", "r"} {
+		m := of(property, i, 1)
+		m.Sequence = 0
+		tell(t, stream, m)
+	}
+	for i, property := range []string{"p", "stuck", "q", "r"} {
+		got := hear(t, stream)
+		if got.PropertyName != property || got.Timestamp != reading(i, "").Timestamp {
+			t.Errorf("answer %d is %v, want it on %s", i, got, property)
+		}
+	}
+}
+
+// A detector that panics is cut off and says why; the rest goes on.
+func TestPanickingDetector(t *testing.T) {
+	address, _ := serve(t, Config{
+		Insecure: true, Drivers: driver.NewRegistry(drivertest.Panics(2), echo()), Defaults: map[string]any{"detector": "echo"},
+	})
+	stream := dial(t, address, insecure.NewCredentials())
+	for i, want := range []string{"", "panicked", "panicked"} {
+		got, err := ask(t, stream, described(of("p", i, 1), "panics"))
+		if err != nil || (want == "") != (got.Message == "") || !strings.Contains(got.Message, want) {
+			t.Errorf("reading %d: %v, %v; want %q", i, got, err, want)
+		}
+	}
+	if got, err := ask(t, stream, of("q", 9, 7)); err != nil || got.GetExpected() != 7 {
+		t.Errorf("another series: %v, %v", got, err)
+	}
+}
+
+// Answers belong to their readings, also where all have the same time and some are lost.
+func TestAnswersAreExactWithEqualTimes(t *testing.T) {
+	s, err := New(Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &series{members: []driver.Member{{Key: driver.Key{Namespace: "n", Device: "d", Property: "p"}}}}
+	session, err := s.open(s.anybody, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.close()
+	for i := range uint64(8) {
+		a, err := session.admit(t.Context(), &pb.DevicePropertyData{Sequence: i + 1, TimeUnixNano: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.number++
+		a.state.Store(waiting)
+		if n.pending.waiting == 0 {
+			n.head = n.number
+		}
+		n.pending.push(waits{answer: a, sequence: i + 1})
+	}
+	// Row 3 is lost while 1 is being judged; 5 comes late, after it was given up.
+	at := time.Unix(0, 7)
+	row := driver.Row{{At: at}}
+	verdict := func(number uint64) {
+		r := driver.Result{At: at, Severity: driver.Normal, Expected: float64(number)}
+		n.settled(number, &r, row)
+	}
+	n.settled(3, nil, nil)
+	verdict(1)
+	verdict(2)
+	verdict(4)
+	n.settled(5, &driver.Result{At: at, Kind: driver.KindFailed, Message: "hung"}, nil)
+	verdict(6)
+	verdict(5)
+	verdict(7)
+	verdict(8)
+	got := make(map[uint64]string)
+	for len(got) < 8 {
+		batch, err := session.answers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range batch {
+			m := &a.reply.Message
+			if got[m.Sequence] != "" {
+				t.Errorf("%d is answered twice", m.Sequence)
+			}
+			got[m.Sequence] = fmt.Sprint(m.Severity, m.GetExpected())
+		}
+		session.done(batch)
+	}
+	for sequence, answer := range got {
+		want := fmt.Sprint(pb.Severity_SEVERITY_NORMAL, sequence)
+		if sequence == 3 || sequence == 5 {
+			want = fmt.Sprint(pb.Severity_SEVERITY_UNKNOWN, 0)
+		}
+		if answer != want {
+			t.Errorf("%d is answered with %s, want %s", sequence, answer, want)
+		}
+	}
+	if n.pending.waiting != 0 {
+		t.Errorf("%d rows still wait", n.pending.waiting)
+	}
+}
+
+// A series belongs to the client and the configuration that came first, as long as it is used.
+func TestFirstOneWins(t *testing.T) {
+	address, _ := serve(t, Config{
+		Insecure: true, Handover: time.Second, Drivers: driver.NewRegistry(echo(), drivertest.Panics(1000)),
+	})
+	first, second := dial(t, address, insecure.NewCredentials()), dial(t, address, insecure.NewCredentials())
+	if got, err := ask(t, first, described(of("p", 0, 1), "echo")); err != nil || got.Detector != "echo" {
+		t.Fatal(got, err)
+	}
+	got, err := ask(t, second, described(of("p", 0, 1), "panics"))
+	if err != nil || !strings.Contains(got.Message, "another configuration") {
+		t.Errorf("another configuration: %v, %v", got, err)
+	}
+	if got, err = ask(t, second, described(of("p", 1, 1), "echo")); err != nil || got.Detector != "echo" {
+		t.Errorf("the same configuration: %v, %v", got, err)
+	}
+	if got, err := ask(t, first, of("p", 1, 2)); err != nil || got.GetExpected() != 2 {
+		t.Errorf("the first one: %v, %v", got, err)
+	}
+	// The first one may think again once it is alone.
+	_ = second.CloseSend()
+	if _, err := second.Recv(); err == nil {
+		t.Error("the second stream goes on")
+	}
+	for i := 2; ; i++ {
+		got, err := ask(t, first, described(of("p", i, 1), "panics"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Detector == "panics" {
+			break
+		}
+	}
+}
+
+// What was read is judged once, and answered again as it was answered; what was lost is judged on the repeat.
+func TestRepeatsOverConnections(t *testing.T) {
+	rows := new(drivertest.Recorder)
+	release := make(chan struct{})
+	address, _ := serve(t, Config{
+		Insecure: true, Drivers: driver.NewRegistry(rows.Factory(), drivertest.Hangs(release)),
+		Deadline: 10 * time.Second, Defaults: map[string]any{"detector": "recorder"},
+	})
+	again := func(i int, attempt uint32) *pb.DevicePropertyData {
+		m := of("p", i, float64(i))
+		m.Stream, m.Attempt = &pb.StreamInfo{StreamId: "run"}, attempt
+		return m
+	}
+	first := dial(t, address, insecure.NewCredentials())
+	for i := range 5 {
+		if got, err := ask(t, first, again(i, 0)); err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL {
+			t.Fatal(got, err)
+		}
+	}
+	second := dial(t, address, insecure.NewCredentials())
+	for i := 2; i < 8; i++ { // 5 to 7 never arrived
+		if got, err := ask(t, second, again(i, 1)); err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL || got.Sequence != uint64(i+1) {
+			t.Errorf("%d sent again: %v, %v", i, got, err)
+		}
+	}
+	if got := fmt.Sprint(rows.Values()); got != "[0 1 2 3 4 5 6 7]" {
+		t.Errorf("the detector learned %v, want each once", got)
+	}
+
+	// Sent again while the first one is still being judged: the new connection hears the verdict.
+	stuck := func(attempt uint32) *pb.DevicePropertyData {
+		m := described(of("h", 20, 1), "hangs")
+		m.Stream, m.Attempt = &pb.StreamInfo{StreamId: "run"}, attempt
+		return m
+	}
+	tell(t, first, stuck(0))
+	third := dial(t, address, insecure.NewCredentials())
+	tell(t, third, stuck(1))
+	if got := hear(t, first); got.Message != "sent again" {
+		t.Errorf("the first connection hears %v", got)
+	}
+	release <- struct{}{}
+	if got := hear(t, third); got.Severity != pb.Severity_SEVERITY_NORMAL {
+		t.Errorf("the new connection hears %v", got)
+	}
+	close(release)
+}
+
+// A reading that was lost before it was judged is judged when it is sent again.
+func TestRepeatOfALostReadingIsJudged(t *testing.T) {
+	m := new(memory)
+	n := new(series)
+	m.add(7, n, 1)
+	m.settle(7, nil)
+	if _, known, _ := m.find(7, 1); known {
+		t.Error("a lost reading is taken for one that was judged")
+	}
+	m.add(7, n, 2)
+	m.settle(7, &driver.Result{Severity: driver.Warning})
+	if r, known, _ := m.find(7, 2); !known || !r.judged || r.verdict.Severity != driver.Warning {
+		t.Errorf("a judged one: %+v, known %v", r, known)
+	}
+	for i := range uint64(3 * remembered) {
+		m.add(8+i, n, 3+i)
+	}
+	if _, known, tooOld := m.find(7, 3); known || !tooOld {
+		t.Errorf("one that is too old: known %v, too old %v", known, tooOld)
+	}
+	if len(m.records) != remembered {
+		t.Errorf("%d records", len(m.records))
+	}
+}
+
+// Members that come without row numbers are put together by the server, for groups that clients describe and for
+// groups of the server's own routes.
+func TestServerAlignsRows(t *testing.T) {
+	address, _ := serve(t, Config{
+		Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Routes: []Route{{Device: "lamp", Property: "r*", Settings: map[string]any{"group": "room"}}},
+	})
+	info := &pb.SeriesInfo{Group: "g", Detector: "echo", Members: []*pb.Member{
+		{Namespace: "default", DeviceName: "lamp", PropertyName: "a", CycleMs: 1000},
+		{Namespace: "default", DeviceName: "lamp", PropertyName: "b", CycleMs: 1000},
+	}}
+	const held = int(driver.Held)
+	for name, test := range map[string]struct {
+		a, b string
+		info *pb.SeriesInfo
+		warm int // readings until the group has all of its members
+	}{"described": {"a", "b", info, 0}, "by route": {"ra", "rb", nil, 2}} {
+		t.Run(name, func(t *testing.T) {
+			stream := dial(t, address, insecure.NewCredentials())
+			i := 0
+			say := func(property string, second int, value float64, want string) {
+				t.Helper()
+				m := reading(second, fmt.Sprint(value))
+				m.PropertyName = property
+				if i == 0 {
+					m.Series = test.info
+				}
+				i++
+				got, err := ask(t, stream, m)
+				if err != nil || !strings.HasPrefix(got.Message, want) || (want == "") != (got.Message == "") {
+					t.Errorf("%s at %d: %v, %v; want %q", property, second, got, err, want)
+				}
+			}
+			if test.info == nil {
+				say(test.a, 0, 1, "1 1:0")
+				say(test.b, 0, 1, "")
+				say(test.a, 0, 1, "2 1:0 1:0")
+			}
+			say(test.a, 1, 10, "")
+			say(test.b, 1, 20, "2 10:0 20:0")
+			say(test.b, 2, 21, "")
+			say(test.a, 2, 11, "2 11:0 21:0")
+			say(test.a, 3, 12, "")
+			say(test.a, 4, 13, fmt.Sprintf("2 13:0 21:%d", held)) // b was missed
+			say(test.b, 4, 22, fmt.Sprintf("2 13:%d 22:0", held))
+			if test.info != nil { // it has a cycle
+				say(test.a, 60, 14, "")
+				say(test.a, 61, 15, "no recent reading of default/lamp/b")
+			}
+		})
+	}
+}
+
+// Rows that a client numbers need the right index; one that is wrong is answered.
+func TestWrongMember(t *testing.T) {
+	address, _ := serve(t, Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
+	stream := dial(t, address, insecure.NewCredentials())
+	m := of("a", 0, 1)
+	m.Series = &pb.SeriesInfo{Group: "g", Members: []*pb.Member{
+		{Namespace: "default", DeviceName: "lamp", PropertyName: "a"}, {Namespace: "default", DeviceName: "lamp", PropertyName: "b"},
+	}}
+	m.Row, m.Member = 1, 1
+	if got, err := ask(t, stream, m); err != nil || !strings.Contains(got.Message, "want the index of the property in the series, 0") {
+		t.Errorf("%v, %v", got, err)
+	}
+	m.Member, m.Row = 1<<31, 1
+	if got, err := ask(t, stream, m); err != nil || got.Severity != pb.Severity_SEVERITY_UNKNOWN {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// One client cannot take all streams, nor all series.
+func TestLimitsOfAClient(t *testing.T) {
+	dir := t.TempDir()
+	authority := newAuthority(t, dir)
+	address, _ := serve(t, Config{
+		TLS: authority.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Clients: map[string]Client{
+			"greedy": {Names: []string{"greedy"}, Namespaces: []string{"default"}, Limits: Limits{Streams: 2, Series: 3}},
+			"other":  {Names: []string{"other"}, Namespaces: []string{"default"}},
+		},
+	})
+	greedy, other := authority.credentials("greedy"), authority.credentials("other")
+	var streams []pb.AnomalyDetectionService_StreamDetectClient
+	for range 2 {
+		streams = append(streams, dial(t, address, greedy))
+	}
+	for i, stream := range streams {
+		for j := range 2 {
+			got, err := ask(t, stream, of(fmt.Sprintf("p%d%d", i, j), 0, 1))
+			if err != nil || (i == 1 && j == 1) != strings.Contains(got.Message, "all that it may") {
+				t.Errorf("series %d: %v, %v", 2*i+j, got, err)
+			}
+		}
+	}
+	_, err := ask(t, dial(t, address, greedy), of("p", 0, 1))
+	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) == 0 {
+		t.Errorf("a third stream: %v, want ResourceExhausted and when to come again", err)
+	}
+	if got, err := ask(t, dial(t, address, other), of("free", 0, 1)); err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL {
+		t.Errorf("another client: %v, %v", got, err)
+	}
+	if got, err := ask(t, dial(t, address, other), of("p00", 1, 1)); err != nil || !strings.Contains(got.Message, "another client") {
+		t.Errorf("another client on a series in use: %v, %v", got, err)
+	}
+}
+
+// A client over its rate is slowed down first, and refused when it goes on.
+func TestRate(t *testing.T) {
+	address, _ := serve(t, Config{
+		Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Limits: Limits{Rate: 1000, Burst: 100, Patience: time.Second},
+	})
+	stream := dial(t, address, insecure.NewCredentials())
+	began := time.Now()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if stream.Send(of("p", i, 1)) != nil {
+				return
+			}
+		}
+	})
+	n := 0
+	var err error
+	for ; err == nil; n++ {
+		_, err = stream.Recv()
+	}
+	took := time.Since(began)
+	cancel()
+	wg.Wait()
+	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) < time.Second {
+		t.Errorf("%v, want ResourceExhausted and when to come again", err)
+	}
+	if most := 100 + 1000*(took.Seconds()+0.1); float64(n) > most || n < 200 {
+		t.Errorf("%d readings in %v, want more than the burst and at most %.0f", n, took, most)
+	}
+}
+
+// The sinks of a server hear its verdicts.
+func TestSinks(t *testing.T) {
+	var mu sync.Mutex
+	var heard []driver.Result
+	sinks := new(admethod.SinkRegistry)
+	sinks.Register("memory", admethod.SinkFactory{Name: "memory", New: func(admethod.SinkSettings) (admethod.Sink, error) {
+		return sinkFunc(func(batch []driver.Result) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = append(heard, batch...)
+		}), nil
+	}})
+	address, stop := serve(t, Config{Insecure: true, SinkRegistry: sinks, Sinks: []string{"memory"}, Defaults: map[string]any{"detector": "ewma"}})
+	stream := dial(t, address, insecure.NewCredentials())
+	for i := range 200 {
+		value := 20 + float64(i%3)
+		if i == 199 {
+			value = 1e6
+		}
+		if _, err := ask(t, stream, of("p", i, value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(heard) == 0 || !heard[len(heard)-1].Severity.Anomalous() {
+		t.Errorf("the sink heard %v, want the anomaly at the end", heard)
+	}
+}
+
+// The recorder works in a server as it does in a mapper.
+func TestRecorder(t *testing.T) {
+	dir := t.TempDir()
+	address, stop := serve(t, Config{
+		Insecure: true, Sinks: []string{recorder.Name}, Defaults: map[string]any{"detector": "ewma"},
+		SinkOptions: map[string]map[string]any{recorder.Name: {"dir": dir}},
+	})
+	stream := dial(t, address, insecure.NewCredentials())
+	const n = 50
+	for i := range n {
+		if _, err := ask(t, stream, of("p", i, 20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	got := 0
+	err := store.Scan(t.Context(), dir, store.Query{Property: "p"}, func(entries []store.Entry) error {
+		got += len(entries)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != n {
+		t.Errorf("%d readings recorded of %d", got, n)
+	}
+}
+
+type sinkFunc func([]driver.Result)
+
+func (f sinkFunc) Start(context.Context) error { return nil }
+func (f sinkFunc) Write(_ context.Context, batch []driver.Result) error {
+	f(batch)
+	return nil
+}
+func (f sinkFunc) Shutdown(context.Context) error { return nil }

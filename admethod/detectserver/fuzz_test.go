@@ -1,0 +1,128 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package detectserver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
+)
+
+// messages cuts data into messages, each behind its length.
+func messages(data []byte) []*pb.DevicePropertyData {
+	var out []*pb.DevicePropertyData
+	for len(data) >= 2 && len(out) < 32 {
+		n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
+		m := new(pb.DevicePropertyData)
+		if proto.Unmarshal(data[2:2+n], m) == nil { // gRPC refuses what does not parse
+			out = append(out, m)
+		}
+		data = data[2+n:]
+	}
+	return out
+}
+
+// Whatever comes, each message gets exactly one answer that can be sent, or the session ends with a status.
+func FuzzAsk(f *testing.F) {
+	seed := func(of ...*pb.DevicePropertyData) {
+		var data []byte
+		for _, m := range of {
+			encoded, err := proto.Marshal(m)
+			if err != nil {
+				f.Fatal(err)
+			}
+			data = binary.BigEndian.AppendUint16(data, uint16(len(encoded)))
+			data = append(data, encoded...)
+		}
+		f.Add(data)
+	}
+	group := reading(0, "1")
+	group.Series = &pb.SeriesInfo{Group: "g", Detector: "mahalanobis", Parameters: map[string]string{"window": "60"}, Members: []*pb.Member{
+		{Namespace: "default", DeviceName: "lamp", PropertyName: "light", DataType: "double", Minimum: proto.Float64(0), CycleMs: 1000},
+		{Namespace: "default", DeviceName: "lamp", PropertyName: "power", Categories: []string{"a", "b"}},
+	}}
+	numbered := proto.CloneOf(group)
+	numbered.Row, numbered.Member, numbered.Sequence, numbered.Attempt = 1, 1, 7, 1
+	numbered.Stream = &pb.StreamInfo{StreamId: "run"}
+	foreign := reading(0, "1")
+	foreign.Namespace = "rogue"
+	bare := &pb.DevicePropertyData{}
+	seed(reading(0, "20"), reading(1, "garbage"), reading(2, "NaN"), reading(3, "on"))
+	seed(group, reading(1, "2"), numbered, numbered)
+	seed(described(of("p", 0, 1), "ewma"), described(of("p", 1, 1), "auto"), of("p", 1, 1), bare)
+	seed(foreign)
+	f.Add([]byte{0, 200, 1})
+
+	s, err := New(Config{
+		Insecure: true, Anonymous: []string{"default", "n"}, MaxSeries: 64, Idle: time.Second, Deadline: 20 * time.Second,
+		Limits: Limits{Rate: -1}, Routes: []Route{{Property: "r*", Settings: map[string]any{"group": "room"}}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.Context()))
+	running, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.run(ctx, func(ctx context.Context) error {
+			close(running)
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	<-running
+	f.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.Error(err)
+		}
+	})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		session, err := s.open(s.anybody, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.close()
+		asked, end := 0, errAllAsked
+		for _, m := range messages(data) {
+			asked++
+			if err := session.ask(t.Context(), m); err != nil {
+				if code := status.Code(err); code != codes.PermissionDenied {
+					t.Errorf("the session ends with %v", err)
+				}
+				end = err
+				break
+			}
+		}
+		session.finish(end)
+		got := 0
+		for {
+			batch, err := session.answers(t.Context())
+			if errors.Is(err, io.EOF) || err != nil && errors.Is(err, end) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range batch {
+				got++
+				if _, err := proto.Marshal(&a.reply.Message); err != nil {
+					t.Error(err)
+				}
+			}
+			session.done(batch)
+		}
+		if got != asked {
+			t.Errorf("%d answers to %d messages", got, asked)
+		}
+	})
+}

@@ -1,0 +1,287 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package detectserver
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/tap"
+)
+
+// A connection is pending until its client has shown what it is: by the handshake, and by as many bytes after it as the
+// first message of the protocol has. It must come that far within [Config.Handshake]; no address may have more than
+// [Config.MaxPending] of them, nor more handshakes a second than that on average. Those beyond wait, so that
+// connections that were let in are not disturbed by those that are not.
+
+const (
+	greeting     = 24 // bytes of the preface of HTTP/2
+	mostHosts    = 4096
+	callsOf      = 100 // calls that an address may begin in a second; streams are long
+	refusalsOf   = 10  // refusals that a client gets at once; after them one a second
+	longestPause = 10 * time.Second
+)
+
+// hosts are the addresses that connections come from.
+type hosts struct {
+	mu sync.Mutex
+	of map[string]*host
+}
+
+type host struct {
+	pending           int // guarded by hosts
+	handshakes, calls *rate.Limiter
+}
+
+// get returns what is known of an address. The caller holds the lock.
+func (h *hosts) get(name string, perSecond int) *host {
+	one := h.of[name]
+	if one != nil {
+		return one
+	}
+	if h.of == nil || len(h.of) >= mostHosts { // those that are quiet have nothing to be remembered for
+		kept := make(map[string]*host)
+		for name, other := range h.of {
+			if other.pending > 0 || other.handshakes.Tokens() < float64(other.handshakes.Burst()) || other.calls.Tokens() < callsOf {
+				kept[name] = other
+			}
+		}
+		h.of = kept
+	}
+	one = &host{
+		handshakes: rate.NewLimiter(rate.Limit(perSecond), perSecond), calls: rate.NewLimiter(callsOf, callsOf),
+	}
+	h.of[name] = one
+	return one
+}
+
+// guard wraps a listener so that connections that trickle are bounded, and logged.
+func (s *Server) guard(l net.Listener) net.Listener { return &guardedListener{l, s} }
+
+type guardedListener struct {
+	net.Listener
+	server *Server
+}
+
+func (g *guardedListener) Accept() (net.Conn, error) {
+	s := g.server
+	for {
+		conn, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		name := hostOf(conn.RemoteAddr())
+		s.hosts.mu.Lock()
+		from := s.hosts.get(name, s.config.MaxPending)
+		full := from.pending >= s.config.MaxPending
+		if !full {
+			from.pending++
+		}
+		s.hosts.mu.Unlock()
+		if !full {
+			return &guardedConn{Conn: conn, server: s, from: from}, nil
+		}
+		err = errors.Join(fmt.Errorf("%d connections do not say what they are", s.config.MaxPending), conn.Close())
+		s.log.tell("pending", err, "Detector server refuses connections", "from", name)
+	}
+}
+
+// hostOf is the address without its port; of a unix socket it is "".
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// guardedConn counts as pending until it is settled or closed.
+type guardedConn struct {
+	net.Conn
+	server *Server
+	from   *host
+	paid   bool // for the handshake
+	once   sync.Once
+}
+
+// Read waits at first while its address makes too many connections. It is called from one goroutine at that time.
+func (c *guardedConn) Read(b []byte) (int, error) {
+	if !c.paid {
+		c.paid = true
+		pay(c.from.handshakes, c.server.config.Handshake, nil, c.server.ended)
+	}
+	return c.Conn.Read(b)
+}
+
+// settle says that a connection from a guarded listener, perhaps under TLS, has shown what it is.
+func settle(conn net.Conn) {
+	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = inner.NetConn()
+	}
+	if guarded, ok := conn.(*guardedConn); ok {
+		guarded.settle()
+	}
+}
+
+func (c *guardedConn) settle() {
+	c.once.Do(func() {
+		c.server.hosts.mu.Lock()
+		defer c.server.hosts.mu.Unlock()
+		c.from.pending--
+	})
+}
+
+func (c *guardedConn) Close() error {
+	c.settle()
+	return c.Conn.Close()
+}
+
+// guardian does the handshakes of gRPC, and watches for the greeting.
+type guardian struct{ server *Server }
+
+func (g guardian) inner() (credentials.TransportCredentials, error) {
+	if g.server.config.Insecure {
+		return insecure.NewCredentials(), nil
+	}
+	config, err := g.server.tlsConfig("h2")
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// ServerHandshake does the handshake, with the newest certificates.
+func (g guardian) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	inner, err := g.inner()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, info, err := inner.ServerHandshake(raw)
+	if err != nil {
+		g.server.refuseConn(raw.RemoteAddr(), "handshake", err)
+		return nil, nil, err
+	}
+	return &greetedConn{Conn: conn, raw: raw, server: g.server}, info, nil
+}
+
+func (guardian) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these are credentials of a server")
+}
+
+func (g guardian) Info() credentials.ProtocolInfo {
+	if inner, err := g.inner(); err == nil {
+		return inner.Info()
+	}
+	return credentials.ProtocolInfo{}
+}
+
+func (g guardian) Clone() credentials.TransportCredentials { return g }
+func (guardian) OverrideServerName(string) error           { return nil }
+
+// greetedConn settles its connection when the greeting has come. gRPC reads it from one goroutine.
+type greetedConn struct {
+	net.Conn
+	raw    net.Conn
+	server *Server
+	read   int
+}
+
+func (c *greetedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.read >= greeting {
+		return n, err
+	}
+	c.read += n
+	switch {
+	case c.read >= greeting:
+		settle(c.raw)
+	case err != nil && !errors.Is(err, io.EOF):
+		c.server.refuseConn(c.RemoteAddr(), "greeting", fmt.Errorf("no greeting of HTTP/2: %w", err))
+	}
+	return n, err
+}
+
+// tap bounds the calls that an address begins.
+func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ctx, nil
+	}
+	name := hostOf(p.Addr)
+	s.hosts.mu.Lock()
+	from := s.hosts.get(name, s.config.MaxPending)
+	s.hosts.mu.Unlock()
+	if from.calls.Allow() {
+		return ctx, nil
+	}
+	err := exhausted(time.Second, "%d calls a second from one address", callsOf)
+	s.log.tell("calls", err, "Detector server refuses calls", "from", name)
+	return ctx, err
+}
+
+// pause keeps a client that is refused again and again from asking again at once. c is nil for one that is not known.
+func (s *Server) pause(ctx context.Context, c *client) {
+	refusals := s.strangers
+	if c != nil {
+		refusals = c.refusals
+	}
+	pay(refusals, longestPause, ctx.Done(), s.ended)
+}
+
+// pay takes one from a limiter, and waits for it, but not for longer than most.
+func pay(limiter *rate.Limiter, most time.Duration, done, ended <-chan struct{}) {
+	r := limiter.Reserve()
+	wait := r.Delay()
+	if wait <= 0 {
+		return
+	}
+	if wait > most { // those who come in masses must not make the others wait for ever
+		r.Cancel()
+		wait = most
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-ended:
+	case <-timer.C:
+	}
+}
+
+// refuseConn logs why a connection was not set up, once a minute for each cause. at says how far it came.
+func (s *Server) refuseConn(remote net.Addr, at string, err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // a probe, or gone meanwhile
+		return
+	}
+	cause, hint := at, err
+	var record tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	switch text := err.Error(); {
+	case errors.As(err, &record):
+		cause, hint = "plaintext", fmt.Errorf("it does not speak TLS; want TLS: %w", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		cause, hint = "slow "+at, fmt.Errorf("it is not set up within %v: %w", s.config.Handshake, err)
+	case errors.As(err, &unknown):
+		cause = "unknown authority"
+	case errors.As(err, &invalid):
+		cause = fmt.Sprint("invalid certificate ", invalid.Reason)
+	case strings.Contains(text, "didn't provide a certificate"):
+		cause = "no certificate"
+	}
+	s.log.tell(cause, hint, "Detector server refuses a connection", "from", hostOf(remote))
+}

@@ -1,0 +1,536 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package detectserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
+)
+
+// logs collects what the server logs.
+type logs struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(p)
+}
+
+// lines returns the lines that hold the text.
+func (l *logs) lines(text string) []string {
+	klog.Flush()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// await returns how many lines hold the text, when the first one has come.
+func (l *logs) await(t *testing.T, text string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for len(l.lines(text)) == 0 && ctx.Err() == nil { // the client may know before the server has written
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return len(l.lines(text))
+}
+
+func captureLogs(t *testing.T) *logs {
+	t.Helper()
+	l := new(logs)
+	state := klog.CaptureState()
+	klog.LogToStderr(false)
+	for severity, to := range map[string]io.Writer{"INFO": l, "WARNING": io.Discard, "ERROR": io.Discard, "FATAL": io.Discard} {
+		klog.SetOutputBySeverity(severity, to) // what is severe goes to all that are less so
+	}
+	t.Cleanup(state.Restore)
+	return l
+}
+
+// attempt opens a stream and asks once; it returns why that failed.
+func attempt(t *testing.T, address, token string, creds credentials.TransportCredentials, m *pb.DevicePropertyData, options ...grpc.DialOption) error {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address, append(options, grpc.WithTransportCredentials(creds))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	stream, err := pb.NewAnomalyDetectionServiceClient(conn).StreamDetect(ctx)
+	if err != nil {
+		return err
+	}
+	_ = stream.Send(m)
+	if _, err = stream.Recv(); err != nil {
+		return err
+	}
+	_ = stream.CloseSend()
+	if _, err = stream.Recv(); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// secured is a server with a client for each way to be known.
+func secured(t *testing.T, change func(*Config)) (address string, authority *authority) {
+	t.Helper()
+	dir := t.TempDir()
+	authority = newAuthority(t, dir)
+	token := filepath.Join(dir, "token")
+	write(t, token, []byte("secret\n"))
+	both := filepath.Join(dir, "both")
+	write(t, both, []byte("second\n"))
+	c := Config{
+		TLS: authority.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Clients: map[string]Client{
+			"mapper": {Names: []string{"mapper"}, Namespaces: []string{"default"}},
+			"rogue":  {Names: []string{"rogue"}, Namespaces: []string{"rogue"}},
+			"tokens": {Token: token, Namespaces: []string{"default"}},
+			"both":   {Token: both, Names: []string{"both"}, Namespaces: []string{"default"}},
+		},
+		Handshake: time.Second, MaxPending: 8,
+	}
+	if change != nil {
+		change(&c)
+	}
+	address, _ = serve(t, c)
+	return address, authority
+}
+
+// Whoever must not be let in is refused with a clear error, which is logged once.
+func TestRefusals(t *testing.T) {
+	address, authority := secured(t, nil)
+	closed, strict := secured(t, func(c *Config) { // nobody without a certificate
+		delete(c.Clients, "tokens")
+		delete(c.Clients, "both")
+	})
+	plain, _ := serve(t, Config{Insecure: true, Handshake: time.Second})
+	stranger := newAuthority(t, t.TempDir())
+	forged := authority.config("")
+	forged.Certificates = stranger.config(stranger.name("mapper")).Certificates
+	authority.make("expired", time.Now().Add(-time.Hour))
+	expired := authority.config("expired")
+	good := func() *pb.DevicePropertyData { return reading(0, "20") }
+	foreign := good()
+	foreign.Namespace = "rogue"
+	hidden := good() // the series of a foreign namespace
+	hidden.Series = &pb.SeriesInfo{Members: []*pb.Member{{Namespace: "rogue", DeviceName: "lamp", PropertyName: "light"}}}
+	huge := reading(0, strings.Repeat("x", maxMessage))
+	for _, test := range []struct {
+		name, address, token string
+		creds                credentials.TransportCredentials
+		m                    *pb.DevicePropertyData
+		code                 codes.Code
+		says, logged         string
+	}{
+		{"a known certificate", address, "", authority.credentials("mapper"), good(), codes.OK, "", ""},
+		{"a known token", address, "secret", authority.credentials(""), good(), codes.OK, "", ""},
+		{"a token and a certificate", address, "second", authority.credentials("both"), good(), codes.OK, "", ""},
+		{"plaintext", address, "", insecure.NewCredentials(), good(), codes.Unavailable, "", "does not speak TLS"},
+		{"TLS to a plaintext server", plain, "", authority.credentials("mapper"), good(), codes.Unavailable, "tls", ""},
+		{"unknown authority", address, "", credentials.NewTLS(forged), good(), codes.Unavailable, "certificate", "unknown authority"},
+		{"expired certificate", address, "", credentials.NewTLS(expired), good(), codes.Unavailable, "certificate", "expired"},
+		{"no certificate", closed, "", strict.credentials(""), good(), codes.Unavailable, "certificate required", "didn't provide a certificate"},
+		{"neither certificate nor token", address, "", authority.credentials(""), good(), codes.Unauthenticated, "want a client certificate, or a token", "want a client certificate"},
+		{"wrong token", address, "wrong", authority.credentials(""), good(), codes.Unauthenticated, "token is not known", "token is not known"},
+		{"wrong token, known certificate", address, "wrong", authority.credentials("mapper"), good(), codes.Unauthenticated, "token is not known", ""},
+		{"token without its certificate", address, "second", authority.credentials(""), good(), codes.Unauthenticated, "certificate beside it", ""},
+		{"unknown name", address, "", authority.credentials("nobody"), good(), codes.PermissionDenied, "nobody", "may not send for any namespace"},
+		{"foreign namespace", address, "", authority.credentials("mapper"), foreign, codes.PermissionDenied, `namespace "rogue"`, `may not send for namespace`},
+		{"foreign namespace in the series", address, "", authority.credentials("mapper"), hidden, codes.PermissionDenied, `namespace "rogue"`, ""},
+		{"oversized message", address, "", authority.credentials("mapper"), huge, codes.ResourceExhausted, "larger than max", "larger than max"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := captureLogs(t)
+			said := false
+			for try := 0; try < 2 || !said && try < 20; try++ {
+				err := attempt(t, test.address, test.token, test.creds, test.m)
+				said = said || strings.Contains(fmt.Sprint(err), test.says)
+				if status.Code(err) != test.code {
+					t.Fatalf("%v, want %v", err, test.code)
+				}
+				if !said && test.code != codes.Unavailable { // a broken connection may hide why it was broken
+					t.Fatalf("%v, want %q", err, test.says)
+				}
+			}
+			if !said {
+				t.Errorf("nothing says %q", test.says)
+			}
+			if test.logged != "" && l.await(t, test.logged) != 1 {
+				t.Errorf("want it logged once with %q:\n%s", test.logged, l.String())
+			}
+		})
+	}
+}
+
+func (a *authority) name(name string) string {
+	a.issue(name)
+	return name
+}
+
+// A client may compress.
+func TestGzip(t *testing.T) {
+	address, _ := serve(t, Config{Insecure: true})
+	gzip := grpc.WithDefaultCallOptions(grpc.UseCompressor("gzip"))
+	if err := attempt(t, address, "", insecure.NewCredentials(), reading(0, "20"), gzip); err != nil {
+		t.Error(err)
+	}
+	// What is small on the wire may be large.
+	huge := reading(0, strings.Repeat("x", 4*maxMessage))
+	if err := attempt(t, address, "", insecure.NewCredentials(), huge, gzip); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a bomb: %v", err)
+	}
+}
+
+// What is not safe must be spelled out.
+func TestModesAreSpelledOut(t *testing.T) {
+	authority := newAuthority(t, t.TempDir())
+	files := authority.issue("localhost")
+	oneSided := files
+	oneSided.CA = ""
+	mapper := map[string]Client{"mapper": {Names: []string{"mapper"}, Namespaces: []string{"default"}}}
+	for _, test := range []struct {
+		name, says string
+		config     Config
+	}{
+		{"nothing", "insecure", Config{}},
+		{"plaintext without insecure", "insecure", Config{Clients: mapper}},
+		{"insecure with clients", "nobody can tell who sends", Config{Insecure: true, Clients: mapper}},
+		{"insecure with certificates", "want no tls.*", Config{Insecure: true, TLS: files}},
+		{"no clients", "want clients, or namespaces of anonymous ones", Config{TLS: files}},
+		{"names without an authority", "want tls.ca", Config{TLS: oneSided, Clients: mapper}},
+		{"a client without credentials", "want names of a certificate, or a token", Config{TLS: files, Clients: map[string]Client{"a": {Namespaces: []string{"*"}}}}},
+		{"a client without namespaces", "want namespaces", Config{TLS: files, Clients: map[string]Client{"a": {Names: []string{"a"}}}}},
+		{"two clients with one name", "want only one", Config{TLS: files, Clients: map[string]Client{
+			"a": {Names: []string{"x"}, Namespaces: []string{"*"}}, "b": {Names: []string{"x"}, Namespaces: []string{"*"}},
+		}}},
+		{"no such token", "no such file", Config{TLS: files, Clients: map[string]Client{"a": {Token: "/none", Namespaces: []string{"*"}}}}},
+		{"a wrong route", "routes[0]", Config{Insecure: true, Routes: []Route{{Device: "["}}}},
+		{"wrong settings of a route", "thresh", Config{Insecure: true, Routes: []Route{{Settings: map[string]any{"thresh": 1}}}}},
+		{"an unknown sink", "sinks", Config{Insecure: true, Sinks: []string{"none"}}},
+	} {
+		if _, err := New(test.config); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.says)
+		}
+	}
+	// Everybody under TLS, for what is named.
+	address, _ := serve(t, Config{TLS: oneSided, Anonymous: []string{"default"}})
+	if err := attempt(t, address, "", authority.credentials(""), reading(0, "20")); err != nil {
+		t.Error(err)
+	}
+	m := reading(0, "20")
+	m.Namespace = "other"
+	if err := attempt(t, address, "", authority.credentials(""), m); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("another namespace: %v", err)
+	}
+}
+
+// New certificates, a new authority and a new token are used without a restart.
+func TestRotation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("files are looked at once a second")
+	}
+	var token string
+	address, authority := secured(t, func(c *Config) { token = c.Clients["tokens"].Token })
+	old := authority.credentials("mapper")
+	shown := authority.config("mapper").Certificates
+	if err := attempt(t, address, "", old, reading(0, "20")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	eventually := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case <-ctx.Done():
+				t.Fatal(what, " did not come")
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	serial := func() string {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}) //nolint:gosec // it only looks
+		if err != nil {
+			return ""
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	before := serial()
+	authority.issue("localhost")
+	eventually("the new certificate", func() bool { return serial() != before })
+
+	next := newAuthority(t, authority.dir) // overwrites the authority's file
+	next.issue("localhost")
+	renewed := next.credentials("mapper")
+	eventually("the new authority", func() bool { return attempt(t, address, "", renewed, reading(0, "20")) == nil })
+	both := next.config("") // trusts the new authority, and shows what the old one issued
+	both.Certificates = shown
+	if err := attempt(t, address, "", credentials.NewTLS(both), reading(0, "20")); status.Code(err) != codes.Unavailable {
+		t.Errorf("a certificate of the old authority: %v", err)
+	}
+	write(t, token, []byte("changed"))
+	eventually("the new token", func() bool { return attempt(t, address, "changed", next.credentials(""), reading(0, "20")) == nil })
+	if err := attempt(t, address, "secret", next.credentials(""), reading(0, "20")); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("the old token: %v", err)
+	}
+}
+
+// latency asks for a while and returns the 99th percentile.
+func latency(t *testing.T, stream pb.AnomalyDetectionService_StreamDetectClient, while time.Duration) time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for i, began := 0, time.Now(); time.Since(began) < while; i++ {
+		m := reading(i, "20")
+		asked := time.Now()
+		got, err := ask(t, stream, m)
+		if err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL || got.Timestamp != m.Timestamp {
+			t.Fatal(got, err)
+		}
+		took = append(took, time.Since(asked))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+// Attacks do not disturb those who are let in.
+func TestAttacksDisturbNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures latencies")
+	}
+	address, authority := secured(t, func(c *Config) {
+		c.Handshake = 600 * time.Millisecond
+		c.Clients["rogue"] = Client{Names: []string{"rogue"}, Namespaces: []string{"rogue"}, Limits: Limits{Rate: 2000, Burst: 100, Patience: 200 * time.Millisecond}}
+	})
+	good := dial(t, address, authority.credentials("mapper"))
+	rogue := authority.credentials("rogue")
+	trickle := func(ctx context.Context, conn net.Conn, data []byte) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for _, b := range data {
+			if _, err := conn.Write([]byte{b}); err != nil {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}
+	open := func(ctx context.Context) net.Conn {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil
+		}
+		return conn
+	}
+	greeting := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	flood := func(ctx context.Context, m *pb.DevicePropertyData) {
+		for ctx.Err() == nil {
+			conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(rogue))
+			if err != nil {
+				return
+			}
+			stream, err := pb.NewAnomalyDetectionServiceClient(conn).StreamDetect(ctx)
+			if err == nil {
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					for stream.SendMsg(m) == nil { //nolint:revive // until it is refused
+					}
+				})
+				for err == nil {
+					_, err = stream.Recv()
+				}
+				conn.Close()
+				wg.Wait()
+			}
+			conn.Close()
+			if wait := retryAfter(err); wait > 0 { // a client that does as it is told
+				select {
+				case <-ctx.Done():
+				case <-time.After(wait):
+				}
+			}
+		}
+	}
+	own := reading(0, "20")
+	own.Namespace = "rogue"
+	huge := reading(0, strings.Repeat("x", maxMessage))
+	huge.Namespace = "rogue"
+	for _, test := range []struct {
+		name, logged string
+		workers      int
+		attack       func(ctx context.Context)
+	}{
+		{"slow handshake", "not set up within", 20, func(ctx context.Context) {
+			if conn := open(ctx); conn != nil {
+				trickle(ctx, conn, append([]byte{0x16, 3, 1, 2, 0}, make([]byte, 512)...))
+				conn.Close()
+			}
+		}},
+		{"slow greeting", "no greeting", 6, func(ctx context.Context) {
+			if raw := open(ctx); raw != nil {
+				c := authority.config("")
+				c.NextProtos = []string{"h2"}
+				conn := tls.Client(raw, c)
+				if conn.HandshakeContext(ctx) == nil {
+					trickle(ctx, conn, greeting[:len(greeting)-1])
+				}
+				// It says nothing more, and waits for the server to hang up.
+				stop := context.AfterFunc(ctx, func() { raw.Close() })
+				_, _ = io.Copy(io.Discard, raw)
+				stop()
+				raw.Close()
+			}
+		}},
+		{"plaintext", "does not speak TLS", 2, func(ctx context.Context) {
+			if conn := open(ctx); conn != nil {
+				_, _ = conn.Write(greeting)
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		}},
+		{"flood", "readings a second", 3, func(ctx context.Context) { flood(ctx, own) }},
+		{"oversized", "larger than max", 1, func(ctx context.Context) { flood(ctx, huge) }},
+		{"foreign namespace", "may not send for namespace", 1, func(ctx context.Context) { flood(ctx, reading(0, "20")) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := captureLogs(t)
+			const while, tries = 450 * time.Millisecond, 10
+			for try := 1; ; try++ {
+				calm := latency(t, good, while)
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				for range test.workers {
+					wg.Go(func() {
+						for ctx.Err() == nil {
+							test.attack(ctx)
+							select { // as fast as a link is, not as fast as a loop
+							case <-ctx.Done():
+							case <-time.After(20 * time.Millisecond):
+							}
+						}
+					})
+				}
+				attacked := latency(t, good, 2*while) // longer than a handshake may take
+				cancel()
+				wg.Wait()
+				t.Logf("p99 %v, attacked %v", calm, attacked)
+				if attacked <= 2*calm || raceDetector { // which makes everything slow, the attackers' own work most of all
+					break
+				}
+				if try == tries {
+					t.Errorf("p99 is %v under attack, %v without: want at most twice as much", attacked, calm)
+					break
+				}
+			}
+			if n := l.await(t, test.logged); n != 1 {
+				t.Errorf("logged %d times, want once:\n%s", n, l.String())
+			}
+		})
+	}
+}
+
+// Connections that do not say what they are are bounded for each address, and keep no other address out.
+func TestPendingConnectionsAreBounded(t *testing.T) {
+	address, authority := secured(t, func(c *Config) { c.Handshake = 20 * time.Second })
+	var conns []net.Conn
+	for range 8 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	more, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer more.Close()
+	_ = more.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := more.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one more connection: %v, want it closed", err)
+	}
+	elsewhere := grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+		return d.DialContext(ctx, "tcp", address)
+	})
+	if err := attempt(t, address, "", authority.credentials("mapper"), reading(0, "20"), elsewhere); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for attempt(t, address, "", authority.credentials("mapper"), reading(0, "20")) != nil {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the address is still kept out")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// A mapper with one device in a foreign namespace is told so, and goes on with its other devices.
+func TestForeignReadingIsRefusedAlone(t *testing.T) {
+	authority := newAuthority(t, t.TempDir())
+	address, _ := serve(t, Config{
+		TLS: authority.issue("localhost"), Clients: map[string]Client{"mapper": {Names: []string{"mapper"}, Namespaces: []string{"default"}}},
+	})
+	stream := dial(t, address, authority.credentials("mapper"))
+	for i, namespace := range []string{"rogue", "default", "rogue", "default"} {
+		m := reading(i, "20")
+		m.Namespace, m.Sequence = namespace, uint64(i+1)
+		got, err := ask(t, stream, m)
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		refused := strings.Contains(got.Message, "may not send for namespace")
+		if got.Sequence != m.Sequence || refused != (namespace == "rogue") || refused && got.Severity != pb.Severity_SEVERITY_UNKNOWN {
+			t.Errorf("namespace %s is answered with %v", namespace, got)
+		}
+	}
+}

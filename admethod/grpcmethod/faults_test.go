@@ -1,0 +1,546 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package grpcmethod
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/testca"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
+)
+
+// plant is a mapper with one property that is observed at a steady pace. Each reading has a value of its own.
+type plant struct {
+	t       *testing.T
+	handler *admethod.Handler
+	binding *admethod.Binding
+	state   string
+	next    int
+
+	mu      sync.Mutex
+	count   map[int]int // verdicts of readings
+	unknown []string    // messages of verdicts Unknown
+	dropped int
+}
+
+func newPlant(t *testing.T, options map[string]any) *plant {
+	t.Helper()
+	p := &plant{t: t, count: make(map[int]int), state: t.TempDir()}
+	p.start(options)
+	return p
+}
+
+func (p *plant) start(options map[string]any) {
+	p.t.Helper()
+	adapters := new(admethod.AdapterRegistry)
+	f := Factory()
+	adapters.Register(f.Name, f)
+	sinks := new(admethod.SinkRegistry)
+	h, err := admethod.NewHandler(admethod.Options{
+		Adapters: adapters, Sinks: sinks, DefaultSinks: []string{}, StateDir: p.state, Mapper: "plant", Node: "edge-1",
+		Hooks: admethod.Hooks{
+			Verdict: func(r *driver.Result) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if r.Severity == driver.Unknown {
+					p.unknown = append(p.unknown, r.Message)
+				}
+				if r.Value == r.Value {
+					p.count[int(r.Value)]++
+				}
+			},
+			Dropped: func(_ driver.Key, n int) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.dropped += n
+			},
+		},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := h.Start(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	p.handler = h
+	all := map[string]any{
+		"adMethodName": Name, "quality.missing": 0, "quality.late": 0, "grpc.delivery": "atLeastOnce", "grpc.insecure": true,
+		"grpc.staleAfter": "500ms", "grpc.timeout": "1s", "grpc.backoff": "200ms",
+	}
+	maps.Copy(all, options)
+	config, err := admethod.ParseSettings(all)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if p.binding, err = h.Bind(key, config, admethod.Meta{}); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.t.Context()), 20*time.Second)
+		defer cancel()
+		_ = h.Shutdown(ctx) // tests that want to know call it themselves
+	})
+}
+
+// tail is how long the slowest of 100 and of 1,000 calls took.
+type tail struct{ p99, p999 time.Duration }
+
+// observe feeds readings for some time, ten each 10 ms as a mapper with a thousand properties would.
+func (p *plant) observe(d time.Duration) tail {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var took []time.Duration
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		<-tick.C
+		for range 10 {
+			at := time.Now()
+			p.binding.Observe(at, float64(p.next))
+			took = append(took, time.Since(at))
+			p.next++
+		}
+	}
+	slices.Sort(took)
+	return tail{took[len(took)*99/100], took[len(took)*999/1000]}
+}
+
+// until waits for a condition.
+func (p *plant) until(what string, holds func() bool) {
+	p.t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		p.mu.Lock()
+		ok := holds()
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			p.t.Fatalf("waited in vain for %s; %d of %d answered, unknown: %.300q", what, len(p.count), p.next, p.unknown)
+		}
+	}
+}
+
+// complete waits until each reading has its verdict, and checks that none has two.
+func (p *plant) complete() {
+	p.t.Helper()
+	p.until("verdicts on all readings", func() bool { return len(p.count) == p.next })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for value, n := range p.count {
+		if n != 1 {
+			p.t.Errorf("reading %d has %d verdicts", value, n)
+		}
+	}
+	if p.dropped > 0 {
+		p.t.Errorf("%d readings are dropped", p.dropped)
+	}
+}
+
+// served is a detector in this process that answers each reading, and learns from each once.
+type served struct {
+	pb.UnimplementedAnomalyDetectionServiceServer
+	mu      sync.Mutex
+	infos   []*pb.StreamInfo
+	last    map[string]uint64
+	repeats int
+	wrong   []string
+}
+
+func (s *served) StreamDetect(stream pb.AnomalyDetectionService_StreamDetectServer) error {
+	id := ""
+	for {
+		in, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if in.Stream != nil {
+			id = in.Stream.StreamId
+			s.infos = append(s.infos, in.Stream)
+		}
+		if in.Sequence <= s.last[id] {
+			s.repeats++
+			if in.Attempt == 0 {
+				s.wrong = append(s.wrong, fmt.Sprintf("request %d comes again with attempt 0", in.Sequence))
+			}
+		}
+		s.last[id] = max(s.last[id], in.Sequence)
+		s.mu.Unlock()
+		if err := stream.Send(&pb.AnomalyResponse{Status: "ok", Sequence: in.Sequence, Severity: pb.Severity_SEVERITY_NORMAL}); err != nil {
+			return err
+		}
+	}
+}
+
+// serve serves on a port of its own until the test ends or stop is called.
+func serve(t *testing.T, address string, options ...grpc.ServerOption) (s *served, at string, stop func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = &served{last: make(map[string]uint64)}
+	g := grpc.NewServer(options...)
+	pb.RegisterAnomalyDetectionServiceServer(g, s)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = g.Serve(listener) })
+	stop = sync.OnceFunc(func() {
+		g.Stop()
+		wg.Wait()
+	})
+	t.Cleanup(stop)
+	return s, listener.Addr().String(), stop
+}
+
+// compare checks that observing is as quick during a fault as without one. The bound is wide, and on the slowest of 100
+// calls: what it is to find is a call that waits for the network, a disk or a lock that is held meanwhile, and not that
+// the machine is busy. BenchmarkObserve measures.
+func compare(t *testing.T, before, during tail) {
+	t.Helper()
+	t.Logf("Observe, p99 and p99.9: %v before the fault, %v during it", before, during)
+	if during.p99 > 20*before.p99+2*time.Millisecond {
+		t.Errorf("Observe takes %v during the fault, %v before", during, before)
+	}
+}
+
+const (
+	calm  = 300 * time.Millisecond
+	fault = 1200 * time.Millisecond
+)
+
+// Whatever the detector does, observing is quick, verdicts become unknown with the cause, and in the end each reading
+// has its verdict, once.
+func TestFaultsOfTheDetector(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	t.Run("absent at the start", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "s")
+		p := newPlant(t, map[string]any{"grpc.address": "unix:" + path})
+		during := p.observe(fault)
+		p.until("an unknown verdict that says why", func() bool { return len(p.unknown) > 0 && strings.Contains(p.unknown[0], "has not answered") })
+		spawn(t, path, "")
+		p.until("an answer", func() bool { return len(p.count) > 0 })
+		compare(t, p.observe(calm), during)
+		p.complete()
+	})
+	for name, c := range map[string]struct{ begin, end func(*exec.Cmd) }{
+		"killed":      {kill, func(*exec.Cmd) {}},
+		"interrupted": {func(cmd *exec.Cmd) { _ = cmd.Process.Signal(syscall.SIGSTOP) }, func(cmd *exec.Cmd) { _ = cmd.Process.Signal(syscall.SIGCONT) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "s")
+			cmd := spawn(t, path, "")
+			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path})
+			before := p.observe(calm)
+			c.begin(cmd)
+			compare(t, before, p.observe(fault))
+			p.until("an unknown verdict", func() bool { return len(p.unknown) > 0 })
+			if c.end(cmd); name == "killed" {
+				spawn(t, path, "")
+			}
+			p.observe(calm)
+			p.complete()
+		})
+	}
+	for _, behaviour := range []string{"reversed", "tooMany", "tooFew", "proposal"} {
+		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "s")
+			cmd := spawn(t, path, behaviour)
+			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path})
+			p.observe(fault)
+			if behaviour == "tooFew" || behaviour == "reversed" { // which waits for the other one of the last pair
+				kill(cmd)
+				spawn(t, path, "")
+			}
+			p.complete()
+		})
+	}
+	t.Run("garbage on the line", func(t *testing.T) {
+		t.Parallel()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				c, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.CopyN(c, rand.Reader, 1<<16)
+				_ = c.Close()
+			}
+		})
+		address := listener.Addr().String()
+		p := newPlant(t, map[string]any{"grpc.address": address})
+		during := p.observe(fault)
+		p.until("an unknown verdict", func() bool { return len(p.unknown) > 0 })
+		_ = listener.Close()
+		wg.Wait()
+		serve(t, address)
+		p.until("an answer", func() bool { return len(p.count) > 0 })
+		compare(t, p.observe(calm), during)
+		p.complete()
+	})
+}
+
+func TestFaultsOfTheNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fault faultproxy.Fault
+		away  bool
+	}{
+		{"cut", faultproxy.Fault{Refuse: true}, true},
+		{"stalled", faultproxy.Fault{Stall: true}, true},
+		{"delayed", faultproxy.Fault{Delay: 50 * time.Millisecond}, false},
+		{"slow", faultproxy.Fault{Rate: 50_000}, false},
+		{"truncated", faultproxy.Fault{Truncate: 20_000}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, address, _ := serve(t, "127.0.0.1:0")
+			proxy := faultproxy.New(t, address)
+			p := newPlant(t, map[string]any{"grpc.address": proxy.Addr()})
+			before := p.observe(calm)
+			proxy.Set(c.fault)
+			if c.fault.Refuse {
+				proxy.Cut()
+			}
+			compare(t, before, p.observe(fault))
+			if c.away {
+				p.until("an unknown verdict", func() bool { return len(p.unknown) > 0 })
+			}
+			proxy.Set(faultproxy.Fault{})
+			p.observe(calm)
+			p.complete()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, wrong := range s.wrong {
+				t.Error(wrong)
+			}
+			for _, info := range s.infos {
+				if info.Mapper != "plant" || info.Node != "edge-1" || info.StreamId != s.infos[0].StreamId {
+					t.Errorf("the detector is told %v", info)
+				}
+			}
+			t.Logf("%d sessions, %d repeats", len(s.infos), s.repeats)
+		})
+	}
+}
+
+// Certificates that are expired, of another authority or for another name are refused while others are renewed: each
+// becomes good without a restart of the mapper.
+func TestFaultsOfCertificates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	later := time.Now().Add(time.Hour)
+	good, other := testca.New(t), testca.New(t)
+	for _, c := range []struct {
+		name   string
+		before func(t *testing.T, server, client string)
+		after  func(t *testing.T, server, client string)
+	}{
+		{"the server's is expired", func(t *testing.T, server, _ string) {
+			good.Issue(t, server, "detector", time.Now().Add(-time.Minute))
+		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector", later) }},
+		{"the server's is of an unknown authority", func(t *testing.T, server, _ string) {
+			files := other.Issue(t, server, "detector", later)
+			copyFile(t, good.Issue(t, t.TempDir(), "x", later).CA, files.CA)
+		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector", later) }},
+		{"the mapper's is expired", func(t *testing.T, _, client string) {
+			good.Issue(t, client, "mapper", time.Now().Add(-time.Minute))
+		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper", later) }},
+		{"the mapper's is of an unknown authority", func(t *testing.T, _, client string) {
+			files := other.Issue(t, client, "mapper", later)
+			copyFile(t, good.Issue(t, t.TempDir(), "x", later).CA, files.CA)
+		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper", later) }},
+		{"both are rotated to another authority", func(t *testing.T, server, _ string) {
+			other.Issue(t, server, "detector", later)
+		}, func(t *testing.T, _, client string) { other.Issue(t, client, "mapper", later) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server, client := t.TempDir(), t.TempDir()
+			serverFiles := good.Issue(t, server, "detector", later)
+			clientFiles := good.Issue(t, client, "mapper", later)
+			loader, err := tlsfiles.New(serverFiles, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := loader.Server("h2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, address, _ := serve(t, "127.0.0.1:0", grpc.Creds(credentials.NewTLS(config)))
+			proxy := faultproxy.New(t, address) // to end connections
+			p := newPlant(t, map[string]any{
+				"grpc.address": proxy.Addr(), "grpc.insecure": false,
+				"grpc.tls.ca": clientFiles.CA, "grpc.tls.cert": clientFiles.Cert, "grpc.tls.key": clientFiles.Key, "grpc.tls.serverName": "detector",
+			})
+			before := p.observe(calm)
+			p.until("an answer", func() bool { return len(p.count) > 0 })
+			c.before(t, server, client)
+			p.observe(1200 * time.Millisecond) // files are looked at once a second
+			proxy.Cut()
+			compare(t, before, p.observe(fault))
+			p.until("an unknown verdict that speaks of certificates", func() bool {
+				return slices.ContainsFunc(p.unknown, func(s string) bool {
+					return strings.Contains(s, "certificate") || strings.Contains(s, "tls:")
+				})
+			})
+			c.after(t, server, client)
+			p.observe(calm)
+			p.complete()
+		})
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A full disk is not felt by those who observe, and neither is one that has room again.
+func TestFaultsOfTheDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("needs root on Linux to mount a small file system")
+	}
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	p := &plant{t: t, count: make(map[int]int), state: t.TempDir()}
+	if err := syscall.Mount("tmpfs", p.state, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("cannot mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(p.state, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	p.start(map[string]any{"grpc.address": "unix:" + path, "grpc.queue": 1000})
+	before := p.observe(100 * time.Millisecond)
+	dropped := 0
+	var during tail
+	for round := 0; dropped == 0; round++ {
+		during = p.observe(time.Second)
+		p.mu.Lock()
+		dropped = p.dropped
+		p.mu.Unlock()
+		if round == 30 {
+			t.Fatal("nothing is dropped: the disk did not become full")
+		}
+	}
+	compare(t, before, during)
+	if err := syscall.Mount("tmpfs", p.state, "tmpfs", syscall.MS_REMOUNT, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	p.observe(1500 * time.Millisecond)
+	spawn(t, path, "")
+	p.until("verdicts on all readings but those dropped", func() bool { return len(p.count)+p.dropped == p.next })
+	t.Logf("%d of %d readings dropped", p.dropped, p.next)
+	if p.dropped > dropped+1000 {
+		t.Errorf("%d readings are dropped after there was room again", p.dropped-dropped)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.handler.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Memory is bounded while the detector hangs, whatever is observed.
+func TestMemoryWhileHung(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	cmd := spawn(t, path, "")
+	for _, delivery := range []string{"latest", "atLeastOnce"} {
+		t.Run(delivery, func(t *testing.T) {
+			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path, "grpc.delivery": delivery, "grpc.queue": 4096, "grpc.spool.size": 4})
+			p.observe(calm)
+			p.until("an answer", func() bool { return len(p.count) > 0 })
+			if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = cmd.Process.Signal(syscall.SIGCONT) }()
+			heap := func() uint64 {
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			fill := func(n int) {
+				for range n {
+					p.binding.Observe(time.Now(), 1)
+				}
+			}
+			fill(20_000)
+			full := heap()
+			fill(1_000_000)
+			if more := heap(); more > full+4<<20 {
+				t.Errorf("the heap grows from %d to %d KiB with a million readings that nobody takes", full>>10, more>>10)
+			} else {
+				t.Logf("heap: %d KiB when the queue is full, %d after a million more readings", full>>10, more>>10)
+			}
+			var size int64
+			_ = filepath.Walk(p.state, func(_ string, info os.FileInfo, err error) error {
+				if err == nil && !info.IsDir() {
+					size += info.Size()
+				}
+				return nil
+			})
+			if size > 5<<20 {
+				t.Errorf("%d bytes on disk, want at most 4 MiB", size)
+			}
+		})
+	}
+}

@@ -1,0 +1,360 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpmethod
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
+)
+
+// spawn starts a detector in a process of its own.
+func spawn(tb testing.TB, path string) *exec.Cmd {
+	tb.Helper()
+	_ = os.Remove(path)
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), os.Args[0])
+	cmd.Env = append(os.Environ(), serveAt+"="+path)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { kill(cmd) })
+	return cmd
+}
+
+func TestAbsentKilledAndHung(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	r := newRig(t, "unix:"+path, nil)
+	if got := r.await(t, 1, driver.Unknown); got.Kind != driver.KindFailed || got.Message == "" || got.Key != key {
+		t.Fatalf("absent detector: %+v", got)
+	}
+	cmd := spawn(t, path)
+	r.await(t, 1, driver.Normal)
+	r.await(t, 200, driver.Critical)
+	kill(cmd)
+	r.await(t, 1, driver.Unknown)
+	cmd = spawn(t, path)
+	r.await(t, 1, driver.Normal)
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, 1, driver.Unknown)
+	select { // what was sent is given up
+	case <-r.dropped:
+	case <-time.After(time.Minute):
+		t.Error("nothing is counted as dropped")
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, 1, driver.Normal)
+}
+
+// Over a network that is slow, cut, truncating or gone, verdicts come, or come again.
+func TestBadNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
+	d := new(detector)
+	proxy := faultproxy.New(t, strings.TrimPrefix(d.serve(t), "http://"))
+	r := newRig(t, proxy.Addr(), map[string]any{"timeout": "2s"})
+	r.await(t, 1, driver.Normal)
+	proxy.Set(faultproxy.Fault{Delay: 50 * time.Millisecond, Rate: 1 << 20})
+	for range 3 {
+		r.await(t, 200, driver.Critical)
+		r.await(t, 1, driver.Normal)
+	}
+	for name, fault := range map[string]faultproxy.Fault{
+		"refused": {Refuse: true}, "stalled": {Stall: true}, "truncated": {Truncate: 100},
+	} {
+		proxy.Set(fault)
+		proxy.Cut()
+		if got := r.await(t, 1, driver.Unknown); got.Kind != driver.KindFailed {
+			t.Errorf("%s: %+v", name, got)
+		}
+		proxy.Set(faultproxy.Fault{})
+		proxy.Cut()
+		r.await(t, 1, driver.Normal)
+	}
+}
+
+// With delivery atLeastOnce each reading is answered exactly once over a network that is cut again and again, and those
+// that were sent before say so.
+func TestAtLeastOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes to disk a lot")
+	}
+	d := new(detector)
+	proxy := faultproxy.New(t, strings.TrimPrefix(d.serve(t), "http://"))
+	var requests atomic.Int64
+	d.before = func(http.ResponseWriter, *http.Request, *pb.DetectRequest) bool {
+		if requests.Add(1)%5 == 0 { // judged, and the answer is lost
+			proxy.Cut()
+		}
+		return false
+	}
+	r := newRigIn(t, t.TempDir(), proxy.Addr(), map[string]any{"delivery": "atLeastOnce", "staleAfter": "1m", "timeout": "20s", "backoff": "50ms"})
+	const n = 5000
+	for i := range n {
+		r.stream.TrySubmit(driver.Row{{Key: key, At: time.Unix(int64(i), 0), Value: float64(i % 2 * 200)}})
+		if i%500 == 499 {
+			r.flush(t)
+		}
+	}
+	if len(r.results) != n || len(r.dropped) != 0 {
+		t.Fatalf("%d verdicts and %d drops, want %d and 0", len(r.results), len(r.dropped), n)
+	}
+	seen := make(map[int64]bool)
+	for range n {
+		got := <-r.results
+		if seen[got.At.Unix()] || got.Severity.Anomalous() != (got.Value > 100) {
+			t.Fatalf("%+v", got)
+		}
+		seen[got.At.Unix()] = true
+	}
+	first := make(map[uint64]uint32)
+	again := 0
+	for _, b := range d.received() {
+		for _, m := range b.Readings {
+			if before, ok := first[m.Sequence]; ok {
+				again++
+				if m.Attempt <= before {
+					t.Fatalf("sequence %d was sent with the attempts %d and %d", m.Sequence, before, m.Attempt)
+				}
+			}
+			first[m.Sequence] = m.Attempt
+		}
+	}
+	if again == 0 || len(first) != n {
+		t.Errorf("%d readings arrived, %d of them again", len(first), again)
+	}
+}
+
+// A detector in the mapper judges while the other one is away.
+func TestFallback(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r := newRig(t, "unix:"+path, map[string]any{"fallback": "half"})
+	for local := false; !local; {
+		local = r.await(t, 1, driver.Normal).Detector == "half"
+	}
+	spawn(t, path)
+	for local := true; local; {
+		local = r.await(t, 1, driver.Normal).Detector == "half"
+	}
+}
+
+// authority issues certificates.
+type authority struct {
+	dir, path string
+	cert      *x509.Certificate
+	key       *ecdsa.PrivateKey
+}
+
+func newAuthority(tb testing.TB, dir string) *authority {
+	tb.Helper()
+	a := &authority{dir: dir, path: filepath.Join(dir, rand.Text()+".pem")}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a.key = key
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: rand.Text()}, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		tb.Fatal(err)
+	}
+	writePEM(tb, a.path, "CERTIFICATE", der)
+	return a
+}
+
+func writePEM(tb testing.TB, path, kind string, der []byte) {
+	tb.Helper()
+	// Replaced in one step, as a Secret is: a half-written file would be a fault of another kind.
+	if err := os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// issue writes a certificate for an IP address or a name, which is valid for that long.
+func (a *authority) issue(tb testing.TB, name string, valid time.Duration) (tls.Certificate, tlsfiles.Files) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	base := filepath.Join(a.dir, rand.Text())
+	files := tlsfiles.Files{CA: a.path, Cert: base + ".crt", Key: base + ".key"}
+	writePEM(tb, files.Cert, "CERTIFICATE", der)
+	writePEM(tb, files.Key, "PRIVATE KEY", private)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, files
+}
+
+// serveTLS serves with a certificate, to clients that show one where files name an authority. It returns host and port.
+func serveTLS(tb testing.TB, h http.Handler, files tlsfiles.Files) string {
+	tb.Helper()
+	files.CA = ""
+	return serveMutual(tb, h, files)
+}
+
+func serveMutual(tb testing.TB, h http.Handler, files tlsfiles.Files) string {
+	tb.Helper()
+	loader, err := tlsfiles.New(files, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config, err := loader.Server("h2", "http/1.1")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &http.Server{Handler: h, TLSConfig: config, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := s.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			tb.Error(err)
+		}
+	})
+	tb.Cleanup(func() {
+		_ = s.Close()
+		done.Wait()
+	})
+	return l.Addr().String()
+}
+
+func TestCertificates(t *testing.T) {
+	dir := t.TempDir()
+	ca, stranger := newAuthority(t, dir), newAuthority(t, dir)
+	_, server := ca.issue(t, "127.0.0.1", time.Hour)
+	_, other := ca.issue(t, "other", time.Hour)
+	_, expired := ca.issue(t, "127.0.0.1", -time.Minute)
+	_, client := ca.issue(t, "mapper", time.Hour)
+	_, foreign := stranger.issue(t, "mapper", time.Hour)
+	good := map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key}
+	for name, test := range map[string]struct {
+		server  tlsfiles.Files
+		options map[string]any
+		want    string // "" is a verdict
+	}{
+		"good":              {server, good, ""},
+		"another name":      {other, good, "127.0.0.1"},
+		"expired":           {expired, good, "expired"},
+		"unknown authority": {server, map[string]any{"tls.ca": stranger.path}, "unknown authority"},
+		// The refusal of a certificate comes after the handshake, and is told in words of several layers.
+		"none":                      {server, map[string]any{"tls.ca": ca.path}, "the detector at"},
+		"a stranger's":              {server, map[string]any{"tls.ca": ca.path, "tls.cert": foreign.Cert, "tls.key": foreign.Key}, "the detector at"},
+		"plaintext to TLS":          {server, map[string]any{"insecure": true}, "HTTP request to an HTTPS server"},
+		"the wanted name":           {other, map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, ""},
+		"an unwanted name":          {server, map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, "other"},
+		"authorities of the system": {server, map[string]any{"tls.cert": client.Cert, "tls.key": client.Key}, "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := new(detector)
+			address := serveMutual(t, d, test.server)
+			options := map[string]any{"insecure": false}
+			maps.Copy(options, test.options)
+			r := newRig(t, address, options)
+			if test.want == "" {
+				r.await(t, 1, driver.Normal)
+				return
+			}
+			r.await(t, 1, driver.Unknown, test.want)
+			if n := len(d.received()); n > 0 {
+				t.Errorf("%d batches were sent", n)
+			}
+		})
+	}
+}
+
+// Certificates that are replaced, of both sides and by a new authority, count from the next connection on.
+func TestCertificatesRotate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("files are looked at once a second")
+	}
+	dir := t.TempDir()
+	old := newAuthority(t, dir)
+	_, server := old.issue(t, "127.0.0.1", time.Hour)
+	_, client := old.issue(t, "mapper", time.Hour)
+	d := &detector{before: func(w http.ResponseWriter, _ *http.Request, _ *pb.DetectRequest) bool {
+		w.Header().Set("Connection", "close") // so that each batch needs a handshake
+		return false
+	}}
+	r := newRig(t, serveMutual(t, d, server), map[string]any{"insecure": false, "tls.ca": old.path, "tls.cert": client.Cert, "tls.key": client.Key})
+	r.await(t, 1, driver.Normal)
+
+	next := newAuthority(t, dir)
+	_, newServer := next.issue(t, "127.0.0.1", time.Hour)
+	_, newClient := next.issue(t, "mapper", time.Hour)
+	replace := func(to, from string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(server.Cert, newServer.Cert) // until its key follows, the old pair stays in use
+	replace(server.Key, newServer.Key)
+	r.await(t, 1, driver.Unknown, "unknown authority")
+	replace(client.Cert, newClient.Cert)
+	replace(client.Key, newClient.Key)
+	replace(old.path, next.path) // trusted by both sides
+	r.await(t, 1, driver.Normal)
+}
