@@ -1,0 +1,159 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sinktest is what tests of sinks share: real receivers as child processes, and a check that a sink in trouble
+// disturbs nobody.
+package sinktest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+)
+
+// EnvRequired names the environment variable that makes a missing program an error instead of a skipped test.
+const EnvRequired = "MONITORING_REQUIRED"
+
+// Program returns the path of the first of these programs that is installed. Without any, the test is skipped.
+func Program(tb testing.TB, names ...string) string {
+	tb.Helper()
+	for _, name := range names {
+		for _, candidate := range []string{name, "/usr/sbin/" + name} { // Debian's users do not have it in PATH
+			if path, err := exec.LookPath(candidate); err == nil {
+				return path
+			}
+		}
+	}
+	if os.Getenv(EnvRequired) != "" {
+		tb.Fatalf("none of %q is installed, and %s is set", names, EnvRequired)
+	}
+	tb.Skipf("none of %q is installed", names)
+	return ""
+}
+
+// Process is a running program. Its output is logged if the test fails.
+type Process struct {
+	cmd    *exec.Cmd
+	output lockedBuffer
+	once   sync.Once
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf.Len() < 1<<20 {
+		b.buf.Write(p)
+	}
+	return len(p), nil
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// Start runs a program until the test ends or it is killed.
+func Start(tb testing.TB, path string, args ...string) *Process {
+	tb.Helper()
+	p := &Process{cmd: exec.Command(path, args...)}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.WaitDelay = 5 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		p.Kill()
+		if tb.Failed() {
+			tb.Logf("%s:\n%s", path, p.Output())
+		}
+	})
+	return p
+}
+
+// Kill ends the program at once, by SIGKILL, and waits for its end.
+func (p *Process) Kill() {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		_ = p.cmd.Wait()         // says that it was killed
+	})
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(tb testing.TB, s os.Signal) {
+	tb.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Output is what the program has written so far.
+func (p *Process) Output() string { return p.output.String() }
+
+// FreeAddress is an address on loopback that nothing listens on.
+func FreeAddress(tb testing.TB) string {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// Eventually waits for something to become true, and fails the test after two minutes.
+func Eventually(tb testing.TB, what string, f func() bool) {
+	tb.Helper()
+	deadline := time.NewTimer(2 * time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			tb.Fatalf("not within two minutes: %s", what)
+		case <-tb.Context().Done():
+			tb.Fatalf("the test ended before: %s", what)
+		}
+	}
+}
+
+// Certificate writes a certificate for 127.0.0.1 that is its own authority, and its key.
+func Certificate(tb testing.TB) tlsfiles.Files {
+	tb.Helper()
+	s := httptest.NewTLSServer(nil)
+	cert := s.TLS.Certificates[0]
+	s.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := tb.TempDir()
+	f := tlsfiles.Files{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	f.CA = f.Cert
+	for path, block := range map[string]*pem.Block{
+		f.Cert: {Type: "CERTIFICATE", Bytes: cert.Certificate[0]},
+		f.Key:  {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return f
+}
