@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -25,14 +26,15 @@ var (
 	severityDesc = prometheus.NewDesc("anomaly_severity", "0 unknown, 1 normal, 2 warning, 3 critical.", verdictLabels, nil)
 	modelDesc    = prometheus.NewDesc("edge_anomaly_model_info", "Trained model that judges the property; always 1.", append(verdictLabels[:4:4], "model"), nil)
 	readingsDesc = prometheus.NewDesc("edge_anomaly_readings_total", "Readings observed.", nil, nil)
-	dropsDesc    = prometheus.NewDesc("edge_anomaly_drops_total", "Readings lost for want of room in a detector's queue.", nil, nil)
+	dropsDesc    = prometheus.NewDesc("edge_anomaly_drops_total", "Readings that no detector judged, by cause: queue is want of room in a detector's queue.", []string{"cause"}, nil)
 	faultsDesc   = prometheus.NewDesc("edge_anomaly_faulty_readings_total", "Readings with a fault of their own, by cause.", []string{"cause"}, nil)
 	waitingDesc  = prometheus.NewDesc("edge_anomaly_sink_queue_depth", "Verdicts that wait for a sink.", []string{"sink"}, nil)
 	lostDesc     = prometheus.NewDesc("edge_anomaly_sink_drops_total", "Verdicts that did not reach a sink, by cause.", []string{"sink", "cause"}, nil)
+	ownDesc      = prometheus.NewDesc("edge_anomaly_sink_measure", "What a sink says of itself, such as the readings that it has written.", []string{"sink", "measure"}, nil)
 	excessDesc   = prometheus.NewDesc("edge_anomaly_hidden_verdicts_total", "Verdicts on properties beyond maxProperties.", nil, nil)
 	descriptions = []*prometheus.Desc{
 		scoreDesc, anomalyDesc, yhatDesc, lowerDesc, upperDesc, severityDesc, modelDesc, readingsDesc, dropsDesc,
-		faultsDesc, waitingDesc, lostDesc, excessDesc,
+		faultsDesc, waitingDesc, lostDesc, ownDesc, excessDesc,
 	}
 )
 
@@ -48,15 +50,24 @@ type collector struct {
 	limit int
 	stats func() admethod.Stats
 
+	sinkSeen, detectorSeen func(name string) // a name was met, perhaps again
+
+	// judges are the labels of detectors by property: for hooks, which must not wait for a scrape.
+	judges sync.Map // driver.Key as of labelKey to string
+
 	mu     sync.Mutex
 	latest map[driver.Key]shown
 	excess uint64
+	names  map[string]struct{}                  // of detectors, as labels
 	seen   map[driver.Key]admethod.BindingStats // at the last scrape
 	total  admethod.BindingStats                // must not fall when a property is forgotten
 }
 
 func newCollector(limit int, stats func() admethod.Stats) *collector {
-	return &collector{limit: limit, stats: stats, latest: make(map[driver.Key]shown)}
+	return &collector{
+		limit: limit, stats: stats, sinkSeen: func(string) {}, detectorSeen: func(string) {},
+		latest: make(map[driver.Key]shown), names: make(map[string]struct{}),
+	}
 }
 
 // label is text as Prometheus accepts it: other text would spoil the whole scrape.
@@ -77,6 +88,12 @@ func (c *collector) take(batch []driver.Result) {
 			c.excess++
 			continue
 		}
+		if r.Detector != qualityStage {
+			name := c.name(label(r.Detector))
+			if before, known := c.judges.Load(key); !known || before != name {
+				c.judges.Store(key, name)
+			}
+		}
 		c.latest[key] = shown{
 			detector: label(r.Detector), model: label(r.Model), severity: r.Severity,
 			score: r.Score, expected: r.Expected, lower: r.Lower, upper: r.Upper,
@@ -84,10 +101,38 @@ func (c *collector) take(batch []driver.Result) {
 	}
 }
 
+const (
+	qualityStage  = "quality" // what it calls itself in verdicts
+	otherDetector = "other"
+	maxDetectors  = 64
+)
+
+// name makes a label of a detector's name: one of a bounded number, as names come from outside too. It needs c.mu.
+func (c *collector) name(detector string) string {
+	if _, known := c.names[detector]; known {
+		return detector
+	}
+	if detector == "" || len(c.names) >= maxDetectors {
+		return otherDetector
+	}
+	c.names[detector] = struct{}{}
+	c.detectorSeen(detector)
+	return detector
+}
+
+// detector is the name, as a label, of the detector that judges a property.
+func (c *collector) detector(key driver.Key) string {
+	if name, ok := c.judges.Load(labelKey(key)); ok {
+		return name.(string)
+	}
+	return otherDetector
+}
+
 func (c *collector) forget(key driver.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.latest, labelKey(key))
+	c.judges.Delete(labelKey(key))
 }
 
 // Describe implements prometheus.Collector.
@@ -113,7 +158,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.seen = stats.Bindings
 	counter(readingsDesc, c.total.Readings)
-	counter(dropsDesc, c.total.Dropped)
+	counter(dropsDesc, c.total.Dropped, "queue")
 	counter(faultsDesc, c.total.Duplicate, "duplicate")
 	counter(faultsDesc, c.total.OutOfOrder, "outOfOrder")
 	counter(faultsDesc, c.total.Late, "late")
@@ -122,9 +167,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(faultsDesc, c.total.StuckClock, "stuckClock")
 	counter(excessDesc, c.excess)
 	for name, s := range stats.Sinks {
-		gauge(waitingDesc, float64(s.Waiting), label(name))
+		c.sinkSeen(label(name))
+		gauge(waitingDesc, float64(s.Waiting)+s.Own[latest.WaitingVerdicts], label(name))
 		counter(lostDesc, s.Replaced, label(name), "replaced")
 		counter(lostDesc, s.Refused, label(name), "refused")
+		for measure, v := range s.Own {
+			gauge(ownDesc, v, label(name), label(measure))
+		}
 	}
 	for k, v := range c.latest {
 		show := func(d *prometheus.Desc, value float64) {

@@ -60,29 +60,59 @@ type sink struct {
 	address  string
 	verdicts *collector
 	stats    func() admethod.Stats
-	took     prometheus.Histogram
-	failed   *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	failures *prometheus.CounterVec // of detectors
+	failed   *prometheus.CounterVec // of sinks
+	loads    *prometheus.CounterVec
+	state    prometheus.Counter
 	server   *http.Server
 	listener net.Listener
 	done     chan struct{} // closed when the server has ended; nil before Start
 }
 
+// A scrape holds its page in memory until the scraper has read it. Scrapes beyond these are answered with 503, and one
+// that takes longer is cut off.
+const (
+	maxScrapes    = 8
+	slowestScrape = 30 * time.Second
+	shutdownGrace = time.Second
+)
+
+func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
 func newSink(c Config, stats func() admethod.Stats) *sink {
 	s := &sink{
 		address: c.Address, stats: stats, verdicts: newCollector(c.MaxProperties, stats),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "edge_anomaly_detect_seconds",
 			Help:    fmt.Sprintf("Time that a detector took for a reading; one reading in %d is timed.", admethod.JudgedEvery),
 			Buckets: prometheus.ExponentialBuckets(250e-9, 4, 12),
+		}, []string{"detector"}),
+		failures: counterVec("edge_anomaly_detector_failures_total", "Detectors that panicked or hang.", "detector"),
+		failed:   counterVec("edge_anomaly_sink_errors_total", "Batches of verdicts that a sink, or its receiver, did not take.", "sink", "retried"),
+		loads:    counterVec("edge_anomaly_model_loads_total", "Changed model files that were taken into use.", "detector"),
+		state: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "edge_anomaly_state_errors_total",
+			Help: "Trouble with learned state: snapshots and model files that are unreadable, damaged, refused or not writable.",
 		}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "edge_anomaly_sink_errors_total", Help: "Batches of verdicts that a sink refused.",
-		}, []string{"sink", "retried"}),
 	}
+	// Counters begin with 0: one that is there with its first error only has no increase that an alert would see.
+	s.verdicts.sinkSeen = func(name string) {
+		s.failed.WithLabelValues(name, "true")
+		s.failed.WithLabelValues(name, "false")
+	}
+	s.verdicts.sinkSeen(Name)
+	s.verdicts.detectorSeen = func(name string) {
+		s.failures.WithLabelValues(name)
+		s.loads.WithLabelValues(name)
+	}
+	s.verdicts.detectorSeen(otherDetector)
 	registry := prometheus.NewRegistry() // not the global one: a mapper has several parts that may use that
-	registry.MustRegister(s.verdicts, s.took, s.failed)
+	registry.MustRegister(s.verdicts, s.took, s.failures, s.failed, s.loads, s.state)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if len(s.stats().Bindings) == 0 {
@@ -93,7 +123,7 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 	})
 	s.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		WriteTimeout: slowestScrape, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	return s
 }
@@ -101,7 +131,12 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 // Hooks implements [admethod.Observer].
 func (s *sink) Hooks() *admethod.Hooks {
 	return &admethod.Hooks{
-		Judged: func(_ driver.Key, took time.Duration) { s.took.Observe(took.Seconds()) },
+		Judged: func(key driver.Key, took time.Duration) {
+			s.took.WithLabelValues(s.verdicts.detector(key)).Observe(took.Seconds())
+		},
+		Failed:      func(key driver.Key, _ error) { s.failures.WithLabelValues(s.verdicts.detector(key)).Inc() },
+		ModelLoaded: func(key driver.Key, _ string) { s.loads.WithLabelValues(s.verdicts.detector(key)).Inc() },
+		State:       func(string, error) { s.state.Inc() },
 		SinkFailed: func(name string, _ error, retry bool) {
 			s.failed.WithLabelValues(label(name), fmt.Sprint(retry)).Inc()
 		},
@@ -135,9 +170,11 @@ func (s *sink) Shutdown(ctx context.Context) error {
 	if s.done == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
 	err := s.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.server.Close()) // whoever still reads is cut off
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		err = s.server.Close() // whoever still reads is cut off: nothing is lost by it
 	}
 	<-s.done
 	return err
