@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxListeners  = 64   // of events at one time
+	mostListeners = 64   // of events at one time
 	listenerQueue = 256  // events that wait for a listener before it is cut off
 	keptEvents    = 1024 // for listeners that come back
 	keepAlive     = 15 * time.Second
@@ -31,6 +31,8 @@ type event struct {
 
 // events hands verdicts to listeners. Its memory is bounded: a listener that does not keep up is cut off.
 type events struct {
+	most int // listeners
+
 	mu        sync.Mutex
 	next      int64
 	kept      []event
@@ -39,7 +41,7 @@ type events struct {
 
 // init numbers on from the time of day, so that the numbers of an earlier process are not met again.
 func (e *events) init() {
-	e.next = time.Now().UnixMicro()
+	e.most, e.next = mostListeners, time.Now().UnixMicro()
 	e.listeners = make(map[chan event]struct{})
 }
 
@@ -67,7 +69,7 @@ func (e *events) publish(data []byte) {
 func (e *events) listen(last int64) ([]event, chan event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.listeners) >= maxListeners {
+	if len(e.listeners) >= e.most {
 		return nil, nil
 	}
 	l := make(chan event, listenerQueue)

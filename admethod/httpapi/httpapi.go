@@ -6,7 +6,8 @@
 // effect: it registers itself under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
-// "Authorization: Bearer …". There is no CORS: pages of other origins get nothing.
+// "Authorization: Bearer …". There is no CORS: pages of other origins get nothing. Token and certificates may change
+// while the server runs. A port that is taken is tried again until it is free: nobody's detection waits for it.
 package httpapi
 
 import (
@@ -21,6 +22,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +32,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // Name of the sink.
@@ -37,16 +40,28 @@ const Name = "api"
 
 // Config of the sink.
 type Config struct {
-	Address   string `param:"address" doc:"host and port to listen on; only a loopback address may do without a token"`
-	TokenFile string `param:"tokenFile" doc:"file with the token that requests must carry, at least 16 characters"`
-	CertFile  string `param:"tls.cert" doc:"file with the certificate chain; with it, the API speaks TLS"`
-	KeyFile   string `param:"tls.key" doc:"file with the private key of the certificate"`
+	Address   string         `param:"address" doc:"host and port to listen on; only a loopback address may do without a token"`
+	TokenFile string         `param:"tokenFile" doc:"file with the token that requests must carry, at least 16 characters"`
+	TLS       tlsfiles.Files `param:"tls"` // with a certificate, the API speaks TLS; with a CA, it asks clients for theirs
 }
 
 // DefaultConfig listens on loopback.
 func DefaultConfig() Config { return Config{Address: "127.0.0.1:6806"} }
 
 const shortestToken = 16
+
+// How long it takes from one try to listen to the next.
+const (
+	firstRetry   = 100 * time.Millisecond
+	longestRetry = 10 * time.Second
+)
+
+// What a client may take to send a request and to take an answer, other than events.
+const (
+	slowestRequest = 30 * time.Second
+	slowestAnswer  = time.Minute
+	slowestEnd     = time.Second // for requests that are under way when the server shuts down
+)
 
 func init() { admethod.RegisterSink(Factory()) }
 
@@ -70,58 +85,88 @@ func Factory() admethod.SinkFactory {
 type Server struct {
 	config   Config
 	routes   *Routes
-	token    *[sha256.Size]byte // nil where none is required
+	token    *tlsfiles.Token // nil where none is required
 	loopback bool
-	tls      *tls.Config
+	tls      *tls.Config // nil: plain text
 
-	mu     sync.Mutex
-	latest map[driver.Key]Verdict
-	events events
+	requestTimeout, answerTimeout time.Duration
 
+	said map[string]time.Time // when a trouble was logged last; guarded by mu
+
+	mu       sync.Mutex
+	most     int // verdicts that are remembered
+	latest   map[driver.Key]Verdict
+	excess   bool // more properties than are remembered
+	events   events
 	server   *http.Server
-	listener net.Listener
+	listener net.Listener // nil while the port is not there
+	cancel   context.CancelFunc
 	done     sync.WaitGroup
-	stop     chan struct{}
+	stop     chan struct{} // closed by Shutdown
 	once     sync.Once
 }
+
+// mostVerdicts are remembered. A property with wrong settings is never forgotten, so that this bounds memory.
+const mostVerdicts = 100_000
 
 // New makes a server that also answers routes. It fails on an address that is not loopback where there is no token, and
 // on files that cannot be read.
 func New(config Config, routes *Routes) (*Server, error) {
-	s := &Server{config: config, routes: routes, latest: make(map[driver.Key]Verdict), stop: make(chan struct{})}
+	s := &Server{
+		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), stop: make(chan struct{}),
+		requestTimeout: slowestRequest, answerTimeout: slowestAnswer, said: make(map[string]time.Time),
+	}
 	s.events.init()
-	host, _, err := net.SplitHostPort(config.Address)
+	host, port, err := net.SplitHostPort(config.Address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("address: got %q, want host:port: %w", config.Address, err)
+		return nil, &params.Error{Key: "address", Value: config.Address, Want: "host:port, such as 127.0.0.1:6806"}
 	}
 	s.loopback = isLoopback(host)
-	if config.TokenFile != "" {
-		text, err := os.ReadFile(config.TokenFile)
-		if err != nil {
+	switch {
+	case config.TokenFile != "":
+		if s.token, err = tlsfiles.NewToken(config.TokenFile, s.trouble("tokenFile")); err != nil {
 			return nil, fmt.Errorf("tokenFile: %w", err)
 		}
-		token := strings.TrimSpace(string(text))
-		if len(token) < shortestToken {
-			return nil, fmt.Errorf("tokenFile: %s holds %d characters, want at least %d", config.TokenFile, len(token), shortestToken)
+		if n := len(s.token.Get()); n < shortestToken {
+			return nil, fmt.Errorf("tokenFile: %s holds %d characters, want at least %d", config.TokenFile, n, shortestToken)
 		}
-		sum := sha256.Sum256([]byte(token))
-		s.token = &sum
-	} else if !s.loopback {
+	case !s.loopback:
 		return nil, fmt.Errorf("address: %q is not a loopback address and needs a token; set tokenFile", config.Address)
 	}
-	if (config.CertFile == "") != (config.KeyFile == "") {
-		return nil, errors.New("tls.cert and tls.key: want both or none")
-	}
-	if config.CertFile != "" {
-		if _, err := tls.LoadX509KeyPair(config.CertFile, config.KeyFile); err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
+	switch {
+	case config.TLS.ServerName != "":
+		return nil, &params.Error{Key: "tls.serverName", Value: config.TLS.ServerName, Want: "none: it is for clients"}
+	case config.TLS != tlsfiles.Files{}:
+		files, err := tlsfiles.New(config.TLS, s.trouble("tls"))
+		if err != nil {
+			return nil, err
 		}
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(config.CertFile, config.KeyFile) // renewed files are taken without a restart
-			return &c, err
-		}}
+		// HTTP/2 would end a stream of events that has nothing to tell for a while: there, a deadline is not one of writes.
+		if s.tls, err = files.Server("http/1.1"); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
+}
+
+// trouble logs what is wrong with a part, once a minute.
+func (s *Server) trouble(part string) func(error) {
+	return func(err error) {
+		s.mu.Lock()
+		at, said := s.said[part]
+		now := time.Now()
+		tell := !said || now.Sub(at) >= time.Minute
+		if tell {
+			s.said[part] = now
+		}
+		s.mu.Unlock()
+		if tell {
+			klog.Warningf("api: %s: %v", part, err)
+		}
+	}
 }
 
 func isLoopback(host string) bool {
@@ -132,49 +177,96 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// Start listens.
+// Start listens, now or as soon as the port is free. Only an address that can never be is an error.
 func (s *Server) Start(ctx context.Context) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address)
-	if err != nil {
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.server = &http.Server{
+		Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: min(10*time.Second, s.requestTimeout), ReadTimeout: s.requestTimeout, WriteTimeout: s.answerTimeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	l, err := s.listen(ctx)
+	if err != nil && !errors.As(err, new(*os.SyscallError)) {
+		s.cancel()
 		return fmt.Errorf("api: %w", err)
 	}
-	s.listener = l
-	if s.tls != nil {
-		l = tls.NewListener(l, s.tls)
-	}
-	detached := context.WithoutCancel(ctx)
-	s.server = &http.Server{
-		Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return detached },
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-	}
 	s.done.Go(func() {
-		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			klog.Errorf("api: %v", err)
+		if l == nil {
+			if l = s.retry(ctx, err); l == nil {
+				return
+			}
 		}
+		s.serve(l)
 	})
-	klog.Infof("api: listening on %s", s.Addr())
 	return nil
 }
 
-// Addr is where the server listens; nil before Start.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address)
+	if err != nil {
+		return nil, err
+	}
+	if a, ok := l.Addr().(*net.TCPAddr); s.loopback && (!ok || !a.IP.IsLoopback()) { // localhost may be anything
+		return nil, errors.Join(fmt.Errorf("address: %q is %v here, which is not loopback", s.config.Address, l.Addr()), l.Close())
+	}
+	s.mu.Lock()
+	s.listener = l
+	s.mu.Unlock()
+	return l, nil
+}
+
+// retry listens as soon as that is possible; it returns nil when ctx ends before.
+func (s *Server) retry(ctx context.Context, err error) net.Listener {
+	tell := s.trouble("address")
+	for pause := firstRetry; ; pause = min(2*pause, longestRetry) {
+		tell(fmt.Errorf("cannot listen yet: %w", err))
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		var l net.Listener
+		if l, err = s.listen(ctx); err == nil {
+			return l
+		}
+	}
+}
+
+func (s *Server) serve(l net.Listener) {
+	klog.Infof("api: listening on %s", l.Addr())
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
+	if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		klog.Errorf("api: %v", err)
+	}
+}
+
+// Addr is where the server listens; nil while it does not.
 func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.listener == nil {
 		return nil
 	}
 	return s.listener.Addr()
 }
 
-// Shutdown ends requests and joins.
+// Shutdown ends requests and joins. Requests that are under way get a moment; listeners to events are cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(func() { close(s.stop) })
 	if s.server == nil {
 		return nil
 	}
-	err := s.server.Shutdown(ctx)
+	ending, cancel := context.WithTimeout(ctx, slowestEnd)
+	defer cancel()
+	err := s.server.Shutdown(ending)
 	if err != nil {
-		err = errors.Join(err, s.server.Close())
+		err = s.server.Close() // a client that hangs is no trouble of the mapper
 	}
+	s.cancel()
 	s.done.Wait()
 	return err
 }
@@ -187,12 +279,21 @@ func (s *Server) Write(_ context.Context, batch []driver.Result) error {
 		if err != nil {
 			return admethod.Permanent(fmt.Errorf("api: verdict on %v: %w", batch[i].Key, err))
 		}
-		s.mu.Lock()
-		s.latest[batch[i].Key] = v
-		s.mu.Unlock()
+		s.remember(batch[i].Key, v)
 		s.events.publish(data)
 	}
 	return nil
+}
+
+func (s *Server) remember(key driver.Key, v Verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.latest[key]; known || len(s.latest) < s.most {
+		s.latest[key] = v
+	} else if !s.excess {
+		s.excess = true
+		klog.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
+	}
 }
 
 // Forget drops the verdict on a property that is no longer watched.
@@ -237,9 +338,14 @@ func (s *Server) allowed(r *http.Request) bool {
 	if s.token == nil {
 		return true
 	}
+	token := s.token.Get()
+	if len(token) < shortestToken {
+		s.trouble("tokenFile")(fmt.Errorf("%s holds %d characters now, want at least %d: nobody is let in", s.config.TokenFile, len(token), shortestToken))
+		return false
+	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1 && ok
+	sum, want := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(sum[:], want[:]) == 1 && ok
 }
 
 // WriteJSON answers with a JSON document.

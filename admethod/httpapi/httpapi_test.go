@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,10 @@ func TestRefusals(t *testing.T) {
 		"every host":  {Address: ":0"},
 		"a name":      {Address: "example.org:0"},
 		"no port":     {Address: "127.0.0.1"},
-		"half TLS":    {Address: "127.0.0.1:0", CertFile: "x"},
+		"bad port":    {Address: "127.0.0.1:99999"},
+		"half TLS":    {Address: "127.0.0.1:0", TLS: tlsfiles.Files{Cert: "x"}},
+		"CA alone":    {Address: "127.0.0.1:0", TLS: tlsfiles.Files{CA: os.DevNull}},
+		"a client's":  {Address: "127.0.0.1:0", TLS: tlsfiles.Files{ServerName: "x"}},
 		"no file":     {Address: "127.0.0.1:0", TokenFile: "/nonexistent"},
 		"short token": {Address: "127.0.0.1:0", TokenFile: os.DevNull},
 	} {
@@ -74,6 +78,7 @@ func TestChecks(t *testing.T) {
 		{name: "token bare", host: "localhost", token: "y", auth: token, want: 401},
 		{name: "token", host: "localhost", token: "y", auth: "Bearer " + token, want: 200},
 		{name: "wide with token", address: "0.0.0.0:0", host: "edge.example", token: "y", auth: "Bearer " + token, want: 200},
+		{name: "not a bearer", host: "localhost", token: "y", auth: "Basic " + token, want: 401},
 		{name: "wide without", address: "0.0.0.0:0", host: "edge.example", token: "y", want: 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -241,7 +246,7 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 	if len(e.kept) > keptEvents {
 		t.Errorf("%d events kept", len(e.kept))
 	}
-	for range maxListeners {
+	for range mostListeners {
 		e.listen(0)
 	}
 	if _, l := e.listen(0); l != nil {

@@ -24,11 +24,13 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/history"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 func newVerdicts() *cobra.Command {
 	var f history.Filter
-	var file, address, tokenFile, severity, since, until, output string
+	var api apiClient
+	var file, severity, since, until, output string
 	cmd := &cobra.Command{
 		Use:   "verdicts",
 		Short: "List verdicts that a mapper or detector gave",
@@ -46,13 +48,13 @@ API of a running mapper.`,
 			if err := verdictFilter(&f, severity, since, until, time.Now()); err != nil {
 				return usage(err)
 			}
-			if address != "" && cmd.Flags().Changed("history") {
+			if api.address != "" && cmd.Flags().Changed("history") {
 				return usage(errors.New("--history and --url: want one of them"))
 			}
 			var found []httpapi.Verdict
 			var err error
-			if address != "" {
-				found, err = askVerdicts(cmd.Context(), address, tokenFile, f)
+			if api.address != "" {
+				found, err = api.verdicts(cmd.Context(), f)
 			} else {
 				found, err = history.Query(cmd.Context(), file, f)
 			}
@@ -72,8 +74,11 @@ API of a running mapper.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "history", "/var/lib/edge-anomaly/"+history.File, "file of the history")
-	flags.StringVar(&address, "url", "", "base address of the API, for example http://127.0.0.1:6806")
-	flags.StringVar(&tokenFile, "token", "", "file with the token for the API")
+	flags.StringVar(&api.address, "url", "", "base address of the API, for example http://127.0.0.1:6806")
+	flags.StringVar(&api.token, "token", "", "file with the token for the API")
+	flags.StringVar(&api.tls.CA, "ca", "", "file with the authority of the API's certificate, if it is none of the system's")
+	flags.StringVar(&api.tls.Cert, "cert", "", "file with the own certificate, where the API asks for one")
+	flags.StringVar(&api.tls.Key, "key", "", "file with its key")
 	flags.StringVar(&f.Namespace, "namespace", "", "only of this namespace, a glob")
 	flags.StringVar(&f.Device, "device", "", "only of this device, a glob such as light-*")
 	flags.StringVar(&f.Property, "property", "", "only of this property, a glob")
@@ -129,14 +134,26 @@ const (
 	maxAnswer  = 256 << 20
 )
 
-// askVerdicts reads the latest verdicts from the API.
-func askVerdicts(ctx context.Context, address, tokenFile string, f history.Filter) ([]httpapi.Verdict, error) {
+// apiClient is how to reach the API of a mapper.
+type apiClient struct {
+	address, token string // the token's file
+	tls            tlsfiles.Files
+}
+
+// verdicts reads the latest verdicts.
+func (c *apiClient) verdicts(ctx context.Context, f history.Filter) ([]httpapi.Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	u, err := url.Parse(address)
+	u, err := url.Parse(c.address)
 	if err != nil || u.Host == "" {
-		return nil, usage(fmt.Errorf("--url: got %q, want an address such as http://127.0.0.1:6806", address))
+		return nil, usage(fmt.Errorf("--url: got %q, want an address such as http://127.0.0.1:6806", c.address))
 	}
+	files, err := tlsfiles.New(c.tls, nil)
+	if err != nil {
+		return nil, usage(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: files.Client()}}
+	defer client.CloseIdleConnections()
 	u = u.JoinPath("v1", "verdicts")
 	q := url.Values{}
 	q.Set("namespace", f.Namespace)
@@ -150,14 +167,14 @@ func askVerdicts(ctx context.Context, address, tokenFile string, f history.Filte
 	if err != nil {
 		return nil, usage(fmt.Errorf("--url: %w", err))
 	}
-	if tokenFile != "" {
-		text, err := os.ReadFile(tokenFile)
+	if c.token != "" {
+		token, err := tlsfiles.NewToken(c.token, nil)
 		if err != nil {
 			return nil, usage(fmt.Errorf("--token: %w", err))
 		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(text)))
+		req.Header.Set("Authorization", "Bearer "+token.Get())
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +184,11 @@ func askVerdicts(ctx context.Context, address, tokenFile string, f history.Filte
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %.200s", address, resp.Status, strings.TrimSpace(string(body)))
+		return nil, fmt.Errorf("%s: %s: %.200s", c.address, resp.Status, strings.TrimSpace(string(body)))
 	}
 	var answer struct{ Verdicts []httpapi.Verdict }
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("%s: %w", address, err)
+		return nil, fmt.Errorf("%s: %w", c.address, err)
 	}
 	found := slices.DeleteFunc(answer.Verdicts, func(v httpapi.Verdict) bool {
 		return v.At.Before(f.Since) || !f.Until.IsZero() && !v.At.Before(f.Until)

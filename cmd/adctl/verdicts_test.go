@@ -5,7 +5,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"math"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/history"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 func TestVerdicts(t *testing.T) {
@@ -72,5 +77,60 @@ func TestVerdicts(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), []string{"verdicts", "--history", c.Path, "-o", "json"}, nil, &out, &errs); code != exitOK || !strings.Contains(out.String(), `"config": "c0ffee"`) {
 		t.Errorf("%d %s%s", code, &out, &errs)
+	}
+}
+
+// The API of a mapper in the network: with a certificate of one's own authority, and a token.
+func TestVerdictsOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	model := httptest.NewUnstartedServer(nil) // has a certificate for 127.0.0.1
+	model.StartTLS()
+	defer model.Close()
+	pair := model.TLS.Certificates[0]
+	keyDER, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := write("tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	key := write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	token := write("token", "a-token-of-good-length")
+
+	server, err := httpapi.New(httpapi.Config{
+		Address: "127.0.0.1:0", TokenFile: token, TLS: tlsfiles.Files{Cert: cert, Key: key},
+	}, new(httpapi.Routes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Shutdown(t.Context()) }()
+	if err := server.Write(t.Context(), []driver.Result{{Key: driver.Key{Namespace: "default", Device: "light-1"}, At: time.Now(), Severity: driver.Critical}}); err != nil {
+		t.Fatal(err)
+	}
+	url := " --url https://" + server.Addr().String()
+	for _, test := range []struct {
+		args string
+		code int
+	}{
+		{url + " --ca " + cert + " --token " + token, exitOK},
+		{url + " --ca " + cert, exitFailed},
+		{url + " --token " + token, exitFailed},
+		{url + " --ca " + token, exitUsage},
+		{url + " --cert " + cert, exitUsage},
+		{url + " --ca " + cert + " --token /nonexistent", exitUsage},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"verdicts"}, strings.Fields(test.args)...), nil, &out, &errs)
+		if code != test.code || (code == exitOK) != strings.Contains(out.String(), "light-1") {
+			t.Errorf("%s: exit %d, want %d\n%s%s", test.args, code, test.code, &out, &errs)
+		}
 	}
 }

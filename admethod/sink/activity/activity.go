@@ -8,10 +8,12 @@
 //
 // An activity runs once, and a lock keeps it from running again for the same property until the property is normal
 // again, its model was retrained or reloaded, or time has passed. The lock is on disk before the script starts, so an
-// activity runs at most once for a lock: if the process is killed in between, not at all.
+// activity runs at most once for a lock: if the process is killed in between, not at all. Locks of properties that are no
+// longer watched are kept for a day, in case that they come back.
 //
 // Scripts come from one folder. Verdicts reach them as environment variables (ANOMALY_DEVICE, ANOMALY_VALUE …) and as
-// JSON on standard input, never as text of a command.
+// JSON on standard input, never as text of a command. A script has a process group of its own, which ends with it, at its
+// timeout at the latest; a child that leaves the group on purpose, as setsid does, is not followed.
 package activity
 
 import (
@@ -78,6 +80,7 @@ type sink struct {
 
 	mu       sync.Mutex // locks, status, closed
 	locks    locks
+	loaded   bool // the locks of the process before are known
 	status   map[string]*status
 	closed   bool
 	reloaded struct { // by the handler's hook, which must not wait for the disk
@@ -131,7 +134,14 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 		config: config, folder: folder, routes: routes, now: time.Now,
 		status: make(map[string]*status), queue: make(chan job, config.Queue),
 	}
-	if s.activities, err = readFile(config.File, config.Run, config.Allow); err != nil {
+	info, err = os.Stat(config.File)
+	if err == nil && info.Mode().Perm()&0o002 != 0 {
+		err = fmt.Errorf("%s: everybody may write it; want a file that others cannot change", config.File)
+	}
+	if err == nil {
+		s.activities, err = readFile(config.File, config.Run, config.Allow)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("file: %w", err)
 	}
 	for i := range s.activities {
@@ -144,18 +154,16 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	return s, nil
 }
 
-// Start reads the locks and begins to take runs.
+// Start reads the locks and begins to take runs. If they cannot be read yet, verdicts wait for them.
 func (s *sink) Start(ctx context.Context) error {
 	if s.locks.file == "" {
 		klog.Warning("activity: no state directory is set, so activities run again after a restart")
-	} else if err := os.MkdirAll(filepath.Dir(s.locks.file), 0o700); err != nil {
-		return err
 	}
 	s.mu.Lock()
-	err := s.locks.load()
+	err := s.load()
 	s.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("activity: %w", err)
+		klog.Errorf("activity: nothing runs until the locks can be read: %v", err)
 	}
 	if err := s.register(); err != nil {
 		return err
@@ -168,6 +176,23 @@ func (s *sink) Start(ctx context.Context) error {
 			}
 		})
 	}
+	return nil
+}
+
+// load reads the locks, once. The caller holds mu.
+func (s *sink) load() error {
+	if s.loaded {
+		return nil
+	}
+	if s.locks.file != "" {
+		if err := os.MkdirAll(filepath.Dir(s.locks.file), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := s.locks.load(s.now()); err != nil {
+		return err
+	}
+	s.loaded = true
 	return nil
 }
 
@@ -189,6 +214,9 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 	if s.closed {
 		return admethod.Permanent(admethod.ErrClosed)
 	}
+	if err := s.load(); err != nil {
+		return fmt.Errorf("activity: locks: %w", err)
+	}
 	s.release()
 	var jobs []job
 	for i := range batch {
@@ -196,6 +224,7 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 		for j := range s.activities {
 			a := &s.activities[j]
 			id := lockID{a.Name, r.Key}
+			s.locks.seen(id)
 			s.unlock(a, id, r)
 			if _, locked := s.locks.held[id]; locked || !a.matches(r) {
 				continue
@@ -225,6 +254,18 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 	return nil
 }
 
+// Forget marks the locks of a property that is no longer watched.
+func (s *sink) Forget(key driver.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.activities {
+		s.locks.gone(lockID{s.activities[i].Name, key}, s.now())
+	}
+	if err := s.locks.save(); err != nil {
+		klog.Warningf("activity: locks: %v", err) // the next change tries again
+	}
+}
+
 // unlock releases a lock that a verdict, or the time, ends.
 func (s *sink) unlock(a *Activity, id lockID, r *driver.Result) {
 	l, held := s.locks.held[id]
@@ -238,7 +279,10 @@ func (s *sink) expired(a *Activity, l *Lock) bool {
 	return a.After > 0 && s.now().Sub(l.Since) >= a.After
 }
 
-// release drops the locks that time or a reloaded model ends, and those of activities that are no more.
+// keepGone is how long locks are kept of properties that nobody watches.
+const keepGone = 24 * time.Hour
+
+// release drops the locks that time or a reloaded model ends, and those of activities and properties that are no more.
 func (s *sink) release() {
 	s.reloaded.Lock()
 	reloaded := s.reloaded.keys
@@ -246,7 +290,7 @@ func (s *sink) release() {
 	s.reloaded.Unlock()
 	for id, l := range s.locks.held {
 		i := slices.IndexFunc(s.activities, func(a Activity) bool { return a.Name == id.activity })
-		if i < 0 || s.expired(&s.activities[i], &l) {
+		if i < 0 || s.expired(&s.activities[i], &l) || l.Gone != nil && s.now().Sub(*l.Gone) >= keepGone {
 			s.locks.drop(id)
 			continue
 		}
@@ -276,10 +320,10 @@ func (s *sink) work(ctx context.Context, j *job) {
 	if o.err != nil {
 		st.Failed++
 		st.Error = o.err.Error()
-		klog.Warningf("activity %s for %v: %v", j.activity.Name, j.result.Key, o.err)
+		klog.ErrorS(o.err, "Activity failed", "activity", j.activity.Name, "property", j.result.Key.String())
 		return
 	}
-	klog.Infof("activity %s ran for %v in %.1f s", j.activity.Name, j.result.Key, st.Seconds)
+	klog.InfoS("Activity ran", "activity", j.activity.Name, "property", j.result.Key.String(), "seconds", st.Seconds)
 }
 
 // Shutdown lets what is queued run within ctx, and kills the rest.

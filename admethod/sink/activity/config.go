@@ -117,10 +117,10 @@ func Parse(data []byte, allowed []string) ([]Activity, error) {
 // check finds what is wrong and fills in defaults.
 func (a *Activity) check(allowed []string) (errs []error) {
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if a.Name == "" || len(a.Name) > 100 || strings.ContainsFunc(a.Name, func(r rune) bool {
+	if a.Name == "" || len(a.Name) > 100 || strings.ContainsRune("-.", rune(a.Name[0])) || strings.ContainsFunc(a.Name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.", r)
 	}) {
-		fail("name: want 1 … 100 letters, digits, _, - or .")
+		fail("name: want 1 … 100 letters, digits, _, - or ., and a letter, digit or _ first")
 	}
 	if m := a.Match; m != nil {
 		for _, p := range []string{m.Namespace, m.Device, m.Property} {

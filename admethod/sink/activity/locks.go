@@ -29,6 +29,10 @@ type Lock struct {
 	Property  string    `json:"property"`
 	Since     time.Time `json:"since"`
 	Model     string    `json:"model,omitempty"` // that judged when the activity ran
+
+	// Gone is since when the property is not watched, as far as is known: not since this process began, if it has given
+	// no verdict on it.
+	Gone *time.Time `json:"gone,omitempty"`
 }
 
 // lockID says what a lock is for.
@@ -55,26 +59,48 @@ type locks struct {
 }
 
 // load reads the file. One that is damaged is set aside: activities may then run once more.
-func (t *locks) load() error {
-	t.held = make(map[lockID]Lock)
+func (t *locks) load(now time.Time) error {
 	if t.file == "" {
+		t.held = make(map[lockID]Lock)
 		return nil
 	}
 	data, err := os.ReadFile(t.file)
 	if errors.Is(err, fs.ErrNotExist) {
+		t.held = make(map[lockID]Lock)
 		return nil
 	} else if err != nil {
 		return err
 	}
+	t.held = make(map[lockID]Lock)
 	var list []Lock
 	if err := json.Unmarshal(data, &list); err != nil {
 		klog.Errorf("activity: file of locks %s is damaged and set aside, activities may run once more: %v", t.file, err)
 		return os.Rename(t.file, t.file+".damaged")
 	}
 	for _, l := range list {
+		if l.Gone == nil {
+			l.Gone = &now
+		}
 		t.held[l.id()] = l
 	}
 	return nil
+}
+
+// seen notes that the property of a lock is watched.
+func (t *locks) seen(id lockID) {
+	if l, ok := t.held[id]; ok && l.Gone != nil {
+		l.Gone = nil
+		t.held[id], t.dirty = l, true
+	}
+}
+
+// gone notes that it is not.
+func (t *locks) gone(id lockID, now time.Time) {
+	if l, ok := t.held[id]; ok && l.Gone == nil {
+		now = now.UTC()
+		l.Gone = &now
+		t.held[id], t.dirty = l, true
+	}
 }
 
 // save writes the file if something changed, so that it is whole whenever the process or the machine stops.

@@ -86,6 +86,15 @@ func (s *sink) argv(a *Activity) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
+	// Who may write a folder may replace what is in it.
+	for dir := filepath.Dir(script); dir != "."; dir = filepath.Dir(dir) {
+		info, err := root.Stat(dir)
+		if err != nil {
+			return nil, fmt.Errorf("script %q: %w", script, err)
+		} else if info.Mode().Perm()&0o002 != 0 {
+			return nil, fmt.Errorf("script %q: everybody may write folder %q; want one that others cannot change", script, dir)
+		}
+	}
 	info, err := root.Stat(script)
 	switch {
 	case err != nil:

@@ -14,11 +14,17 @@
 // first. Failures are waited out for each device apart, with the latest verdicts, whatever their number: the final
 // state is not lost while the mapper runs.
 //
+// Verdicts on the members of a group are written to the devices of the members. A verdict on what cannot be the name of
+// a Device is refused, and said so.
+//
 // It reaches the API server from within a pod, by a kubeconfig, or through EdgeCore's MetaServer (server:
-// http://127.0.0.1:10550), which passes the patch on to the cloud and answers with errors while the edge is offline.
-// The MetaServer must be enabled in edgecore.yaml (modules.metaManager.metaServer.enable), and CloudCore's dynamic
-// controller with it. With EdgeCore's feature gate requireAuthorization it speaks https and wants a service account's
-// token: see tokenFile and caFile.
+// http://127.0.0.1:10550). The MetaServer takes the same requests on the same paths. It passes a patch on to CloudCore,
+// which makes it, and answers with what the API server said; while there is no connection to the cloud, with an error
+// 500, which is waited out as any other. It must be enabled in edgecore.yaml (modules.metaManager.metaServer.enable), and
+// CloudCore's dynamic controller with it (modules.dynamicController.enable). With EdgeCore's feature gate
+// requireAuthorization it speaks https and wants a service account's token: see tokenFile and caFile. This way is tested
+// against a stand-in that was written from EdgeCore's sources, not against an EdgeCore; that CloudCore's own permissions
+// allow the patch was not tried.
 package devicestatus
 
 import (
@@ -29,6 +35,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
@@ -49,6 +56,7 @@ type Sink struct {
 	closing bool // what fails is given up
 	lost    int  // devices given up
 	devices map[deviceID]*record
+	left    map[deviceID]time.Time // when devices that are remembered no more were written last
 	stats   Stats
 	said    map[string]time.Time // when the same trouble was logged last
 
@@ -65,7 +73,7 @@ type Stats struct {
 	Conflicts uint64 // answers that another was faster
 	Throttled uint64 // answers to come later
 	Failed    uint64 // all other failures: no answer, or a server in trouble
-	Refused   uint64 // verdicts beyond the number of devices or properties that are remembered
+	Refused   uint64 // verdicts on more devices or properties than are remembered, or on what is no Device
 	Devices   int    // devices remembered
 	Waiting   int    // of those, devices with changes that are not written yet
 }
@@ -95,7 +103,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	}
 	return &Sink{
 		config: config, client: c, hooks: hooks, limiter: rate.NewLimiter(rate.Limit(config.Rate), 1),
-		wake: make(chan struct{}, 1), devices: make(map[deviceID]*record), said: make(map[string]time.Time),
+		wake: make(chan struct{}, 1), devices: make(map[deviceID]*record), left: make(map[deviceID]time.Time), said: make(map[string]time.Time),
 		done: make(chan struct{}),
 	}, nil
 }
@@ -126,10 +134,16 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 	for i := range batch {
 		r := &batch[i]
 		id := deviceID{r.Key.Namespace, r.Key.Device}
+		if !id.valid() {
+			s.stats.Refused++
+			if s.news("no device", now) {
+				klog.Warningf("devicestatus: verdicts on %q are not written: it cannot be the name of a Device", r.Key)
+			}
+			continue
+		}
 		d := s.devices[id]
 		if d == nil && len(s.devices) < s.config.Devices {
-			d = &record{id: id, entries: make(map[string]entry)}
-			s.devices[id] = d
+			d = s.remember(id)
 		}
 		if d == nil || !d.add(r, now) {
 			s.stats.Refused++
@@ -142,6 +156,36 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 	s.mu.Unlock()
 	s.poke()
 	return nil
+}
+
+// valid says whether there can be a Device of this name. All others are no more than requests that fail.
+func (id deviceID) valid() bool {
+	for _, name := range []string{id.namespace, id.name} {
+		if name == "" || len(name) > 253 || len(path.IsValidPathSegmentName(name)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// remember begins the record of a device. One that was written a moment ago has to wait as if it had never been
+// forgotten.
+func (s *Sink) remember(id deviceID) *record {
+	d := &record{id: id, entries: make(map[string]entry), tried: s.left[id]}
+	delete(s.left, id)
+	s.devices[id] = d
+	return d
+}
+
+// drop ends the record of a device.
+func (s *Sink) drop(d *record, now time.Time) {
+	delete(s.devices, d.id)
+	for id, tried := range s.left {
+		if now.Sub(tried) >= s.config.Interval {
+			delete(s.left, id)
+		}
+	}
+	s.left[d.id] = d.tried
 }
 
 // Forget drops a property, or for Property "" the verdict on the device as a whole, out of the extension. The extension

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,12 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if ca := os.Getenv(podEnv); ca != "" {
+		os.Exit(pod(ca))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // api is an API server that holds DeviceStatuses and applies merge patches.
 type api struct {

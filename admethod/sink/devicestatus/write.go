@@ -44,10 +44,10 @@ func (s *Sink) write(ctx context.Context, d *record, w job) {
 		s.fail(d, err, now)
 		if s.closing {
 			s.lost++
-			delete(s.devices, d.id)
+			s.drop(d, now)
 		}
 		if w.gone && len(d.entries) == 0 && (apierrors.IsNotFound(err) || apierrors.IsForbidden(err)) {
-			delete(s.devices, d.id)
+			s.drop(d, now)
 		}
 	}
 	s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *Sink) write(ctx context.Context, d *record, w job) {
 func (s *Sink) settle(d *record, w job, object []byte, now time.Time) {
 	d.told, d.heard, d.toldWorst, d.failures, d.refusals, d.after = w.changes, w.verdicts, w.worst, 0, 0, time.Time{}
 	if len(d.entries) == 0 && d.changes == d.told {
-		delete(s.devices, d.id)
+		s.drop(d, now)
 		return
 	}
 	d.changed = now

@@ -36,7 +36,7 @@ const File = "verdicts.db"
 // Config of the sink.
 type Config struct {
 	Path string        `param:"path" doc:"file of the history; verdicts.db in the state directory where unset"`
-	Rows int           `param:"rows" min:"100" max:"100000000" doc:"verdicts kept at most"`
+	Rows int           `param:"rows" min:"100" max:"100000000" doc:"verdicts kept at most; a batch, of 256 at most, may come on top for a moment"`
 	Age  time.Duration `param:"age" min:"1m" doc:"older verdicts are dropped"`
 }
 
@@ -74,22 +74,40 @@ CREATE TABLE IF NOT EXISTS verdicts (
 CREATE INDEX IF NOT EXISTS verdicts_at ON verdicts (at);
 CREATE INDEX IF NOT EXISTS verdicts_device ON verdicts (device, at);`
 
-// pruneEvery is the number of batches after which what is too old or too much is dropped.
-const pruneEvery = 16
+// After a twentieth of the rows that are kept, but after so many at the latest, what is too old or too much is dropped.
+const pruneAfter = 4096
+
+// What one verdict may take: detectors elsewhere may have a lot to say.
+const (
+	mostMessage = 1024 // bytes
+	mostCauses  = 16
+)
 
 // Sink writes the history. It is made by [New].
 type Sink struct {
-	config  Config
-	now     func() time.Time
-	db      *sql.DB
-	batches int
+	config Config
+	now    func() time.Time
+	db     *sql.DB // nil while the file cannot be opened
+	added  int     // rows since the last prune
+	closed bool
 }
 
 // New makes a sink; the file is opened by Start.
 func New(config Config) *Sink { return &Sink{config: config, now: time.Now} }
 
-// Start opens the file. One that is damaged is set aside and begun anew.
+// Start opens the file. One that is damaged is set aside and begun anew; one that cannot be opened is tried again with
+// each batch.
 func (s *Sink) Start(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		klog.Errorf("history: verdicts wait until the file can be opened: %v", err)
+	}
+	return nil
+}
+
+func (s *Sink) ready(ctx context.Context) error {
+	if s.db != nil {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(s.config.Path), 0o700); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
@@ -116,8 +134,11 @@ func (s *Sink) renew(ctx context.Context, cause error) error {
 	return s.open(ctx)
 }
 
+// pragmas of the writer. A small cache saves memory, and pages that are damaged are met sooner.
+const pragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=journal_size_limit(4194304)&_pragma=cache_size(-256)"
+
 func (s *Sink) open(ctx context.Context) error {
-	db, err := sql.Open("sqlite", dsn(s.config.Path, "rwc", "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=journal_size_limit(4194304)"))
+	db, err := sql.Open("sqlite", dsn(s.config.Path, "rwc", pragmas))
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
@@ -157,20 +178,23 @@ func dsn(path, mode, pragmas string) string {
 
 // Write adds a batch in one transaction. While the disk is full, it fails and is tried again.
 func (s *Sink) Write(ctx context.Context, batch []driver.Result) error {
-	if s.db == nil {
+	if s.closed {
 		return admethod.Permanent(fmt.Errorf("history: %w", admethod.ErrClosed))
 	}
-	err := s.insert(ctx, batch)
-	switch {
-	case damaged(err):
-		if err := s.renew(ctx, err); err != nil {
-			return err
-		}
-		return s.insert(ctx, batch)
-	case err != nil:
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if s.batches++; s.batches%pruneEvery == 1 {
+	err := s.insert(ctx, batch)
+	if damaged(err) {
+		if err = s.renew(ctx, err); err == nil {
+			err = s.insert(ctx, batch)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.added += len(batch); s.added >= min(s.config.Rows/20, pruneAfter) {
+		s.added = 0
 		return s.prune(ctx)
 	}
 	return nil
@@ -194,6 +218,10 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 	for i := range batch {
 		r := &batch[i]
 		v := httpapi.FromResult(r)
+		if len(v.Message) > mostMessage {
+			v.Message = strings.ToValidUTF8(v.Message[:mostMessage], "") + "…"
+		}
+		v.Causes = v.Causes[:min(len(v.Causes), mostCauses)]
 		text, err := json.Marshal(v)
 		if err != nil {
 			return err
@@ -214,7 +242,9 @@ func (s *Sink) prune(ctx context.Context) error {
 	if err == nil {
 		_, err = s.db.ExecContext(ctx, "DELETE FROM verdicts WHERE id <= (SELECT max(id) FROM verdicts) - ?", s.config.Rows)
 	}
-	if err != nil {
+	if damaged(err) {
+		return s.renew(ctx, err)
+	} else if err != nil {
 		klog.Warningf("history: dropping what is old: %v", err) // what was added stays; the next batches try again
 	}
 	return nil
@@ -222,6 +252,7 @@ func (s *Sink) prune(ctx context.Context) error {
 
 // Shutdown closes the file.
 func (s *Sink) Shutdown(context.Context) error {
+	s.closed = true
 	if s.db == nil {
 		return nil
 	}

@@ -62,6 +62,9 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 	return nil
 }
 
+// Forget drops what was said of a property that is no longer watched.
+func (s *sink) Forget(key driver.Key) { delete(s.last, key) }
+
 // Line is a verdict in one line for people: what, how bad, what was read and what was expected.
 func Line(r *driver.Result) string {
 	b := append([]byte(r.Key.String()), ' ')
