@@ -5,6 +5,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/pmezard/go-difflib/difflib"
 	"github.com/spf13/cobra"
@@ -17,11 +20,13 @@ func newPatch() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "patch DIR",
-		Short: "Add anomaly detection to a mapper that KubeEdge v1.23 generated",
-		Long: `patch adds detection to a mapper that make generate of KubeEdge v1.23 has written:
-the import and one call in device/device.go, and what go.mod needs. A mapper that
-has it already is left alone; what patch does not recognise it refuses, and says
-where. Run go mod tidy in the mapper afterwards.`,
+		Short: "Add anomaly detection to a mapper that KubeEdge v1.18 to v1.23 generated",
+		Long: `patch adds detection to a mapper that make generate of KubeEdge v1.18 to v1.23
+has written: the import and one call in device/device.go, what go.mod needs, and
+what keeps such a mapper from building with the framework of v1.23. Either all
+files are changed or none. A mapper that has detection already is left alone;
+what patch does not recognise it refuses, and says where. Run go mod tidy in the
+mapper afterwards.`,
 		Example: `  adctl patch --dry-run ./my-mapper
   adctl patch ./my-mapper && cd my-mapper && go mod tidy && go build ./...`,
 		Args: wrongArgs(cobra.ExactArgs(1)),
@@ -34,25 +39,33 @@ where. Run go mod tidy in the mapper afterwards.`,
 				return usage(err)
 			}
 			out := cmd.OutOrStdout()
-			for _, c := range changes {
-				if !dryRun {
-					fmt.Fprintln(out, c.Path)
-					continue
-				}
-				if err := difflib.WriteUnifiedDiff(out, difflib.UnifiedDiff{
-					A: difflib.SplitLines(string(c.Old)), B: difflib.SplitLines(string(c.New)),
-					FromFile: "a/" + c.Path, ToFile: "b/" + c.Path, Context: 3,
-				}); err != nil {
-					return err
-				}
-			}
 			if dryRun {
+				for _, c := range changes {
+					if err := writeDiff(out, c.Path, c.Old, c.New); err != nil {
+						return err
+					}
+				}
 				return nil
 			}
-			return scaffold.Apply(args[0], changes)
+			if err := scaffold.Apply(args[0], changes); err != nil {
+				return err
+			}
+			for _, c := range changes {
+				fmt.Fprintln(out, filepath.Join(args[0], filepath.FromSlash(c.Path)))
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the changes as a unified diff and write nothing")
 	cmd.Flags().StringVar(&o.SDKPath, "sdk-path", "", "checkout of "+scaffold.SDK+" to use (default the one that adctl runs from, if any)")
 	return cmd
+}
+
+// writeDiff shows how a file changes; old is nil for one that is added. It writes nothing where nothing changes.
+func writeDiff(w io.Writer, name string, old, changed []byte) error {
+	d := difflib.UnifiedDiff{B: difflib.SplitLines(string(changed)), FromFile: os.DevNull, ToFile: "b/" + name, Context: 3}
+	if old != nil {
+		d.A, d.FromFile = difflib.SplitLines(string(old)), "a/"+name
+	}
+	return difflib.WriteUnifiedDiff(w, d)
 }

@@ -4,275 +4,212 @@
 package scaffold
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/format"
-	"go/parser"
-	"go/token"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-
-	"golang.org/x/mod/modfile"
-	"golang.org/x/mod/semver"
 )
 
 const (
-	framework    = "github.com/kubeedge/mapper-framework"
-	kubeedgeAPI  = "github.com/kubeedge/api"
-	upstream     = "v1.23.0" // of both
-	admethodAll  = SDK + "/admethod/all"
-	handlerLine  = "admethod.AnomalyDetectionHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig, dataModel)"
-	handlerName  = "AnomalyDetectionHandler"
-	newDataModel = "dataModel := common.NewDataModel(dev.Instance.Name, twin.Property.PropertyName, dev.Instance.Namespace, common.WithType(twin.ObservedDesired.Metadata.Type))"
+	framework   = "github.com/kubeedge/mapper-framework"
+	kubeedgeAPI = "github.com/kubeedge/api"
+	kubeedge    = "github.com/kubeedge/kubeedge"
+	upstream    = "v1.23.0" // of the framework and the API
+	oldest      = "v1.18.0" // of the framework, of which a mapper can be patched
+	admethodAll = SDK + "/admethod/all"
 )
 
-// Change is one file that a patch changes.
+// Change is one file that a patch changes or adds.
 type Change struct {
 	Path     string // slash-separated, below the mapper's directory
-	Old, New []byte
+	Old, New []byte // Old is nil for a file that is added
 }
 
-// Patch says what adds detection to a mapper that KubeEdge v1.23 generated: the import and the handler's line in
-// device/device.go, and the requirements in go.mod. It writes nothing. A mapper that has detection already needs no
-// change; one that is not as v1.23 generates it is an error that says where. Of o, SDKPath and SDKVersion count.
+// Patch says what adds detection to a mapper that KubeEdge v1.18 to v1.23 generated: the import and the handler's line
+// in device/device.go, the requirements in go.mod, and what keeps a mapper of that version from building and passing
+// go vet with the framework of v1.23. It writes nothing. A mapper that has all of it needs no change; one that is not as
+// KubeEdge generates it is an error that says where. Of o, SDKPath and SDKVersion count.
 func Patch(dir string, o Options) ([]Change, error) {
-	var changes []Change
+	files, err := load(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := newMapper(dir, files)
+	if err := m.patch(o); err != nil {
+		return nil, err
+	}
+	return m.changes(), nil
+}
+
+// mapper is a generated mapper in memory.
+type mapper struct {
+	dir      string            // where it is, or will be
+	from     string            // where it was read: for errors
+	original map[string][]byte // by slash-separated path
+	files    map[string][]byte
+	modes    map[string]fs.FileMode
+}
+
+func newMapper(dir string, files map[string][]byte) *mapper {
+	return &mapper{dir: dir, from: dir, original: files, files: maps.Clone(files)}
+}
+
+// name is the path of a file as a person would write it.
+func (m *mapper) name(file string) string { return filepath.Join(m.from, filepath.FromSlash(file)) }
+
+func (m *mapper) patch(o Options) error {
 	var errs []error
-	for _, f := range []struct {
-		path string
-		edit func(path string, old []byte, o Options) ([]byte, error)
-	}{{"device/device.go", patchDevice}, {"go.mod", patchModule}} {
-		old, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(f.path)))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("not a generated mapper: %w", err))
-			continue
-		}
-		edited, err := f.edit(filepath.Join(dir, filepath.FromSlash(f.path)), old, o)
-		if err != nil {
-			errs = append(errs, err)
-		} else if string(edited) != string(old) {
-			changes = append(changes, Change{Path: f.path, Old: old, New: edited})
+	for _, required := range []string{"go.mod", deviceFile} {
+		if _, ok := m.files[required]; !ok {
+			errs = append(errs, fmt.Errorf("not a generated mapper: %s: %w", m.name(required), fs.ErrNotExist))
 		}
 	}
 	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+		return errors.Join(errs...)
 	}
-	return changes, nil
+	for _, step := range []func(Options) error{m.patchDevice, m.patchImports, m.patchMethods, m.patchPrintf, m.patchModule, m.patchDockerfiles} {
+		if err := step(o); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// Apply writes changes.
-func Apply(dir string, changes []Change) error {
-	for _, c := range changes {
-		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(c.Path)), c.New, 0o644); err != nil { //nolint:gosec // source code, as it was
+// goFiles are the paths of the mapper's Go files, in order.
+func (m *mapper) goFiles() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(m.files)), func(p string) bool { return path.Ext(p) != ".go" })
+}
+
+func (m *mapper) changes() []Change {
+	var all []Change
+	for _, p := range slices.Sorted(maps.Keys(m.files)) {
+		if old, ok := m.original[p]; !ok || !bytes.Equal(old, m.files[p]) {
+			all = append(all, Change{Path: p, Old: old, New: m.files[p]})
+		}
+	}
+	return all
+}
+
+// load reads what a patch may change: Go code, go.mod and Dockerfiles.
+func load(dir string) (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	err := filepath.WalkDir(dir, func(p string, entry fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
+		if entry.IsDir() {
+			if p != dir && skipped(entry.Name()) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		if name := entry.Name(); filepath.Ext(name) != ".go" && rel != "go.mod" && !strings.HasPrefix(name, "Dockerfile") {
+			return nil
+		}
+		info, err := os.Stat(p) // follows links
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(rel)] = data
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("not a generated mapper: %w", err)
+	}
+	return files, nil
+}
+
+// skipped says of a directory that nothing of the mapper's own is in it.
+func skipped(name string) bool {
+	return name == "vendor" || name == "testdata" || strings.HasPrefix(name, ".")
+}
+
+// Apply writes changes, all or none: where one cannot be written, those that were are taken back. A file that is not as
+// it was when the changes were made is an error, and nothing is written.
+func Apply(dir string, changes []Change) error { return apply(dir, changes, os.Rename) }
+
+func apply(dir string, changes []Change, rename func(from, to string) error) (err error) {
+	type file struct {
+		path, temp string
+		mode       fs.FileMode
+		done       bool
+		*Change
+	}
+	files := make([]*file, 0, len(changes))
+	defer func() {
+		for _, f := range files {
+			_ = os.Remove(f.temp) // gone where it was renamed
+			if err == nil || !f.done {
+				continue
+			}
+			if f.Old == nil {
+				err = errors.Join(err, os.Remove(f.path))
+			} else if back := os.WriteFile(f.path, f.Old, f.mode); back != nil {
+				err = errors.Join(err, fmt.Errorf("%s is changed and cannot be taken back: %w", f.path, back))
+			}
+		}
+	}()
+	for i := range changes {
+		f := &file{path: filepath.Join(dir, filepath.FromSlash(changes[i].Path)), mode: 0o644, Change: &changes[i]}
+		if f.Old != nil {
+			if f.path, err = filepath.EvalSymlinks(f.path); err != nil {
+				return err
+			}
+			info, err := os.Stat(f.path)
+			if err != nil {
+				return err
+			}
+			f.mode = info.Mode().Perm()
+			if now, err := os.ReadFile(f.path); err != nil {
+				return err
+			} else if !bytes.Equal(now, f.Old) {
+				return fmt.Errorf("%s has changed meanwhile", f.path)
+			}
+		} else if _, err := os.Lstat(f.path); err == nil {
+			return fmt.Errorf("%s: %w", f.path, fs.ErrExist)
+		} else if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+			return err
+		}
+		if f.temp, err = writeTemp(f.path, f.New, f.mode); err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	for _, f := range files {
+		if err := rename(f.temp, f.path); err != nil {
+			return err
+		}
+		f.done = true
 	}
 	return nil
 }
 
-func patchDevice(path string, old []byte, _ Options) ([]byte, error) {
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, path, old, parser.ParseComments)
+// writeTemp writes a file that can be renamed to path.
+func writeTemp(path string, data []byte, mode fs.FileMode) (name string, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	at := func(pos token.Pos, format string, args ...any) error {
-		p := fset.Position(pos)
-		return fmt.Errorf("%s:%d: %s", path, p.Line, fmt.Sprintf(format, args...))
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Chmod(mode)
 	}
-	var last *ast.ImportSpec
-	imported, common := false, false
-	for _, spec := range file.Imports {
-		p, _ := strconv.Unquote(spec.Path.Value)
-		switch {
-		case p == admethodAll:
-			imported = true
-		case p == framework+"/pkg/common":
-			common = true
-		case strings.HasSuffix(p, "/pkg/common"):
-			return nil, at(spec.Pos(), "generated by a KubeEdge before v1.23 (%s instead of %s/pkg/common), whose code has no room for detection: generate the mapper anew with v1.23", p, framework)
-		case spec.Name != nil && spec.Name.Name == "admethod":
-			return nil, at(spec.Pos(), "the name admethod is taken by %s", p)
-		}
-		last = spec
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
 	}
-	if !common || last == nil {
-		return nil, at(file.Package, "does not import %s/pkg/common", framework)
-	}
-	body, fault := twinLoop(file)
-	if body == nil {
-		return nil, at(fault, "want dataHandler(ctx, dev) as v1.23 generates it: one loop over dev.Instance.Twins with twin and visitorConfig")
-	}
-	var wrong error
-	called := false
-	ast.Inspect(file, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
-		if !ok {
-			return true
-		}
-		s, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok {
-			return true
-		}
-		x, _ := s.X.(*ast.Ident)
-		if s.Sel.Name == handlerName && x != nil && x.Name == "admethod" {
-			called = true
-		}
-		if s.Sel.Name == "NewDataModel" && len(call.Args) < 4 && wrong == nil {
-			wrong = at(call.Pos(), "generated by a KubeEdge before v1.23 (NewDataModel without namespace): generate the mapper anew with v1.23")
-		}
-		return true
-	})
-	switch {
-	case wrong != nil:
-		return nil, wrong
-	case called != imported:
-		return nil, at(body.Pos(), "has the import or the call of detection, but not both")
-	case called:
-		return old, nil
-	}
-	offset := func(p token.Pos) int { return fset.Position(p).Offset }
-	line := func(p token.Pos) int { // where the line of p ends
-		if i := strings.IndexByte(string(old[offset(p):]), '\n'); i >= 0 {
-			return offset(p) + i + 1
-		}
-		return len(old)
-	}
-	importAt, callAt := line(last.End()), offset(body.Rbrace)
-	var out strings.Builder
-	out.Write(old[:importAt])
-	out.WriteString("\n\tadmethod " + strconv.Quote(admethodAll) + "\n")
-	out.Write(old[importAt:callAt])
-	out.WriteString("\t// handle anomaly detection\n\t\t{\n\t\t\t" + newDataModel + "\n\t\t\t" + handlerLine + "\n\t\t}\n\t")
-	out.Write(old[callAt:])
-	edited := []byte(out.String())
-	if formatted, err := format.Source(old); err == nil && string(formatted) == string(old) {
-		return format.Source(edited) // it was formatted, so it shall be
-	}
-	if _, err := parser.ParseFile(token.NewFileSet(), path, edited, 0); err != nil {
-		return nil, at(body.Pos(), "cannot be edited: %v", err)
-	}
-	return edited, nil
-}
-
-// twinLoop finds the body of the loop over twins in dataHandler, or where it should be.
-func twinLoop(file *ast.File) (body *ast.BlockStmt, fault token.Pos) {
-	fault = file.Package
-	for _, d := range file.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || f.Recv != nil || f.Name.Name != "dataHandler" || f.Body == nil {
-			continue
-		}
-		fault = f.Pos()
-		var params []string
-		for _, p := range f.Type.Params.List {
-			for _, n := range p.Names {
-				params = append(params, n.Name)
-			}
-		}
-		if strings.Join(params, ",") != "ctx,dev" {
-			return nil, fault
-		}
-		for _, s := range f.Body.List {
-			loop, ok := s.(*ast.RangeStmt)
-			if !ok {
-				continue
-			}
-			fault = loop.Pos()
-			v, ok := loop.Value.(*ast.Ident)
-			if body != nil || !ok || v.Name != "twin" || !declares(loop.Body, "visitorConfig") {
-				return nil, fault
-			}
-			body = loop.Body
-		}
-	}
-	return body, fault
-}
-
-// declares says whether a block has var name at its top level.
-func declares(block *ast.BlockStmt, name string) bool {
-	for _, s := range block.List {
-		d, ok := s.(*ast.DeclStmt)
-		if !ok {
-			continue
-		}
-		g, ok := d.Decl.(*ast.GenDecl)
-		if !ok {
-			continue
-		}
-		for _, spec := range g.Specs {
-			if v, ok := spec.(*ast.ValueSpec); ok && v.Names[0].Name == name {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func patchModule(path string, old []byte, o Options) ([]byte, error) {
-	file, err := modfile.Parse(path, old, nil)
-	if err != nil {
-		return nil, err
-	}
-	var needs *modfile.Require
-	has := false
-	for _, r := range file.Require {
-		switch r.Mod.Path {
-		case framework:
-			needs = r
-		case SDK:
-			has = true
-		}
-	}
-	switch {
-	case needs == nil:
-		return nil, fmt.Errorf("%s:1: does not require %s", path, framework)
-	case needs.Mod.Version != upstream && needs.Mod.Version != "v0.0.0":
-		return nil, fmt.Errorf("%s:%d: requires %s %s, want %s", path, needs.Syntax.Start.Line, framework, needs.Mod.Version, upstream)
-	case has:
-		return old, nil
-	}
-	version := o.SDKVersion
-	if o.SDKPath != "" {
-		version = "v0.0.0"
-		if err := file.AddReplace(SDK, "", o.SDKPath, ""); err != nil {
-			return nil, err
-		}
-	}
-	for _, r := range []struct{ path, version string }{{kubeedgeAPI, upstream}, {framework, upstream}, {SDK, version}} {
-		if err := file.AddRequire(r.path, r.version); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	// generate.sh leaves replaces that point beside KubeEdge's own tree; where nothing is there, they break the build.
-	for _, r := range file.Replace {
-		if r.Old.Path != kubeedgeAPI && r.Old.Path != framework || r.New.Version != "" {
-			continue
-		}
-		target := r.New.Path
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), filepath.FromSlash(target))
-		}
-		if _, err := os.Stat(filepath.Join(target, "go.mod")); err != nil {
-			if err := file.DropReplace(r.Old.Path, r.Old.Version); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, name := range []string{"component-helpers", "controller-manager", "dynamic-resource-allocation"} {
-		if err := file.AddReplace("k8s.io/"+name, "", "k8s.io/"+name, "v0.32.10"); err != nil {
-			return nil, err
-		}
-	}
-	if file.Go == nil || semver.Compare("v"+file.Go.Version, "v1.25.0") < 0 {
-		if err := file.AddGoStmt("1.25.0"); err != nil {
-			return nil, err
-		}
-		file.DropToolchainStmt()
-	}
-	file.Cleanup()
-	return file.Format()
+	return file.Name(), nil
 }

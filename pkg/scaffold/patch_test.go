@@ -5,19 +5,29 @@ package scaffold
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// generated is a copy of a mapper with the structure that KubeEdge v1.23 generates.
-func generated(t *testing.T) (dir string, o Options) {
+var versions = []string{"v1.18", "v1.21", "v1.23"}
+
+// generated is a copy of a mapper with the structure that a version of KubeEdge generates.
+func generated(t *testing.T, version string) (dir string, o Options) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "mapper-v1.23"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "mapper-"+version))); err != nil {
 		t.Fatal(err)
 	}
 	sdk, err := filepath.Abs(filepath.Join("..", ".."))
@@ -27,41 +37,120 @@ func generated(t *testing.T) (dir string, o Options) {
 	return dir, Options{SDKPath: sdk}
 }
 
-func TestPatchIsIdempotent(t *testing.T) {
-	dir, o := generated(t)
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir+"/")] = string(raw)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestPatch(t *testing.T) {
+	want := map[string][]string{
+		"v1.18": {"Dockerfile", "device/device.go", "device/devicemethod.go", "device/devicestatus.go", "device/devicetwin.go", "go.mod"},
+		"v1.21": {"Dockerfile_nostream", "device/device.go", "device/devicestatus.go", "go.mod"},
+		"v1.23": {"Dockerfile_nostream", "device/device.go", "device/devicestatus.go", "go.mod"},
+	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			dir, o := generated(t, version)
+			changes, err := Patch(dir, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var paths []string
+			after := make(map[string]string)
+			for _, c := range changes {
+				paths = append(paths, c.Path)
+				after[c.Path] = string(c.New)
+			}
+			if diff := cmp.Diff(want[version], paths); diff != "" {
+				t.Errorf("changed files (-want +got):\n%s", diff)
+			}
+			device := after[deviceFile]
+			if strings.Count(device, handlerLine) != 1 || strings.Count(device, admethodAll) != 1 {
+				t.Errorf("device.go:\n%s", device)
+			}
+			if own := newDataModel + "\n\t\t\t" + handlerLine; strings.Contains(device, own) != (version == "v1.18") {
+				t.Errorf("the data model is made for the handler alone: %v", version != "v1.18")
+			}
+			if strings.Contains(device, "\t"+ownHandler+"(ctx") {
+				t.Errorf("the template's own handler is still called:\n%s", device)
+			}
+			mod := after["go.mod"]
+			for _, line := range []string{kubeedgeAPI + " v1.23.0", framework + " v1.23.0", SDK + " v0.0.0", SDK + " => " + o.SDKPath, "go 1.25.0", "k8s.io/component-helpers => "} {
+				if !strings.Contains(mod, line) {
+					t.Errorf("go.mod has no %q:\n%s", line, mod)
+				}
+			}
+			if strings.Contains(mod, "../") || strings.Contains(mod, kubeedge+" ") || strings.Contains(mod, "toolchain") {
+				t.Errorf("go.mod:\n%s", mod)
+			}
+			for path, text := range after {
+				if strings.Contains(text, kubeedge+"/") {
+					t.Errorf("%s imports %s", path, kubeedge)
+				}
+			}
+			if docker := after[paths[0]]; !strings.HasPrefix(docker, "FROM golang:1.25-alpine AS builder\n") {
+				t.Errorf("%s:\n%s", paths[0], docker)
+			}
+			if err := Apply(dir, changes); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Patch(dir, o)
+			if err != nil || len(again) != 0 {
+				t.Errorf("again: %d changes, %v", len(again), err)
+			}
+		})
+	}
+}
+
+func TestPatchKeepsReplaces(t *testing.T) {
+	dir, o := generated(t, "v1.21")
+	beside := filepath.Join(filepath.Dir(dir), "mapper-framework")
+	for path, text := range map[string]string{"go.mod": "module " + framework + "\n", "pkg/common/configmaptype.go": "AnomalyDetectionConfig"} {
+		if err := create(filepath.Join(beside, path), []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	changes, err := Patch(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(changes) != 2 || strings.Count(string(changes[0].New), handlerLine) != 1 || strings.Count(string(changes[0].New), admethodAll) != 1 {
-		t.Fatalf("changes %+v", changes)
-	}
-	if mod := string(changes[1].New); strings.Contains(mod, "../") || !strings.Contains(mod, kubeedgeAPI+" v1.23.0") || !strings.Contains(mod, SDK+" => "+o.SDKPath) {
-		t.Errorf("go.mod:\n%s", mod)
-	}
-	if err := Apply(dir, changes); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Patch(dir, o)
-	if err != nil || len(again) != 0 {
-		t.Errorf("again: %d changes, %v", len(again), err)
+	mod := string(changes[len(changes)-1].New)
+	if !strings.Contains(mod, framework+" => ../mapper-framework") || strings.Contains(mod, "../api") {
+		t.Errorf("want the replace that leads to v1.23 kept, and only that:\n%s", mod)
 	}
 }
 
 func TestPatchRefuses(t *testing.T) {
-	for _, tt := range []struct{ name, file, old, new, want string }{
-		{"own copy of the framework", "device/device.go", framework + "/pkg/common", "github.com/kubeedge/room/pkg/common", "device.go:13: generated by a KubeEdge before v1.23"},
-		{"no namespace", "device/device.go", "dev.Instance.Namespace, ", "", "device.go:31: generated by a KubeEdge before v1.23"},
-		{"another handler", "device/device.go", "func dataHandler(ctx context.Context, dev ", "func dataHandler(ctx context.Context, d ", "device.go:20: want dataHandler(ctx, dev)"},
-		{"another loop", "device/device.go", "for _, twin :=", "for _, t :=", "device.go:21: want dataHandler(ctx, dev)"},
-		{"half a patch", "device/device.go", `"k8s.io/klog/v2"`, `"k8s.io/klog/v2"; admethod "` + admethodAll + `"`, "but not both"},
-		{"the name is taken", "device/device.go", `"k8s.io/klog/v2"`, `admethod "k8s.io/klog/v2"`, "device.go:11: the name admethod is taken"},
-		{"no Go", "device/device.go", "package device", "pakcage device", "device.go:5:1: expected 'package'"},
-		{"another framework", "go.mod", "mapper-framework v0.0.0", "mapper-framework v1.21.0", "go.mod:9: requires"},
-		{"no framework", "go.mod", "github.com/kubeedge/mapper-framework v0.0.0", "", "go.mod:1: does not require"},
+	for _, tt := range []struct{ name, version, file, old, new, want string }{
+		{"own copy of the framework", "v1.23", deviceFile, framework + "/pkg/common", "github.com/kubeedge/room/pkg/common", "device.go:22: generated by a KubeEdge before v1.18"},
+		{"no namespace", "v1.18", deviceFile, "dev.Instance.Namespace, common", "common", "device.go:127: generated by a KubeEdge before v1.18"},
+		{"another handler", "v1.23", deviceFile, "func dataHandler(ctx context.Context, dev ", "func dataHandler(ctx context.Context, d ", "device.go:96: want dataHandler(ctx, dev)"},
+		{"another loop", "v1.23", deviceFile, "for _, twin := range dev", "for _, t := range dev", "device.go:105: want dataHandler(ctx, dev)"},
+		{"no loop", "v1.23", deviceFile, "func dataHandler(", "func handleData(", "device.go:6: want dataHandler(ctx, dev)"},
+		{"half a patch", "v1.23", deviceFile, `"k8s.io/klog/v2"`, `"k8s.io/klog/v2"; admethod "` + admethodAll + `"`, "but not both"},
+		{"the name is taken", "v1.23", deviceFile, `"k8s.io/klog/v2"`, `admethod "k8s.io/klog/v2"`, "device.go:19: the name admethod is taken"},
+		{"two own handlers", "v1.23", deviceFile, "			adHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig)", "			adHandler(); adHandler()", "device.go:157: calls adHandler a second time"},
+		{"no Go", "v1.23", deviceFile, "package device", "pakcage device", "device.go:6:1: expected 'package'"},
+		{"another package of KubeEdge", "v1.18", "device/devicetwin.go", kubeedge + "/pkg/apis/dmi/v1beta1", kubeedge + "/pkg/util", "devicetwin.go:13: imports github.com/kubeedge/kubeedge/pkg/util"},
+		{"a newer framework", "v1.23", "go.mod", "mapper-framework v0.0.0", "mapper-framework v1.24.0", "go.mod:9: requires"},
+		{"an older framework", "v1.23", "go.mod", "mapper-framework v0.0.0", "mapper-framework v1.15.0", "go.mod:9: requires"},
+		{"a fork of the framework", "v1.23", "go.mod", framework + " => ../mapper-framework", framework + " => example.org/fork v1.21.0", "go.mod:15: replaces"},
+		{"no framework", "v1.23", "go.mod", "github.com/kubeedge/mapper-framework v0.0.0", "", "go.mod:1: does not require"},
+		{"no module", "v1.23", "go.mod", "require", "requite", "go.mod:7: unknown block type: requite"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, o := generated(t)
+			dir, o := generated(t, tt.version)
 			path := filepath.Join(dir, filepath.FromSlash(tt.file))
 			raw, err := os.ReadFile(path)
 			if err != nil {
@@ -79,30 +168,173 @@ func TestPatchRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Patch(t.TempDir(), Options{}); err == nil || !strings.Contains(err.Error(), "not a generated mapper") {
-		t.Errorf("an empty directory: %v", err)
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
+		if _, err := Patch(dir, Options{}); err == nil || !strings.Contains(err.Error(), "not a generated mapper") {
+			t.Errorf("no mapper: %v", err)
+		}
 	}
 }
 
+func TestApplyIsAllOrNone(t *testing.T) {
+	setUp := func(t *testing.T) (dir string, changes []Change, before map[string]string) {
+		t.Helper()
+		dir, o := generated(t, "v1.18")
+		changes, err := Patch(dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir, changes, contents(t, dir)
+	}
+	unchanged := func(t *testing.T, dir string, before map[string]string, err error) {
+		t.Helper()
+		if err == nil {
+			t.Error("no error")
+		}
+		if diff := cmp.Diff(before, contents(t, dir)); diff != "" {
+			t.Errorf("files were left changed:\n%s", diff)
+		}
+	}
+	t.Run("each rename fails", func(t *testing.T) {
+		dir, changes, before := setUp(t)
+		for i := range changes {
+			n := 0
+			unchanged(t, dir, before, apply(dir, changes, func(from, to string) error {
+				if n++; n > i {
+					return syscall.EIO
+				}
+				return os.Rename(from, to)
+			}))
+		}
+	})
+	t.Run("changed meanwhile", func(t *testing.T) {
+		dir, changes, _ := setUp(t)
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := contents(t, dir)
+		unchanged(t, dir, before, Apply(dir, changes))
+	})
+	t.Run("a new file is there", func(t *testing.T) {
+		dir, changes, _ := setUp(t)
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(methodsFile)), []byte("package device\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := contents(t, dir)
+		err := Apply(dir, changes)
+		unchanged(t, dir, before, err)
+		if !errors.Is(err, fs.ErrExist) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a file that cannot be replaced", func(t *testing.T) {
+		if os.Getuid() != 0 || runtime.GOOS != "linux" {
+			t.Skip("needs root, to mount")
+		}
+		dir, changes, before := setUp(t)
+		mod := filepath.Join(dir, "go.mod") // the last one; a mount point cannot be renamed over
+		if err := syscall.Mount(mod, mod, "", syscall.MS_BIND, ""); err != nil {
+			t.Skip("cannot mount:", err)
+		}
+		defer func() {
+			if err := syscall.Unmount(mod, 0); err != nil {
+				t.Error(err)
+			}
+		}()
+		err := Apply(dir, changes)
+		unchanged(t, dir, before, err)
+		if !errors.Is(err, syscall.EBUSY) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestApplyFollowsLinksAndKeepsModes(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := os.WriteFile(path, []byte("old"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Apply(dir, []Change{{Path: "link", Old: []byte("old"), New: []byte("new")}}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link is gone: %v, %v", info.Mode(), err)
+	}
+	if info, err = os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if diff := cmp.Diff(map[string]string{"real": "new", "link": "new"}, contents(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A mapper of each version passes its own test and go vet once it is patched.
 func TestPatchedMapperBuilds(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds a mapper")
+		t.Skip("builds mappers")
 	}
-	dir, o := generated(t)
-	changes, err := Patch(dir, o)
-	if err != nil {
-		t.Fatal(err)
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			dir, o := generated(t, version)
+			changes, err := Patch(dir, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Apply(dir, changes); err != nil {
+				t.Fatal(err)
+			}
+			runGo(t, dir)
+			if again, err := Patch(dir, o); err != nil || len(again) != 0 {
+				t.Errorf("after go mod tidy: %d changes, %v", len(again), err)
+			}
+		})
 	}
-	if err := Apply(dir, changes); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+}
+
+func runGo(t *testing.T, dir string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}, {"build", "./..."}} {
+	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}, {"build", "-o", os.DevNull, "./cmd"}, {"test", "./..."}, {"list", "-m", "all"}} {
 		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go %v: %v\n%s", args, err, out)
 		}
 	}
+}
+
+// What a person might have made of a generated mapper is patched or refused; it is never a panic, and what is patched
+// can be parsed and is not patched again.
+func FuzzPatch(f *testing.F) {
+	files := make(map[string]map[string][]byte)
+	for _, version := range versions {
+		loaded, err := load(filepath.Join("testdata", "mapper-"+version))
+		if err != nil {
+			f.Fatal(err)
+		}
+		files[version] = loaded
+		f.Add(version, loaded[deviceFile], loaded["go.mod"], loaded["device/devicestatus.go"], []byte("FROM golang:1.20\n"))
+	}
+	f.Fuzz(func(t *testing.T, version string, device, mod, status, docker []byte) {
+		of := maps.Clone(files[slices.MinFunc(versions, func(a, b string) int {
+			return len(strings.TrimPrefix(version, a)) - len(strings.TrimPrefix(version, b))
+		})])
+		of[deviceFile], of["go.mod"], of["device/devicestatus.go"], of["Dockerfile"] = device, mod, status, docker
+		m := newMapper(t.TempDir(), of)
+		if err := m.patch(Options{SDKVersion: "v0.1.0"}); err != nil {
+			return
+		}
+		again := newMapper(m.dir, m.files)
+		if err := again.patch(Options{SDKVersion: "v0.1.0"}); err != nil {
+			t.Fatalf("patched, and then refused: %v\n%s\n%s", err, m.files[deviceFile], m.files["go.mod"])
+		}
+		for _, c := range again.changes() {
+			t.Errorf("patched twice: %s\n%s", c.Path, cmp.Diff(string(c.Old), string(c.New)))
+		}
+	})
 }

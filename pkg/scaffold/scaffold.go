@@ -18,7 +18,6 @@ import (
 	"strings"
 	"text/template"
 
-	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 )
 
@@ -39,6 +38,7 @@ type Options struct {
 	Properties []Property // default temperature:double:ro
 	Detector   string     // default auto
 	Adapter    string     // one of Adapters; default inprocess
+	Address    string     // where the detector of an adapter other than inprocess is; default localhost:6804 for grpc, localhost:6805 for http
 	SDKPath    string     // absolute path of a checkout that replaces the SDK; "" uses SDKVersion
 	SDKVersion string     // version of the SDK; required without SDKPath
 }
@@ -58,6 +58,7 @@ var (
 	dnsLabel     = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 	propertyName = regexp.MustCompile(`^[A-Za-z]([-_A-Za-z0-9]*[A-Za-z0-9])?$`)
 	detectorName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+	address      = regexp.MustCompile(`^[-A-Za-z0-9_.:/\[\]%~]*$`) // nothing that YAML would take for something else in quotes
 	types        = []string{"int", "float", "double", "boolean", "string"}
 )
 
@@ -103,6 +104,12 @@ func (o *Options) defaults() {
 	set(&o.Protocol, o.Name)
 	set(&o.Detector, "auto")
 	set(&o.Adapter, Adapters[0])
+	switch o.Adapter {
+	case "grpc":
+		set(&o.Address, "localhost:6804")
+	case "http":
+		set(&o.Address, "localhost:6805")
+	}
 	if len(o.Properties) == 0 {
 		o.Properties = []Property{{Name: "temperature", Type: "double"}}
 	}
@@ -119,39 +126,48 @@ func (o *Options) defaults() {
 func (o *Options) validate() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, n := range []struct{ what, name string }{{"name", o.Name}, {"protocol", o.Protocol}} {
-		// Objects that are called after it have suffixes of up to 13 bytes.
-		if len(n.name) > 50 || !dnsLabel.MatchString(n.name) {
-			wrong("%s %q: want a Kubernetes name: lower case letters, digits and -, beginning with a letter, ending with a letter or digit, 50 at most", n.what, n.name)
-		}
-	}
-	if err := module.CheckPath(o.Module); err != nil {
-		wrong("module: %w", err)
-	} else if o.Module == SDK || strings.HasPrefix(o.Module, SDK+"/") {
-		wrong("module %q: is that of the library", o.Module)
-	}
+	errs = append(errs, checkName("name", o.Name), checkName("protocol", o.Protocol), checkModule(o.Module))
 	if !detectorName.MatchString(o.Detector) {
 		wrong("detector %q: want the name of a detector, such as auto", o.Detector)
 	}
 	if !slices.Contains(Adapters, o.Adapter) {
 		wrong("adapter %q: want one of %s", o.Adapter, strings.Join(Adapters, ", "))
 	}
+	switch {
+	case o.Adapter == Adapters[0] && o.Address != "":
+		wrong("address %q: the adapter %s has none", o.Address, o.Adapter)
+	case !address.MatchString(o.Address):
+		wrong("address %q: want host:port, unix:PATH or an https:// URL", o.Address)
+	}
 	if !slices.ContainsFunc(o.Properties, Property.Numeric) {
 		wrong("properties: want at least one of type int, float or double, to be watched")
 	}
+	return errors.Join(append(errs, o.checkSDK())...)
+}
+
+func checkName(what, name string) error {
+	// Objects that are called after it have suffixes of up to 13 bytes.
+	if len(name) > 50 || !dnsLabel.MatchString(name) {
+		return fmt.Errorf("%s %q: want a Kubernetes name: lower case letters, digits and -, beginning with a letter, ending with a letter or digit, 50 at most", what, name)
+	}
+	return nil
+}
+
+func (o *Options) checkSDK() error {
 	switch {
 	case o.SDKPath != "" && (!filepath.IsAbs(o.SDKPath) || strings.ContainsAny(o.SDKPath, "\"`\n\r")):
-		wrong("SDK path %q: want an absolute path without quotes", o.SDKPath)
+		return fmt.Errorf("SDK path %q: want an absolute path without quotes", o.SDKPath)
 	case o.SDKPath == "" && (!semver.IsValid(o.SDKVersion) || semver.Build(o.SDKVersion) != ""):
-		wrong("SDK version %q: want a published version, or the path of a checkout", o.SDKVersion)
+		return fmt.Errorf("SDK version %q: want a published version, or the path of a checkout", o.SDKVersion)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // File is one file of a project.
 type File struct {
 	Path string // slash-separated, below the project's directory
 	Data []byte
+	Mode fs.FileMode // 0 is 0644
 }
 
 // Render makes the files of a project, in the order of their paths. The error joins everything that is wrong.
@@ -191,7 +207,8 @@ func Render(o Options) ([]File, error) {
 }
 
 // Write puts files into a directory, which it makes where it is missing. It overwrites nothing: where a file is there
-// already, nothing is written and the error, which wraps fs.ErrExist, names it.
+// already, nothing is written and the error, which wraps fs.ErrExist, names it. Where one cannot be written, those that
+// were are removed.
 func Write(dir string, files []File) error {
 	var errs []error
 	for _, f := range files {
@@ -205,22 +222,31 @@ func Write(dir string, files []File) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := create(filepath.Join(dir, filepath.FromSlash(f.Path)), f.Data); err != nil {
+	for i, f := range files {
+		if err := create(filepath.Join(dir, filepath.FromSlash(f.Path)), f.Data, f.Mode); err != nil {
+			for _, written := range files[:i] {
+				err = errors.Join(err, os.Remove(filepath.Join(dir, filepath.FromSlash(written.Path))))
+			}
 			return err
 		}
 	}
 	return nil
 }
 
-func create(path string, data []byte) error {
+func create(path string, data []byte, mode fs.FileMode) error {
+	if mode == 0 {
+		mode = 0o644
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(data)
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -66,10 +67,29 @@ func (d *instance) checkConfig(n *yaml.Node, key driver.Key, declared modelPrope
 			return nil
 		}
 	}
+	d.checkUnused(&config, n, nodes, property)
 	return &watched{at: d.place, node: n, keys: nodes, key: key, config: config, meta: admethod.Meta{
 		DataType: declared.dataType, AccessMode: declared.accessMode, Unit: declared.unit,
 		Minimum: declared.minimum, Maximum: declared.maximum, Cycle: cycleOf(p),
 	}}
+}
+
+// checkUnused finds keys of adapters that are linked and not asked for: nothing reads them, whatever they say.
+func (d *instance) checkUnused(c *admethod.ADMethodConfig, n *yaml.Node, nodes map[string]*yaml.Node, property string) {
+	adapters := d.linter.options.Adapters
+	if adapters == nil {
+		adapters = admethod.Adapters
+	}
+	for _, name := range adapters.Names() {
+		if name == c.ADMethodName {
+			continue
+		}
+		for _, key := range slices.Sorted(maps.Keys(c.Options[name])) {
+			key = name + "." + key
+			d.warn("no-effect", nodeOf(key, nodes, n), property, fmt.Sprintf("%s has no effect: adMethodName is %s", key, c.ADMethodName),
+				fmt.Sprintf("remove it, or write adMethodName: %s", name))
+		}
+	}
 }
 
 // carried is a scalar as EdgeCore hands it on: a number becomes a float32.

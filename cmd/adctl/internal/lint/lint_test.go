@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/admethod/all"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 const models = `---
@@ -100,6 +102,8 @@ func TestAnomalyDetection(t *testing.T) {
 		{"an unknown adapter", []string{"adMethodName: carrier-pigeon"}, []string{"f0.yaml:18 error unknown-name"}, "carrier-pigeon"},
 		{"an unknown sink", []string{"sinks: log,nowhere"}, []string{"f0.yaml:18 error unknown-name"}, "nowhere"},
 		{"a key that the adapter does not know", []string{"inprocess.lanes: 3"}, []string{"f0.yaml:18 error unknown-key"}, "inprocess.lanes"},
+		{"a key of an adapter that is not used", []string{"grpc.address: localhost:6804"}, []string{"f0.yaml:18 warning no-effect"}, "adMethodName: grpc"},
+		{"a typo in an adapter's key", []string{"adMethodName: grpc", "grpc.adress: localhost:6804"}, []string{"f0.yaml:19 error unknown-key"}, `did you mean "address"?`},
 		{"out of range", []string{"threshold: 7"}, []string{"f0.yaml:18 error value"}, "at most 0.9999"},
 		{"out of a detector's range", []string{"detector: mad", "detector.window: -4"}, []string{"f0.yaml:19 error value"}, "detector.window"},
 		{"a fraction for an integer", []string{"clear: 1.5"}, []string{"f0.yaml:18 error value"}, "whole number"},
@@ -190,6 +194,54 @@ spec:
 				t.Errorf("findings (-want +got):\n%s%+v", diff, found)
 			}
 		})
+	}
+}
+
+// What lint knows of adapters and sinks comes from the registries, so that one that is linked is one that it knows.
+func TestRegistries(t *testing.T) {
+	for _, f := range admethod.Adapters.Items() {
+		if f.Params == nil {
+			continue
+		}
+		for _, p := range f.Params() {
+			key := f.Name + "." + p.Key
+			found := findings(t, deviceWith("adMethodName: "+f.Name, fmt.Sprintf("%q: x", key+"x")))
+			if !slices.ContainsFunc(found, func(f lint.Finding) bool {
+				return f.Rule == "unknown-key" && f.Line == 19 && strings.Contains(f.Message, "did you mean")
+			}) {
+				t.Errorf("%sx: %+v", key, found)
+			}
+		}
+	}
+	for _, f := range admethod.Sinks.Items() {
+		if found := findings(t, deviceWith("sinks: "+f.Name)); len(found) != 0 {
+			t.Errorf("sink %s: %+v", f.Name, found)
+		}
+	}
+
+	type config struct {
+		Loft string `param:"loft" doc:"where it is at home"`
+	}
+	adapters, sinks := new(admethod.AdapterRegistry), new(admethod.SinkRegistry)
+	adapters.Register("pigeon", admethod.AdapterFactory{
+		Name: "pigeon", Params: func() []params.Param { return params.Describe(config{}) },
+		Check: func(settings map[string]any) error { return params.Decode(new(config), settings) },
+	})
+	sinks.Register("bell", admethod.SinkFactory{Name: "bell"})
+	for manifest, want := range map[string][]string{
+		deviceWith("adMethodName: pigeon", "pigeon.loft: roof", "sinks: bell"):    nil,
+		deviceWith("adMethodName: pigeon", "pigeon.lofd: roof", "sinks: bell"):    {"f.yaml:19 error unknown-key"},
+		deviceWith("adMethodName: pigeon", "pigeon.loft: roof", "sinks: bel"):     {"f.yaml:20 error unknown-name"},
+		deviceWith("adMethodName: inprocess", "pigeon.loft: roof", "sinks: bell"): {"f.yaml:18 error unknown-name", "f.yaml:19 warning no-effect"},
+	} {
+		l := lint.New(admethod.Options{Adapters: adapters, Sinks: sinks})
+		if err := l.Read("f.yaml", strings.NewReader(manifest)); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := l.Findings()
+		if diff := cmp.Diff(want, brief(found)); diff != "" {
+			t.Errorf("%s\n(-want +got):\n%s", manifest, diff)
+		}
 	}
 }
 

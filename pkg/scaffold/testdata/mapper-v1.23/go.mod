@@ -2,7 +2,7 @@ module github.com/kubeedge/room
 
 go 1.23.12
 
-toolchain go1.23.12
+toolchain go1.24.2
 
 require (
 	github.com/kubeedge/api v0.0.0
