@@ -21,6 +21,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"        // adapter
 	_ "github.com/kubeedge/edge-anomaly/admethod/httpapi"           // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"        // adapter
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"         // adapter
 	_ "github.com/kubeedge/edge-anomaly/admethod/recorder"          // sink
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/activity"     // sink
@@ -28,6 +29,8 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/history"      // sink
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/log"          // sink
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/metrics"      // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/mqtt"         // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/sink/webhook"      // sink
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"             // detectors
 )
 

@@ -13,12 +13,12 @@ import (
 )
 
 func TestAllLinksTheDefaults(t *testing.T) {
-	for _, name := range []string{"grpc", "inprocess"} {
+	for _, name := range []string{"grpc", "http", "inprocess"} {
 		if names := admethod.Adapters.Names(); !slices.Contains(names, name) {
 			t.Errorf("adapters %q, want %s among them", names, name)
 		}
 	}
-	for _, name := range []string{"activity", "api", "devicestatus", "history", "log", "metrics", "recorder"} {
+	for _, name := range []string{"activity", "api", "devicestatus", "history", "log", "metrics", "mqtt", "recorder", "webhook"} {
 		if names := admethod.Sinks.Names(); !slices.Contains(names, name) {
 			t.Errorf("sinks %q, want %s among them", names, name)
 		}
