@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -27,6 +28,10 @@ type HandlerOptions struct {
 	Authorize func(*http.Request) bool
 	MaxRange  time.Duration // the longest range from … to; 0 is 31 days
 	Downloads int           // at the same time; 0 is 2
+	// Stall is how long a part of a download may take; 0 is 30 s. A client that is slow but alive gets all, however long
+	// that takes in sum; one that stalls is cut off.
+	Stall   time.Duration
+	MaxWide int // readings of a download in the format wide, which is put together in memory; 0 is 131072
 }
 
 // Handler serves readings. The parameters are from and to, which are required (RFC 3339), namespace, device, property
@@ -38,6 +43,12 @@ func Handler(o HandlerOptions) http.Handler {
 	}
 	if o.Downloads <= 0 {
 		o.Downloads = 2
+	}
+	if o.Stall <= 0 {
+		o.Stall = 30 * time.Second
+	}
+	if o.MaxWide <= 0 {
+		o.MaxWide = 128 << 10
 	}
 	return &handler{o, make(chan struct{}, o.Downloads)}
 }
@@ -77,8 +88,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", contentTypes[opts.Format])
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	out := &begun{Writer: w}
+	out := &begun{Writer: w, control: http.NewResponseController(w), stall: h.Stall}
+	// To look for readings takes its time, in which nothing is sent; the request's context ends it.
+	if err := out.deadline(time.Time{}); err != nil {
+		klog.Warningf("recorder: download of readings: %v", err)
+	}
 	if _, err := store.Export(r.Context(), out, h.Dir, q, opts); err != nil {
+		if errors.Is(err, store.ErrTooWide) {
+			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
 		if r.Context().Err() == nil {
 			klog.Warningf("recorder: download of readings: %v", err)
 		}
@@ -89,13 +108,46 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begun knows whether something was sent.
+// begun knows whether something was sent, and gives each part a deadline of its own, in place of the server's for the
+// whole answer.
 type begun struct {
 	io.Writer
-	yes bool
+	control *http.ResponseController
+	stall   time.Duration
+	yes     bool
 }
 
-func (b *begun) Write(p []byte) (int, error) { b.yes = true; return b.Writer.Write(p) }
+// Write implements io.Writer.
+func (b *begun) Write(p []byte) (int, error) {
+	b.yes = true
+	if err := b.deadline(time.Now().Add(b.stall)); err != nil {
+		return 0, err
+	}
+	return b.Writer.Write(p)
+}
+
+func (b *begun) deadline(t time.Time) error {
+	if err := b.control.SetWriteDeadline(t); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// status answers with the counts and the state of recording.
+func (r *Recorder) status(w http.ResponseWriter, _ *http.Request) {
+	st := r.Stats()
+	answer := struct {
+		State   string `json:"state"` // recording, or failing
+		Error   string `json:"error,omitempty"`
+		Written uint64 `json:"writtenReadings"`
+		Lost    uint64 `json:"lostReadings"`
+		Bytes   int64  `json:"storedBytes"`
+	}{State: "recording", Written: st.Written, Lost: st.Lost, Bytes: st.Bytes}
+	if st.Err != nil {
+		answer.State, answer.Error = "failing", st.Err.Error()
+	}
+	httpapi.WriteJSON(w, http.StatusOK, answer)
+}
 
 var parameters = []string{"from", "to", "namespace", "device", "property", "label", "verdict", "format", "align"}
 
@@ -115,7 +167,7 @@ func (h *handler) parse(v url.Values) (q store.Query, opts store.ExportOptions, 
 		return q, opts, fmt.Errorf("from … to: got %s, want at most %s", q.To.Sub(q.From), h.MaxRange)
 	}
 	q.Namespace, q.Device, q.Property, q.Label = v.Get("namespace"), v.Get("device"), v.Get("property"), v.Get("label")
-	q.Verdicts = v["verdict"]
+	q.Verdicts, opts.MaxWide = v["verdict"], h.MaxWide
 	if opts.Format = v.Get("format"); opts.Format == "" {
 		opts.Format = store.CSV
 	}

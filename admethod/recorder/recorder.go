@@ -1,25 +1,33 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recorder is the sink that keeps every reading that is judged, with its verdict, in a directory of the mapper
-// or of an external detector, for export and training (see package store). Import it for its side effect: it registers
-// itself under the name "recorder".
+// Package recorder is the sink that mirrors every reading, with its verdict, to a directory of the mapper or of an external
+// detector, for export and training (see package store). Import it for its side effect: it registers itself under the
+// name "recorder". Once a property names it, it mirrors the readings of all properties of the handler.
 //
-// It sees each verdict by a hook, before verdicts are coalesced, and puts it in a bounded queue: detection never waits
-// for the disk. [Handler] serves what was recorded over HTTP.
+// It sees readings and verdicts by hooks, beside detection and before verdicts are coalesced, and puts them in a bounded
+// queue: neither the device nor detection ever waits for the disk. Readings that nobody judges, because they were held
+// back, the detector is down or its queue full, are mirrored as well. A program without a handler, or a mapper that wants
+// properties recorded which are not watched, gives readings by [Recorder.Record].
+//
+// While it runs, the sink "api", where that is in use, answers GET /v1/dataset with what was recorded and
+// GET /v1/dataset/status with the state of recording.
 package recorder
 
 import (
 	"context"
 	"errors"
 	"math"
+	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -27,6 +35,9 @@ import (
 
 // Name of the sink.
 const Name = "recorder"
+
+// quality is the detector of verdicts that the check of the readings themselves makes, beside the detector's own.
+const quality = "quality"
 
 func init() { admethod.RegisterSink(Factory()) }
 
@@ -43,7 +54,7 @@ func defaults() Config { return Config{MaxAge: 7 * 24 * time.Hour, MaxMiB: 1024}
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "keeps every judged reading with its verdict in a directory, for export and training",
+		Summary: "mirrors every reading, with its verdict, to a directory, for export and training",
 		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
 			c := defaults()
 			if err := params.Decode(&c, s.Options); err != nil {
@@ -55,7 +66,9 @@ func Factory() admethod.SinkFactory {
 				}
 				c.Dir = filepath.Join(s.StateDir, "readings")
 			}
-			return New(c), nil
+			r := New(c)
+			r.report = s.Hooks
+			return r, nil
 		},
 		Params: func() []params.Param { return params.Describe(defaults()) },
 	}
@@ -65,42 +78,74 @@ func Factory() admethod.SinkFactory {
 type Recorder struct {
 	config Config
 	hooks  admethod.Hooks
+	report *admethod.Hooks             // hear of trouble; may be nil
+	store  atomic.Pointer[store.Store] // nil before Start and after Shutdown
 
-	mu    sync.RWMutex
-	store *store.Store // nil before Start and after Shutdown
-	ended store.Stats
+	told time.Time // of trouble; of the store's goroutine, as the next one
+	loud bool      // the trouble that there is was told
+
+	mu     sync.Mutex
+	ended  store.Stats
+	routes []func() // remove them
 }
 
 // New makes a recorder; it records from Start to Shutdown.
 func New(c Config) *Recorder {
 	r := &Recorder{config: c}
-	r.hooks.Verdict = r.verdict
+	r.hooks.Reading, r.hooks.Verdict = r.reading, r.verdict
 	return r
 }
 
-// Hooks see every verdict.
+// Hooks see every reading and every verdict.
 func (r *Recorder) Hooks() *admethod.Hooks { return &r.hooks }
 
-// Start opens the directory.
+// Start opens the directory. A full disk is no error of Start: see [Recorder.Stats].
 func (r *Recorder) Start(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	s, err := store.Open(r.config.Dir, store.Settings{
 		MaxAge: r.config.MaxAge, MaxBytes: int64(r.config.MaxMiB) << 20, State: r.state,
 	})
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.store = s
+	if err := r.mount(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	r.store.Store(s)
 	return nil
 }
 
+// mount adds the routes. The server of the sink "api" has checked who asks before it passes a request on.
+func (r *Recorder) mount() error {
+	for pattern, h := range map[string]http.Handler{
+		"GET " + Path:             Handler(HandlerOptions{Dir: r.config.Dir, Authorize: func(*http.Request) bool { return true }}),
+		"GET " + Path + "/status": http.HandlerFunc(r.status),
+	} {
+		remove, err := httpapi.Default.Handle(pattern, h)
+		if err != nil {
+			return err
+		}
+		r.routes = append(r.routes, remove)
+	}
+	return nil
+}
+
+// state hears when recording fails, and when it works again. A disk that is full now and then is told of once a minute.
 func (r *Recorder) state(err error) {
-	if err != nil {
-		klog.Errorf("recorder: readings are lost until this ends: %v", err)
+	if err == nil {
+		if r.loud {
+			klog.Infof("recorder: recording to %s works again", r.config.Dir)
+		}
 		return
 	}
-	klog.Infof("recorder: recording to %s works again", r.config.Dir)
+	if r.loud = time.Since(r.told) >= time.Minute; r.loud {
+		r.told = time.Now()
+		klog.Errorf("recorder: readings are lost until this ends: %v", err)
+	}
+	if r.report != nil && r.report.SinkFailed != nil {
+		r.report.SinkFailed(Name, err, true)
+	}
 }
 
 // Write has nothing to do: the hook saw the verdicts already.
@@ -110,37 +155,69 @@ func (r *Recorder) Write(context.Context, []driver.Result) error { return nil }
 func (r *Recorder) Shutdown(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.store == nil {
+	for _, remove := range r.routes {
+		remove()
+	}
+	r.routes = nil
+	s := r.store.Swap(nil)
+	if s == nil {
 		return nil
 	}
-	err := r.store.Close()
-	r.ended, r.store = r.store.Stats(), nil
+	err := s.Close()
+	r.ended = s.Stats()
 	return err
 }
 
 // Stats are the counts since Start.
 func (r *Recorder) Stats() store.Stats {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.store == nil {
-		return r.ended
+	if s := r.store.Load(); s != nil {
+		return s.Stats()
 	}
-	return r.store.Stats()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}
+
+// Measure implements [admethod.Measurer].
+func (r *Recorder) Measure() map[string]float64 {
+	st := r.Stats()
+	failing := 0.0
+	if st.Err != nil {
+		failing = 1
+	}
+	return map[string]float64{
+		"written_readings": float64(st.Written), "lost_readings": float64(st.Lost), "stored_bytes": float64(st.Bytes), "failing": failing,
+	}
 }
 
 // Record takes a reading that no handler sees. It does not block, and reports whether there was room for it.
 func (r *Recorder) Record(e store.Entry) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.store != nil && r.store.Add(e)
+	s := r.store.Load()
+	return s != nil && s.Add(e)
+}
+
+func (r *Recorder) reading(sample *driver.Sample, judged bool) {
+	if s := r.store.Load(); s != nil {
+		s.Mirror(store.Entry{
+			Namespace: sample.Key.Namespace, Device: sample.Key.Device, Property: sample.Key.Property,
+			At: sample.At, Value: sample.Value, Text: sample.Text, Score: math.NaN(),
+		}, judged)
+	}
 }
 
 func (r *Recorder) verdict(v *driver.Result) {
-	if math.IsNaN(v.Value) && v.Key.Property == "" {
-		return // of a device or a group as a whole: not a reading
+	s := r.store.Load()
+	if s == nil || v.Key.Property == "" {
+		return // of a device or a group as a whole: not of a reading
 	}
-	r.Record(store.Entry{
+	e := store.Entry{
 		Namespace: v.Key.Namespace, Device: v.Key.Device, Property: v.Key.Property, At: v.At, Value: v.Value,
 		Severity: v.Severity.String(), Score: v.Score, Kind: string(v.Kind),
-	})
+	}
+	switch {
+	case v.Detector != quality:
+		s.Judge(e)
+	case v.Severity.Anomalous():
+		s.Remark(e)
+	}
 }

@@ -21,6 +21,8 @@ type Record struct {
 	Reading
 	Line      int    // in the file, from 1
 	Timestamp string // as in the file; Reading.Text is the value as in the file
+	Label     string // of the column anomaly, is_anomaly or label, where the header has one; see [Anomalous]
+	Series    string // namespace/device/property, where the header has such columns; else ""
 }
 
 // CSVReader reads readings from CSV as it is found in the field: RFC 4180, but for quoted line breaks, which are bad
@@ -30,20 +32,24 @@ type Record struct {
 // field is no time; then the columns are found by name: the time is called timestamp, time, datetime, date, ts or _time,
 // else it is the first column; the reading is called value or _value, else it is the first column beside the time.
 // Without a header they are the first and the second. A byte order mark, carriage returns, empty lines and lines that
-// begin with # are skipped. Where the separator is no comma, a number may have a decimal comma.
+// begin with # are skipped. An export of recorded readings has more columns, all of which are known: where the value is
+// empty, the reading is the one in the column text. Where the separator is no comma, a number may have a decimal comma.
 type CSVReader struct {
 	lines
 	opts      CSVOptions
 	separator byte // 0 before the first line
 	time      int  // columns
 	value     int
+	label     int // -1 for none, as the next one
+	text      int
+	series    []int
 	fields    []string
 	clock     timeParser
 }
 
 // NewCSVReader reads from src.
 func NewCSVReader(src io.Reader, opts CSVOptions) *CSVReader {
-	return &CSVReader{lines: newLines(src), opts: opts, value: 1}
+	return &CSVReader{lines: newLines(src), opts: opts, value: 1, label: -1, text: -1}
 }
 
 // Read returns the next record. The error is io.EOF at the end, a *RowError for a row that cannot be used, after which
@@ -99,9 +105,32 @@ func (r *CSVReader) begin(line string) (header bool, err error) {
 	if r.time, err = r.column(names, r.opts.Time, 0, -1, "timestamp", "time", "datetime", "date", "ts", "_time"); err != nil {
 		return false, err
 	}
-	r.value, err = r.column(names, r.opts.Value, 1, r.time, "value", "_value")
-	return true, err
+	if r.value, err = r.column(names, r.opts.Value, 1, r.time, "value", "_value"); err != nil {
+		return true, err
+	}
+	if r.label = labelColumn(names); r.label == r.time || r.label == r.value {
+		r.label = -1
+	}
+	r.exported(names)
+	return true, nil
 }
+
+// exported finds the columns that exports of recorded readings have beside.
+func (r *CSVReader) exported(names []string) {
+	if slices.Contains(names, "device") && slices.Contains(names, "property") {
+		for _, part := range [...]string{"namespace", "device", "property"} {
+			if i := slices.Index(names, part); i >= 0 {
+				r.series = append(r.series, i)
+			}
+		}
+	}
+	if i := slices.Index(names, "text"); i >= 0 && r.series != nil && names[r.value] == "value" {
+		r.text = i
+	}
+}
+
+// Labelled reports whether there is a column with labels. It is known after the first Read.
+func (r *CSVReader) Labelled() bool { return r.label >= 0 }
 
 // column finds a column by its wanted name, else by its usual ones, else takes the first that is not taken.
 func (r *CSVReader) column(names []string, want string, fallback, taken int, usual ...string) (int, error) {
@@ -138,7 +167,21 @@ func (r *CSVReader) parse(line string) (Record, error) {
 	}
 	record := Record{Line: r.line, Timestamp: r.fields[r.time]}
 	record.Text = r.fields[r.value]
+	if record.Text == "" && r.text >= 0 && r.text < len(r.fields) {
+		record.Text = r.fields[r.text]
+	}
 	record.Value = number(record.Text, r.separator)
+	for i, column := range r.series {
+		if column < len(r.fields) {
+			if i > 0 {
+				record.Series += "/"
+			}
+			record.Series += r.fields[column]
+		}
+	}
+	if r.label >= 0 && r.label < len(r.fields) {
+		record.Label = r.fields[r.label]
+	}
 	record.At, err = r.clock.parse(record.Timestamp)
 	return record, err
 }

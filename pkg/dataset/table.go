@@ -41,6 +41,7 @@ type TableRow struct {
 	Line      int    // in the file, from 1
 	Timestamp string // as in the file
 	At        time.Time
+	Label     string // of the column anomaly, is_anomaly or label, where there is one; see [Anomalous]
 	Cells     []Cell // in the order of the columns; valid until the next Read
 }
 
@@ -53,6 +54,7 @@ type TableReader struct {
 	separator byte // 0 before the header
 	width     int  // columns of the header
 	time      int
+	label     int      // column, -1 for none
 	names     []string // of the members
 	members   []int    // their columns
 	fields    []string
@@ -62,8 +64,11 @@ type TableReader struct {
 
 // NewTableReader reads from src.
 func NewTableReader(src io.Reader, opts TableOptions) *TableReader {
-	return &TableReader{lines: newLines(src), opts: opts}
+	return &TableReader{lines: newLines(src), opts: opts, label: -1}
 }
+
+// Labelled reports whether there is a column with labels. It is known after Columns or the first Read.
+func (r *TableReader) Labelled() bool { return r.label >= 0 }
 
 var (
 	errNoHeader  = errors.New("want a header: the name of the time and of each member, separated by comma, semicolon, tab or bar")
@@ -133,6 +138,9 @@ func (r *TableReader) begin(header string) error {
 	if len(r.members) == 0 {
 		return errNoMembers
 	}
+	if r.label = labelColumn(names); r.label == r.time {
+		r.label = -1
+	}
 	r.separator, r.width, r.cells = best, len(names), make([]Cell, len(r.members))
 	return nil
 }
@@ -167,6 +175,9 @@ func (r *TableReader) parse(line string) (TableRow, error) {
 	row := TableRow{Line: r.line, Timestamp: r.fields[r.time], Cells: r.cells}
 	if row.At, err = r.clock.parse(row.Timestamp); err != nil {
 		return TableRow{}, err
+	}
+	if r.label >= 0 {
+		row.Label = r.fields[r.label]
 	}
 	for i, column := range r.members {
 		r.cells[i] = cell(r.fields[column], r.separator)

@@ -43,6 +43,11 @@ func text(s string) dataset.Cell { return dataset.Cell{Value: math.NaN(), Text: 
 
 var missing = dataset.Cell{Value: math.NaN()}
 
+func labelled(label string, r dataset.TableRow) dataset.TableRow {
+	r.Label = label
+	return r
+}
+
 func TestTableReader(t *testing.T) {
 	const stamp = "2026-03-01 12:30:00"
 	row := func(line int, cells ...dataset.Cell) dataset.TableRow {
@@ -61,11 +66,11 @@ func TestTableReader(t *testing.T) {
 		},
 		"semicolon, carriage returns and truth": {
 			input:   "datetime;a;b;anomaly;changepoint\r\n" + stamp + ";1.5;2;1.0;0.0\r\n",
-			columns: []string{"a", "b"}, want: []dataset.TableRow{row(2, num(1.5), num(2))},
+			columns: []string{"a", "b"}, want: []dataset.TableRow{labelled("1.0", row(2, num(1.5), num(2)))},
 		},
 		"truth in capitals, between members": {
 			input:   "t\ta\tLabel\tIs_Anomaly\tb\n" + stamp + "\t1\t0\t0\t2\n",
-			columns: []string{"a", "b"}, want: []dataset.TableRow{row(2, num(1), num(2))},
+			columns: []string{"a", "b"}, want: []dataset.TableRow{labelled("0", row(2, num(1), num(2)))},
 		},
 		"chosen columns, in their order": {
 			input: "time|a|b|c\n" + stamp + "|1|2|3\n", opts: dataset.TableOptions{Columns: []string{"c", "a"}},

@@ -68,12 +68,23 @@ var verdicts = [...]string{"none", "unknown", "normal", "warning", "critical"}
 func (q *Query) span() (from, to int64) {
 	from, to = math.MinInt64, math.MaxInt64
 	if !q.From.IsZero() {
-		from = q.From.UnixNano()
+		from = nanoseconds(q.From)
 	}
 	if !q.To.IsZero() {
-		to = q.To.UnixNano() - 1
+		to = nanoseconds(q.To.Add(-1))
 	}
 	return from, to
+}
+
+// nanoseconds are those since 1970, of the years for which there is a number; the ends stand for all beyond.
+func nanoseconds(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 func matches(pattern, name string) bool {

@@ -5,8 +5,10 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -31,13 +33,17 @@ const (
 // Formats are the names of all formats.
 func Formats() []string { return []string{CSV, WideCSV, JSON, Parquet} }
 
-// MaxWide is how many readings a wide table takes: it is sorted in memory.
+// MaxWide is how many readings a wide table takes, unless less is set: it is sorted in memory.
 const MaxWide = 4 << 20
+
+// ErrTooWide says that a wide table would take more readings than it may.
+var ErrTooWide = errors.New("too many readings for a wide table; choose a shorter time range, fewer properties or the format csv")
 
 // ExportOptions configure [Export].
 type ExportOptions struct {
-	Format string        // one of [Formats]; "" is CSV
-	Align  time.Duration // of a wide table: times are rounded down to multiples of it; 0 takes them as they are
+	Format  string        // one of [Formats]; "" is CSV
+	Align   time.Duration // of a wide table: times are rounded down to multiples of it; 0 takes them as they are
+	MaxWide int           // readings of a wide table; 0 is [MaxWide]
 	// Progress is told how many bytes of the store are read, of how many, and how many readings are written.
 	Progress func(done, total int64, readings int)
 }
@@ -73,7 +79,7 @@ func Export(ctx context.Context, dst io.Writer, dir string, q Query, opts Export
 	case "", CSV:
 		w = &csvFormat{dataset.NewCSVWriter(dst, columns...)}
 	case WideCSV:
-		w = &wideFormat{dst: dst, align: opts.Align}
+		w = &wideFormat{dst: dst, align: opts.Align, most: cmp.Or(opts.MaxWide, MaxWide)}
 	case JSON:
 		out := bufio.NewWriterSize(dst, 64<<10)
 		w = &jsonFormat{out, json.NewEncoder(out)}
@@ -181,6 +187,7 @@ func (f *parquetFormat) close() error { return f.w.Close() }
 type wideFormat struct {
 	dst   io.Writer
 	align time.Duration
+	most  int
 	names map[seriesKey]int
 	cells []cell
 }
@@ -198,8 +205,8 @@ func (f *wideFormat) write(batch []Entry) error {
 	if f.names == nil {
 		f.names = make(map[seriesKey]int)
 	}
-	if len(f.cells)+len(batch) > MaxWide {
-		return fmt.Errorf("a wide table takes %d readings; choose a shorter time range, fewer properties or the format csv", MaxWide)
+	if len(f.cells)+len(batch) > f.most {
+		return fmt.Errorf("more than %d: %w", f.most, ErrTooWide)
 	}
 	for i := range batch {
 		e := &batch[i]

@@ -17,10 +17,11 @@ import (
 type Settings struct {
 	MaxAge   time.Duration // segments whose newest reading is older are removed; 0 keeps them
 	MaxBytes int64         // the oldest files are removed beyond that; 0 is no limit
-	// SegmentRows and SegmentAge are when a log is sealed: 131072 readings, an hour.
+	// SegmentRows and SegmentAge are when a log is sealed: 65536 readings, an hour.
 	SegmentRows int
 	SegmentAge  time.Duration
-	// FlushEvery is how often readings go to the log: 250 ms. A killed process loses no more than that.
+	// FlushEvery is how often readings go to the log: 250 ms. A killed process loses no more than twice that, as a
+	// reading may wait once for its verdict.
 	FlushEvery time.Duration
 	// Queue is how many readings wait for the log at most: 32768. More are lost, and counted.
 	Queue int
@@ -46,14 +47,15 @@ type Store struct {
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex
-	queue  []Entry
+	queue  []item
 	closed bool
 	stats  Stats
 
 	// Of the goroutine that writes.
 	log     *os.File
 	enc     *encoder
-	spare   []Entry
+	spare   []item
+	joiner  joiner
 	rows    int
 	length  int64
 	opened  time.Time
@@ -68,7 +70,7 @@ type Store struct {
 // is no error of Open: see [Stats].
 func Open(dir string, set Settings) (*Store, error) {
 	if set.SegmentRows <= 0 {
-		set.SegmentRows = 128 << 10
+		set.SegmentRows = 64 << 10
 	}
 	if set.SegmentAge <= 0 {
 		set.SegmentAge = time.Hour
@@ -95,7 +97,7 @@ func Open(dir string, set Settings) (*Store, error) {
 	}
 	s := &Store{dir: dir, set: set, lock: lock, stop: make(chan struct{}), seal: make(chan struct{}, 1)}
 	// All room at once: growing would be paid for by Add.
-	s.queue, s.spare = make([]Entry, 0, set.Queue), make([]Entry, 0, set.Queue)
+	s.queue, s.spare = make([]item, 0, set.Queue), make([]item, 0, set.Queue)
 	if n := len(files); n > 0 {
 		s.active = files[n-1].seq
 	}
@@ -106,15 +108,37 @@ func Open(dir string, set Settings) (*Store, error) {
 	return s, nil
 }
 
-// Add takes a reading. It does not block, and reports whether there was room for it.
-func (s *Store) Add(e Entry) bool {
+// Add takes a reading that has all that is known of it. It does not block, and reports whether there was room for it.
+func (s *Store) Add(e Entry) bool { return s.take(&e, whole) }
+
+// Mirror takes a reading whose verdict is not known yet. It does not block, and reports whether there was room for it.
+// If judged, the verdict is expected to follow by [Store.Judge]; the reading waits for it in the queue, for no longer
+// than from one flush to the next. Where Text is not "", Value is the number of its category, which is not kept.
+func (s *Store) Mirror(e Entry, judged bool) bool {
+	if judged {
+		return s.take(&e, waiting)
+	}
+	return s.take(&e, reading)
+}
+
+// Judge takes the verdict on a mirrored reading: its series, the time and the value of the reading, and severity, score
+// and kind. A verdict on a reading that is not in the queue any more has no effect.
+func (s *Store) Judge(v Entry) { s.take(&v, judgment) }
+
+// Remark takes something that was wrong with a mirrored reading, as [Store.Judge] does; its verdict may follow. The
+// worse of the two is kept.
+func (s *Store) Remark(v Entry) { s.take(&v, remark) }
+
+func (s *Store) take(e *Entry, w what) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.queue) >= s.set.Queue {
-		s.stats.Lost++
+		if w <= reading {
+			s.stats.Lost++
+		}
 		return false
 	}
-	s.queue = append(s.queue, e)
+	s.queue = append(s.queue, item{*e, w})
 	return true
 }
 
@@ -147,19 +171,22 @@ func (s *Store) write() {
 	for {
 		select {
 		case <-s.stop:
-			s.flush()
+			s.flush(true)
 			return
 		case <-tick.C:
-			s.flush()
+			s.flush(false)
 		}
 	}
 }
 
-func (s *Store) flush() {
+func (s *Store) flush(last bool) {
 	s.mu.Lock()
-	batch := s.queue
+	queue := s.queue
 	s.queue = s.spare[:0]
 	s.mu.Unlock()
+	batch := s.joiner.join(queue, last)
+	clear(queue) // lets go of the strings
+	s.spare = queue[:0]
 	lost := 0
 	var err error
 	for rest := batch; len(rest) > 0 && err == nil; {
@@ -173,8 +200,6 @@ func (s *Store) flush() {
 	if len(batch) > 0 || s.flushes%16 == 0 {
 		s.note(err, len(batch)-lost, lost, len(batch) > 0)
 	}
-	clear(batch) // lets go of the strings
-	s.spare = batch[:0]
 	if s.rows >= s.set.SegmentRows || s.rows > 0 && time.Since(s.opened) >= s.set.SegmentAge {
 		s.rotate()
 	}
@@ -305,7 +330,7 @@ func (s *Store) maintain() error {
 
 func (s *Store) sealLog(f file, rows []row) ([]row, error) {
 	if rows == nil {
-		rows = make([]row, 0, s.set.SegmentRows+s.set.Queue)
+		rows = make([]row, 0, s.set.SegmentRows+s.set.Queue/8) // a log ends after the flush that makes it long
 	}
 	from, to := int64(math.MaxInt64), int64(math.MinInt64)
 	name := filepath.Join(s.dir, f.name)

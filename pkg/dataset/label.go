@@ -1,0 +1,39 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package dataset
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// labelColumns are the columns of [Truth] that hold labels of readings, in order of precedence. A change point labels
+// no reading.
+var labelColumns = [...]string{"anomaly", "is_anomaly", "label"}
+
+// labelColumn finds the column with the labels, -1 for none.
+func labelColumn(names []string) int {
+	for _, want := range labelColumns {
+		if i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), want) }); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// Anomalous reports whether a label says that a reading is anomalous: any text does but an empty one, zero, false, no,
+// none, ok and normal, in capitals or not.
+func Anomalous(label string) bool {
+	label = strings.TrimSpace(label)
+	if v, err := strconv.ParseFloat(label, 64); err == nil {
+		return v != 0 && v == v
+	}
+	for _, word := range [...]string{"", "false", "no", "none", "ok", "normal"} {
+		if strings.EqualFold(label, word) {
+			return false
+		}
+	}
+	return true
+}
