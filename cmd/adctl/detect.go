@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type detectOptions struct {
 	dataType      string
 	columns       dataset.CSVOptions
 	members       []string
+	report, png   string
 	quiet         bool
 }
 
@@ -95,10 +97,22 @@ Settings are those of a Device, under pushMethod.anomalyDetection:
 
 A summary of the alerts goes to standard error. An alert is a run of anomalous
 readings with at most 10 others in succession between them; its kind is the one
-that most of these readings have.`,
+that most of these readings have.
+
+Labels
+------
+A column anomaly, is_anomaly or label says what is anomalous: any text does but
+an empty one, 0, false, no, none, ok and normal. The summary then tells how many
+of the labelled faults were found, after which delay, and how many alerts were
+false. adctl label and adctl export make such a column.
+
+--report FILE.html shows the run to a person: readings, the expected band,
+alerts, labels, and what each threshold would have cost. The file needs nothing
+from anywhere else. --png FILE.png is a picture of the same.`,
 		Example: `  adctl detect --input boiler.csv --output verdicts.csv
   adctl detect --detector autogroup --train-rows 400 --input pump.csv --output verdicts.csv
   adctl detect --model room.model --input room.csv
+  adctl detect --input week.csv --output verdicts.csv --report week.html --png week.png
   adctl detect --detector ewma --set detector.window=60 --input boiler.csv --output - | grep critical`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
@@ -115,6 +129,8 @@ that most of these readings have.`,
 	f.StringVar(&o.columns.Time, "time-column", "", "header of the column with the times")
 	f.StringVar(&o.columns.Value, "value-column", "", "header of the column with the readings of one property")
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
+	f.StringVar(&o.report, "report", "", "HTML file to write with charts of the run")
+	f.StringVar(&o.png, "png", "", "PNG file to write with charts of the run")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary, no progress, no names of bad rows")
 	return cmd
 }
@@ -170,21 +186,24 @@ func (o *detectOptions) run(cmd *cobra.Command) (err error) {
 	}
 	defer bar.done()
 	var t *tally
+	shown := o.backtest(&c, plan)
 	if plan.group {
 		s := newRowScorer(c, plan, src, out, o.format == "pred")
+		s.shown = shown
 		s.log, s.progress = log, bar
 		err, t = s.run(cmd.Context()), &s.tally
 	} else {
 		s := &scorer{
-			config: c, dataType: o.dataType,
+			config: c, dataType: o.dataType, columns: o.columns,
 			in: dataset.NewCSVReader(src, o.columns), out: dataset.NewCSVWriter(out, outputColumns...),
 		}
-		s.log, s.progress = log, bar
+		s.log, s.progress, s.shown = log, bar, shown
 		err, t = s.run(cmd.Context()), &s.tally
 	}
 	bar.done()
 	if err == nil {
 		summarize(log, t)
+		err = shown.write()
 	}
 	return err
 }
@@ -197,19 +216,21 @@ func (o *detectOptions) open(stdin io.Reader) (io.ReadCloser, error) {
 	return os.Open(o.input)
 }
 
-// create creates the output. It refuses to overwrite the input.
+// create creates the output. It refuses to overwrite the input, also by a report.
 func (o *detectOptions) create(in io.Reader, stdout io.Writer) (io.WriteCloser, error) {
-	if o.output == "-" {
-		return keepOpen{stdout}, nil
-	}
 	if f, ok := in.(*os.File); ok {
 		from, err := f.Stat()
 		if err != nil {
 			return nil, usage(err)
 		}
-		if to, err := os.Stat(o.output); err == nil && os.SameFile(from, to) {
-			return nil, usage(fmt.Errorf("--output: %s is the input", o.output))
+		for flag, name := range map[string]string{"--output": o.output, "--report": o.report, "--png": o.png} {
+			if to, err := os.Stat(name); err == nil && os.SameFile(from, to) {
+				return nil, usage(fmt.Errorf("%s: %s is the input", flag, name))
+			}
 		}
+	}
+	if o.output == "-" {
+		return keepOpen{stdout}, nil
 	}
 	return os.Create(o.output)
 }
@@ -224,13 +245,16 @@ var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", 
 type scorer struct {
 	config   admethod.ADMethodConfig
 	dataType string
+	columns  dataset.CSVOptions
 	in       *dataset.CSVReader
 	out      *dataset.CSVWriter
 	progress *progress // nil for none
+	shown    *backtest // nil for none
 	tally
 
 	stream  *replay.Stream // nil before the first record
 	numeric bool
+	series  string // of the first record
 	waiting []dataset.Record
 }
 
@@ -261,7 +285,12 @@ func (s *scorer) run(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		s.read++
+		if s.read++; s.read == 1 {
+			s.series = record.Series
+		} else if record.Series != s.series {
+			return errors.Join(usage(fmt.Errorf("line %d: a reading of %s, after those of %s: want one property; export one, or --format wide for a group",
+				record.Line, record.Series, s.series)), s.drain(ctx))
+		}
 		s.waiting = append(s.waiting, record)
 		s.hand(&record)
 		// Rows are judged in batches, but none waits while the input does.
@@ -282,6 +311,8 @@ func (s *scorer) open(ctx context.Context, first *dataset.Record) error {
 		}
 	}
 	s.numeric = s.dataType != "string"
+	s.labelled = s.in.Labelled()
+	s.shown.begin([]string{cmp.Or(s.columns.Value, "value")}, s.labelled)
 	var err error
 	s.stream, err = replay.Open(ctx, replay.Options{Config: s.config, Meta: admethod.Meta{DataType: s.dataType}})
 	return usage(err)
@@ -319,7 +350,8 @@ func (s *scorer) drain(ctx context.Context) error {
 const forecastDigits = 9
 
 func (s *scorer) write(r *dataset.Record, o *replay.Outcome) {
-	score := s.count(r.At, o)
+	score := s.count(r.At, o, r.Label)
+	s.shown.reading(r, o)
 	w := s.out
 	w.Text(r.Timestamp)
 	w.Text(r.Text)

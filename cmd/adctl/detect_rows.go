@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
@@ -33,6 +34,7 @@ type rowScorer struct {
 	out      *dataset.CSVWriter
 	pred     bool
 	progress *progress // nil for none
+	shown    *backtest // nil for none
 	tally
 
 	group   *replay.Group // nil while the types of the columns are not known
@@ -46,7 +48,9 @@ type rowScorer struct {
 type waitingRow struct {
 	timestamp string
 	at        time.Time
-	bad       bool // it cannot be used, and has no outcome
+	label     string
+	values    []report.Value // of the members, where a report is wanted
+	bad       bool           // it cannot be used, and has no outcome
 }
 
 func newRowScorer(c admethod.ADMethodConfig, p *plan, src io.Reader, out io.Writer, pred bool) *rowScorer {
@@ -100,12 +104,13 @@ func (s *rowScorer) run(ctx context.Context) (err error) {
 			return errors.Join(usage(err), s.drain(ctx, true))
 		default:
 			s.read++
-			s.waiting = append(s.waiting, waitingRow{timestamp: row.Timestamp, at: row.At})
+			s.waiting = append(s.waiting, waitingRow{timestamp: row.Timestamp, at: row.At, label: row.Label})
 			if s.group == nil {
+				s.labelled = s.in.Labelled()
 				row.Cells = slices.Clone(row.Cells)
 				s.first = append(s.first, row)
 			} else {
-				s.observe(&row)
+				s.observe(&row, &s.waiting[len(s.waiting)-1])
 			}
 		}
 		// Rows are judged in batches, but none waits while the input does.
@@ -117,12 +122,19 @@ func (s *rowScorer) run(ctx context.Context) (err error) {
 	}
 }
 
-func (s *rowScorer) observe(row *dataset.TableRow) {
+func (s *rowScorer) observe(row *dataset.TableRow, w *waitingRow) {
 	s.cells = s.cells[:0]
 	for _, i := range s.columns {
 		s.cells = append(s.cells, row.Cells[i])
 	}
 	s.group.Observe(row.At, s.cells)
+	if s.shown == nil {
+		return
+	}
+	w.values = make([]report.Value, len(s.cells))
+	for i, c := range s.cells {
+		w.values[i] = report.Value{Number: c.Value, Text: c.Text}
+	}
 }
 
 // begin binds the members, as the first rows show what they are.
@@ -143,8 +155,16 @@ func (s *rowScorer) begin(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	for i := range s.first {
-		s.observe(&s.first[i])
+	names = nil
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	s.shown.begin(names, s.labelled)
+	for i := range s.waiting {
+		if w := &s.waiting[i]; !w.bad {
+			s.observe(&s.first[0], w)
+			s.first = s.first[1:]
+		}
 	}
 	s.first = nil
 	return nil
@@ -232,7 +252,8 @@ func (s *rowScorer) write(r *waitingRow, o *replay.RowOutcome) {
 	}
 	score := 0.0
 	if !r.bad {
-		score = s.count(r.at, &replay.Outcome{Score: o.Score, Severity: o.Severity, Kind: o.Kind})
+		score = s.count(r.at, &replay.Outcome{Score: o.Score, Severity: o.Severity, Kind: o.Kind}, r.label)
+		s.shown.row(r.at, r.values, r.label, o)
 	}
 	if s.pred {
 		w.Number(anomaly)

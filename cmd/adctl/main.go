@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	quiet()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once, for one that waits for its standard input.
 	context.AfterFunc(ctx, stop)

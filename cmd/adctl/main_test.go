@@ -13,7 +13,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	quiet()
+	goleak.VerifyTestMain(m)
+}
 
 // adctl runs the program in the test's own process.
 func adctl(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {

@@ -38,11 +38,11 @@ func usage(err error) error {
 	return &usageError{err}
 }
 
+// quiet silences the library's log: adctl reports errors itself, once. It is not safe beside goroutines that log.
+func quiet() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
+
 // run executes adctl with the given arguments and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// Errors are reported by adctl itself, once; the library would log them for a mapper's operator too.
-	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
-
 	root := newRoot() //nolint:contextcheck // commands take their context from ExecuteContext
 	root.SetArgs(args)
 	root.SetIn(stdin)

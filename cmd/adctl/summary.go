@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
@@ -27,6 +28,8 @@ type tally struct {
 	log                          io.Writer // of bad rows
 	read, bad, judged, anomalous int
 	alerts                       replay.Alerts
+	labelled                     bool // the input says what is anomalous
+	truth                        report.Truth
 }
 
 // skipped counts a row that cannot be used, and names it.
@@ -37,8 +40,11 @@ func (t *tally) skipped(err *dataset.RowError) {
 }
 
 // count takes the outcome of a reading, and returns the score that it is written with.
-func (t *tally) count(at time.Time, o *replay.Outcome) float64 {
+func (t *tally) count(at time.Time, o *replay.Outcome, label string) float64 {
 	t.alerts.Add(at, o)
+	if t.labelled {
+		t.truth.Add(at, dataset.Anomalous(label), o.Severity.Anomalous())
+	}
 	if o.Severity.Anomalous() {
 		t.anomalous++
 	}
@@ -55,6 +61,13 @@ func summarize(w io.Writer, s *tally) {
 		s.read, s.judged, s.anomalous, len(s.alerts.Done), s.bad)
 	if s.bad > mostNamed {
 		fmt.Fprintf(w, "only the first %d skipped rows are named\n", mostNamed)
+	}
+	if t := &s.truth; s.labelled {
+		fmt.Fprintf(w, "labels: %d faults, %d found", len(t.Faults), t.Found())
+		if t.Found() > 0 {
+			fmt.Fprintf(w, " after %s in the median", t.Delay())
+		}
+		fmt.Fprintf(w, "; %d false alerts\n", t.False())
 	}
 	listAlerts(w, s.alerts.Done)
 }

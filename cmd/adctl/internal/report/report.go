@@ -1,0 +1,177 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report shows a backtest: readings, the band that was expected, alerts, labels, and what each threshold would
+// have cost. It takes rows one by one and holds a bounded summary of them, in which every extreme is kept, and makes of
+// it one HTML file that needs nothing else, or a picture.
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// Info says what was tried on what.
+type Info struct {
+	Input     string // name of the recording
+	Detector  string
+	Model     string // file of the trained model, "" for none
+	Threshold float64
+	Settings  []string // as key=value
+	Members   []string // names of the properties; one where readings are scored alone
+	Labelled  bool     // the recording says what is anomalous
+}
+
+// Value is a reading of a member: a number, or a text where Number is NaN. Neither is a reading that was not made.
+type Value struct {
+	Number float64
+	Text   string
+}
+
+// Row is what was read at one time, and what became of it.
+type Row struct {
+	At       time.Time
+	Values   []Value // one of each member
+	Score    float64 // of the detector; NaN where it did not judge
+	Severity driver.Severity
+	Kind     driver.Kind
+	Blamed   []string // names of members, ranked
+
+	Expected, Lower, Upper float64 // of the one member; NaN where there is no forecast
+
+	Label string // what the recording says, see [dataset.Anomalous]
+}
+
+// Run is a backtest that is under way. It is not safe for concurrent use.
+type Run struct {
+	info       Info
+	rows       int
+	judged     int
+	anomalous  int
+	first      time.Time
+	last       time.Time
+	bins       *bins
+	categories []categories // of each member
+	alerts     replay.Alerts
+	blamed     []map[string]int // of each alert
+	costs      *costs
+	truth      *Truth
+}
+
+// New begins a report.
+func New(info Info) *Run {
+	members := max(len(info.Members), 1)
+	return &Run{
+		info: info, bins: newBins(members), categories: make([]categories, members),
+		costs: newCosts(info.Threshold), truth: new(Truth),
+	}
+}
+
+// Add takes the next row. It keeps nothing of it.
+func (r *Run) Add(row *Row) {
+	if r.rows++; r.rows == 1 {
+		r.first, r.last = row.At, row.At
+	}
+	if row.At.Before(r.first) {
+		r.first = row.At
+	} else if row.At.After(r.last) {
+		r.last = row.At
+	}
+	anomalous := row.Severity.Anomalous()
+	if anomalous {
+		r.anomalous++
+	}
+	if !math.IsNaN(row.Score) {
+		r.judged++
+	}
+	for i := range row.Values {
+		if v := &row.Values[i]; math.IsNaN(v.Number) && v.Text != "" {
+			v.Number = r.categories[i].index(v.Text)
+		}
+	}
+	labelled := dataset.Anomalous(row.Label)
+	bin := r.bins.add(row, labelled)
+	r.alerts.Add(row.At, &replay.Outcome{Score: row.Score, Severity: row.Severity, Kind: row.Kind})
+	if anomalous {
+		if n := len(r.alerts.Done); n > len(r.blamed) {
+			r.blamed = append(r.blamed, nil)
+		}
+		for _, name := range row.Blamed {
+			if m := slices.Index(r.info.Members, name); m >= 0 {
+				r.bins.blamed[m][bin] = true
+			}
+		}
+		if len(row.Blamed) > 0 {
+			last := &r.blamed[len(r.blamed)-1]
+			if *last == nil {
+				*last = make(map[string]int)
+			}
+			(*last)[row.Blamed[0]]++
+		}
+	}
+	r.truth.Add(row.At, labelled, anomalous)
+	r.costs.add(row, labelled, r.info.Threshold)
+}
+
+// blame names the member that most readings of an alert blame first, "" where nobody is blamed.
+func (r *Run) blame(alert int) string {
+	best := ""
+	for name, n := range r.blamed[alert] {
+		if b := r.blamed[alert][best]; n > b || n == b && name < best {
+			best = name
+		}
+	}
+	return best
+}
+
+// days is how long the recording is; at least an hour, so that rates of short ones stay readable.
+func (r *Run) days() float64 {
+	return max(r.last.Sub(r.first), time.Hour).Hours() / 24
+}
+
+// worst are the numbers of the worst alerts, in the order of time.
+func (r *Run) worst(most int) []int {
+	order := make([]int, len(r.alerts.Done))
+	for i := range order {
+		order[i] = i
+	}
+	if len(order) > most {
+		slices.SortStableFunc(order, func(i, j int) int {
+			a, b := &r.alerts.Done[i], &r.alerts.Done[j]
+			return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Readings, a.Readings), cmp.Compare(b.Score, a.Score))
+		})
+		order = order[:most]
+		slices.Sort(order)
+	}
+	return order
+}
+
+// categories are the texts of a member, in the order in which they appeared.
+type categories struct {
+	names []string
+	known map[string]int
+}
+
+// mostCategories is how many texts are told apart; all others are the last one.
+const mostCategories = 32
+
+func (c *categories) index(text string) float64 {
+	if i, ok := c.known[text]; ok {
+		return float64(i)
+	}
+	if len(c.names) == mostCategories {
+		return mostCategories
+	}
+	if c.known == nil {
+		c.known = make(map[string]int)
+	}
+	c.known[text] = len(c.names)
+	c.names = append(c.names, text)
+	return float64(len(c.names) - 1)
+}

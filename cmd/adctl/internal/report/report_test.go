@@ -1,0 +1,303 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+var start = time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
+
+// reading is one a minute; a score from 0.95 on is a warning.
+func reading(i int, value, score float64, label string) *Row {
+	r := &Row{
+		At: start.Add(time.Duration(i) * time.Minute), Values: []Value{{Number: value}}, Score: score, Severity: driver.Normal,
+		Expected: 10, Lower: 8, Upper: 12, Label: label,
+	}
+	if score >= 0.95 {
+		r.Severity, r.Kind = driver.Warning, driver.KindSpike
+	}
+	return r
+}
+
+func single(labelled bool) *Run {
+	return New(Info{Input: "week.csv", Detector: "auto", Threshold: 0.95, Members: []string{"value"}, Labelled: labelled})
+}
+
+// week has two faults, of which one is found, and a false alarm.
+func week() *Run {
+	r := single(true)
+	for i := range 2000 {
+		value, score, label := 10+math.Sin(float64(i)/100), 0.1, ""
+		switch {
+		case i >= 500 && i < 520:
+			value, label = 14, "jump"
+			if i >= 505 {
+				score = 0.999
+			}
+		case i >= 1000 && i < 1050:
+			label = "drift"
+		case i == 1500:
+			score = 0.96
+		}
+		r.Add(reading(i, value, score, label))
+	}
+	return r
+}
+
+func rendered(t testing.TB, r *Run) (page string, root *html.Node) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.HTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	root, err := html.Parse(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), root
+}
+
+// elements are the names and classes of all elements, in order.
+func elements(root *html.Node) (all []string) {
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode {
+			all = append(all, n.Data+"."+attribute(n, "class"))
+		}
+	}
+	return all
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func texts(root *html.Node) string {
+	var b strings.Builder
+	for n := range root.Descendants() {
+		if n.Type == html.TextNode {
+			b.WriteString(strings.Join(strings.Fields(n.Data), " ") + "\n")
+		}
+	}
+	return b.String()
+}
+
+func TestPageShowsWhatWasFound(t *testing.T) {
+	page, root := rendered(t, week())
+	all, text := elements(root), texts(root)
+	count := func(name string) (n int) {
+		for _, e := range all {
+			if e == name {
+				n++
+			}
+		}
+		return n
+	}
+	// Strips: two faults and two alerts in the whole chart; close-ups of what was missed, found and false have one each.
+	if n := count("rect.solid truth"); n != 4 {
+		t.Errorf("%d labels are drawn, want 4", n)
+	}
+	if n := count("rect.solid warning"); n != 4 {
+		t.Errorf("%d alerts are drawn, want 4", n)
+	}
+	for _, e := range []string{"path.reading", "path.band", "path.expected", "path.score", "path.cost", "path.threshold"} {
+		if count(e) == 0 {
+			t.Errorf("no %s", e)
+		}
+	}
+	for _, want := range []string{"Backtest of week.csv", "1 of 2", "false alarm", "Faults missed", "missed", "5 min 00 s", "this run", "best here"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for _, never := range []string{"NaN", "Inf", "<script", "http:", "https:", "url(", "@import", "-0<"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+}
+
+func TestPageWithoutLabels(t *testing.T) {
+	r := single(false)
+	for i := range 100 {
+		r.Add(reading(i, 10, 0.5, ""))
+	}
+	_, root := rendered(t, r)
+	text := texts(root)
+	for _, want := range []string{"Alerts a day", "no label of a fault", "None."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "Faults missed") {
+		t.Error("faults are missed, of which there are none")
+	}
+}
+
+func TestPageOfAGroupBlames(t *testing.T) {
+	r := New(Info{Input: "room.csv", Detector: "bayesnet", Threshold: 0.95, Members: []string{"lamp", "lux"}})
+	nan := math.NaN()
+	for i := range 300 {
+		row := reading(i, nan, 0.2, "")
+		row.Values = []Value{{Number: nan, Text: [...]string{"OFF", "ON"}[i/50%2]}, {Number: float64(i / 50 % 2)}}
+		row.Expected, row.Lower, row.Upper = nan, nan, nan
+		if i >= 200 && i < 220 {
+			row.Score, row.Severity, row.Kind, row.Blamed = 1, driver.Critical, driver.KindCorrelation, []string{"lux"}
+		}
+		r.Add(row)
+	}
+	_, root := rendered(t, r)
+	text := texts(root)
+	for _, want := range []string{"ON", "OFF", "Blamed most", "lux, 2026-03-01 03:20:00"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q:\n%s", want, text)
+		}
+	}
+	// The alert is in the strip of lux alone, and in its close-up.
+	if n := len(slices.DeleteFunc(elements(root), func(e string) bool { return e != "rect.solid critical" })); n != 2 {
+		t.Errorf("%d alerts are drawn, want 2", n)
+	}
+}
+
+func TestPageOfNothing(t *testing.T) {
+	_, root := rendered(t, single(true))
+	if text := texts(root); !strings.Contains(text, "no reading") {
+		t.Error(text)
+	}
+	if err := single(true).PNG(new(bytes.Buffer)); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzPage: whatever names and labels are, they are text and no part of the page.
+func FuzzPage(f *testing.F) {
+	for _, name := range []string{
+		`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</text></svg><b>`, `{{.}}`, "a\x00b", "<!--", `' style='`, `]]>`, "", "ü\xff",
+	} {
+		f.Add(name)
+	}
+	draw := func(t testing.TB, name string) *html.Node {
+		r := New(Info{Input: name, Detector: name, Model: "m" + name, Threshold: 0.95, Settings: []string{name}, Members: []string{name, "b" + name}, Labelled: true})
+		for i := range 60 {
+			row := reading(i, 0, 0.1, "")
+			row.Values = []Value{{Number: math.NaN(), Text: "t" + name}, {Number: float64(i)}}
+			if i > 50 {
+				row.Score, row.Severity, row.Kind, row.Blamed, row.Label = 1, driver.Critical, driver.Kind("k"+name), []string{"b" + name}, "l"+name
+			}
+			r.Add(row)
+		}
+		_, root := rendered(t, r)
+		return root
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if len(name) > 1000 {
+			return
+		}
+		if diff := cmp.Diff(elements(draw(t, "plain")), elements(draw(t, name))); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
+		}
+	})
+}
+
+func TestPNG(t *testing.T) {
+	var b bytes.Buffer
+	if err := week().PNG(&b); err != nil {
+		t.Fatal(err)
+	}
+	picture, err := png.Decode(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[uint32]bool)
+	for y := range picture.Bounds().Dy() {
+		for x := range picture.Bounds().Dx() {
+			r, g, b, _ := picture.At(x, y).RGBA()
+			seen[r>>8<<16|g>>8<<8|b>>8] = true
+		}
+	}
+	for what, c := range map[string]uint32{"readings": 0x0063a8, "alerts": 0xd99000, "labels": 0x9b3f86} {
+		if !seen[c] {
+			t.Errorf("no pixel has the colour of %s", what)
+		}
+	}
+}
+
+// However long the recording, what is kept is bounded, and a single extreme reading is in it.
+func TestBinsKeepExtremes(t *testing.T) {
+	r := single(false)
+	const n = 100_000
+	for i := range n {
+		v, score := 10+math.Sin(float64(i)/1000), 0.1
+		switch i {
+		case 23_456:
+			v = 99
+		case 60_001:
+			v, score = -50, 0.9999
+		}
+		r.Add(reading(i, v, score, ""))
+	}
+	if r.bins.n > maxBins || r.bins.n < maxBins/3 {
+		t.Errorf("%d bins", r.bins.n)
+	}
+	var e extent
+	rows, worst := 0, 0.0
+	for i := range r.bins.n {
+		e.join(r.bins.readings[0][i])
+		rows += r.bins.bins[i].rows
+		worst = max(worst, r.bins.bins[i].score)
+	}
+	if e.lo != -50 || e.hi != 99 || rows != n || worst != 0.9999 {
+		t.Errorf("extent %+v, %d rows, worst score %v", e, rows, worst)
+	}
+	at := start.Add(23_456 * time.Minute)
+	if got := r.bins.readings[0][r.bins.index(at)]; got.hi != 99 {
+		t.Errorf("the spike is not where it was: %+v", got)
+	}
+	page, _ := rendered(t, r)
+	if len(page) > 1<<20 {
+		t.Errorf("the page has %d bytes", len(page))
+	}
+	// Both extremes are on the line of the chart: its top and its bottom pixel, but for the margin.
+	whole := r.part(r.first, r.last)
+	f := whole.frame(new(chart), 0, 100)
+	f.low, f.high = -50, 99
+	if d := whole.readings(f, 0); !strings.Contains(d, " 0.0") && !strings.Contains(d, "V0.0") || !strings.Contains(d, "100.0") {
+		t.Error("an extreme is not drawn")
+	}
+}
+
+func TestBinsTakeTimesInAnyOrder(t *testing.T) {
+	r := single(false)
+	for _, at := range []time.Time{start, time.Unix(0, math.MaxInt64), start.Add(-time.Hour), time.Unix(0, math.MinInt64), start, time.Unix(0, 0)} {
+		row := reading(0, 1, 0.5, "")
+		row.At = at
+		r.Add(row)
+	}
+	rendered(t, r)
+	for _, v := range []float64{math.MaxFloat64, -math.MaxFloat64, math.Inf(1), math.NaN(), 0, 5e-324} {
+		r.Add(reading(1, v, 0.5, ""))
+	}
+	if page, _ := rendered(t, r); strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
+		t.Error("numbers that are none")
+	}
+	if err := r.PNG(new(bytes.Buffer)); err != nil {
+		t.Error(err)
+	}
+}
