@@ -43,6 +43,7 @@ type property struct {
 
 	target   *push.Target
 	watcher  Watcher
+	refused  bool // by detection
 	meta     PropertyMeta
 	settings json.RawMessage
 }
@@ -113,12 +114,13 @@ func (p *property) bind() {
 	}
 	settings, err := detection.Settings(meta, own)
 	if err != nil {
+		p.refused = false // what detection has just said stands
 		p.unbind()
-		p.meta, p.settings = meta, nil
+		p.meta, p.settings, p.refused = meta, nil, true
 		off(err)
 		return
 	}
-	if meta == p.meta && bytes.Equal(settings, p.settings) {
+	if meta == p.meta && bytes.Equal(settings, p.settings) && (settings != nil || !p.refused) {
 		return
 	}
 	p.unbind()
@@ -127,7 +129,7 @@ func (p *property) bind() {
 		return
 	}
 	if p.watcher, err = detection.Bind(meta, settings); err != nil {
-		p.watcher = nil
+		p.watcher, p.refused = nil, true
 		off(err)
 	}
 }
@@ -137,6 +139,12 @@ func (p *property) unbind() {
 		p.watcher.Close()
 		p.watcher = nil
 	}
+	if p.refused && p.owner.panel.ctx.Err() == nil { // not all is ending
+		if f, ok := p.owner.panel.opts.Detection.(interface{ Forget(PropertyMeta) }); ok {
+			f.Forget(p.meta)
+		}
+	}
+	p.refused = false
 }
 
 func (p *property) close() {

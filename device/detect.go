@@ -23,7 +23,8 @@ type PropertyMeta struct {
 	Cycle time.Duration // time between two readings
 }
 
-// Detection watches the readings of properties. [NewDetection] makes one of an [admethod.Handler].
+// Detection watches the readings of properties. [NewDetection] makes one of an [admethod.Handler]. If it has a method
+// Forget(PropertyMeta), that is called for a property that it refused once the property is no longer to be watched.
 type Detection interface {
 	// Settings says with which settings a property is to be watched: own are those of the Device, a JSON object, nil
 	// where it has none. nil settings mean: not at all.
@@ -101,6 +102,9 @@ func (d *handlerDetection) reject(meta PropertyMeta, err error) error {
 	d.handler.Reject(meta.key(), err)
 	return err
 }
+
+// Forget is called for a property that was refused and is no more, or no longer to be watched.
+func (d *handlerDetection) Forget(meta PropertyMeta) { d.handler.Forget(meta.key()) }
 
 func (m PropertyMeta) key() driver.Key {
 	return driver.Key{Namespace: m.Namespace, Device: m.Device, Property: m.Property}

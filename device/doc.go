@@ -11,6 +11,7 @@
 //     each property once a cycle for all who want the value.
 //   - It reports twins and states within the limits of EdgeCore ([Reporter]), pushes readings over HTTP and MQTT
 //     (package push) and has them watched by package admethod ([NewDetection]).
+//   - It reports what was found as the state of the device and as twins, where the sink "dmi" is set ([Verdicts]).
 //
 // A property is read every collectCycle, else every reportCycle, else every second; detection and each [Consumer] see
 // every reading, the twin and the push method one each reportCycle. See [Cycle] for the unit. The push methods otel and

@@ -178,6 +178,7 @@ type fakeDetection struct {
 	mu     sync.Mutex
 	bound  []string // property settings
 	closed []string
+	forgot []string // properties that were refused
 	seen   map[string][]any
 	extra  string // what the mapper's configuration adds; changing it needs a refresh
 }
@@ -187,6 +188,9 @@ func (d *fakeDetection) Settings(_ PropertyMeta, own json.RawMessage) (json.RawM
 	defer d.mu.Unlock()
 	if own == nil {
 		return nil, nil
+	}
+	if string(own) == `"no object"` {
+		return nil, errors.New("no object")
 	}
 	return json.RawMessage(string(own) + d.extra), nil
 }
@@ -199,6 +203,12 @@ func (d *fakeDetection) Bind(meta PropertyMeta, settings json.RawMessage) (Watch
 	}
 	d.bound = append(d.bound, meta.Property+" "+string(settings))
 	return &fakeWatcher{d, meta.Property}, nil
+}
+
+func (d *fakeDetection) Forget(meta PropertyMeta) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgot = append(d.forgot, meta.Property)
 }
 
 type fakeWatcher struct {

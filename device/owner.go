@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // owner runs one device. Its goroutine alone calls the client, so clients see one call after the other.
@@ -35,7 +36,8 @@ type owner struct {
 	mu    sync.Mutex
 	spec  *common.DeviceInstance // what the device is to be; never written to once it is here
 	last  map[string]Reading     // last good reading of each property
-	state string                 // reported last
+	state string                 // as the driver says; "" before it does
+	told  string                 // reported last: that, and what verdicts make of it
 
 	// Only for the goroutine of the owner:
 	applied *common.DeviceInstance
@@ -54,7 +56,7 @@ func newOwner(p *Panel, spec *common.DeviceInstance, after <-chan struct{}) *own
 		panel: p, id: spec.ID, namespace: spec.Namespace, name: spec.Name,
 		done: make(chan struct{}), after: after,
 		wake: make(chan struct{}, 1), requests: make(chan request),
-		spec: spec, last: make(map[string]Reading), state: common.DeviceStatusUnknown,
+		spec: spec, last: make(map[string]Reading), told: common.DeviceStatusUnknown,
 		retry: backoff{shortest: p.opts.RetryMin, longest: p.opts.RetryMax},
 	}
 	o.ctx, o.cancel = context.WithCancel(p.ctx)
@@ -84,7 +86,7 @@ func (o *owner) current() *common.DeviceInstance {
 func (o *owner) lastState() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.state
+	return o.told
 }
 
 func (o *owner) snapshot() *common.DeviceInstance {
@@ -246,7 +248,12 @@ func (o *owner) serve(client Client) error {
 func (o *owner) answer(client Client, r request) error {
 	p := o.property(r.property)
 	if p == nil {
-		r.reply <- answer{err: errUnknown}
+		verdict, carries := o.verdict(o.applied, r.property)
+		if r.write || carries == nil {
+			r.reply <- answer{err: errUnknown}
+		} else {
+			r.reply <- answer{reading: verdict}
+		}
 		return nil
 	}
 	var reading Reading
@@ -299,30 +306,40 @@ func (o *owner) askState(client Client) error {
 			o.retry.reset() // no read will ever do
 		}
 	}
-	if o.applied.Status.ReportToCloud {
-		o.reportState(state)
-	}
-	o.setState(state)
+	o.mu.Lock()
+	o.state = state
+	o.mu.Unlock()
+	o.reportState(o.applied.Status.ReportToCloud)
 	return nil
 }
 
-// setState reports a state that differs from the one before.
+// setState takes over what the driver says.
 func (o *owner) setState(state string) {
 	o.mu.Lock()
-	changed := o.state != state
 	o.state = state
 	o.mu.Unlock()
-	if changed {
-		klog.V(1).InfoS("Device state", "device", o.id, "state", state)
-		o.reportState(state)
-	}
+	o.reportState(false)
 }
 
-func (o *owner) reportState(state string) {
-	if r := o.panel.opts.Reporter; r != nil {
+// reportState reports the state if it differs from the one before, or if it is to be said again. It keeps the lock:
+// readings and verdicts change the state from goroutines of their own, and the last report must be the latest.
+func (o *owner) reportState(again bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state := o.panel.opts.Verdicts.state(o.key(), o.state)
+	if state == "" {
+		return
+	}
+	changed := state != o.told
+	if o.told = state; changed {
+		klog.V(1).InfoS("Device state", "device", o.id, "state", state)
+	}
+	if r := o.panel.opts.Reporter; r != nil && (changed || again) {
 		r.ReportState(o.namespace, o.name, state)
 	}
 }
+
+func (o *owner) key() driver.Key { return driver.Key{Namespace: o.namespace, Device: o.name} }
 
 // reconcile makes the properties what the specification says, and reports whether the device must be connected anew.
 func (o *owner) reconcile() (reconnect bool) {
@@ -344,6 +361,10 @@ func (o *owner) reconcile() (reconnect bool) {
 	o.props = make([]*property, 0, len(spec.Properties))
 	for i := range spec.Properties {
 		name := spec.Properties[i].PropertyName
+		if _, verdicts := o.panel.opts.Verdicts.reports(name, spec.Properties); verdicts != nil {
+			o.reportVerdict(spec, name)
+			continue
+		}
 		p, ok := before[name]
 		if !ok {
 			p = &property{owner: o, next: now}

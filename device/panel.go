@@ -37,6 +37,7 @@ type PanelOptions struct {
 	Detection Detection    // nil: nothing is watched
 	Push      *push.Pool   // nil: nothing is pushed
 	Consumers []Consumer
+	Verdicts  *Verdicts // nil: verdicts change nothing that is reported
 
 	ConnectTimeout time.Duration // default 10 s
 	ReadTimeout    time.Duration // of one read. Default 5 s
@@ -106,6 +107,11 @@ func NewPanel(ctx context.Context, opts PanelOptions) (*Panel, error) {
 		leaving: make(map[string]<-chan struct{}),
 	}
 	p.ctx, p.stop = context.WithCancel(ctx)
+	if v := opts.Verdicts; v != nil {
+		v.mu.Lock()
+		v.panel = p
+		v.mu.Unlock()
+	}
 	return p, nil
 }
 

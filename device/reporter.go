@@ -63,20 +63,25 @@ type ReporterStats struct {
 
 // Reporter carries twins and states to EdgeCore within what its limiter allows. Of each twin it keeps the latest value
 // only, so that its memory is bounded by the number of twins however long EdgeCore is away. One call carries all that
-// waits of one device, and devices take turns. The first value of a twin goes out twice, in two calls, because
-// EdgeCore loses the first. Submitting never waits for the network. Safe for concurrent use.
+// waits of one device, and devices take turns; those whose state has changed, for once,
+// have every second one. The first value of a
+// twin goes out twice, in two calls, because EdgeCore loses the first. After EdgeCore was away, values that it had
+// before are sent again with the next report. Submitting never waits for the network. Safe for concurrent use.
 type Reporter struct {
 	opts    ReporterOptions
 	limiter *rate.Limiter
 
-	mu       sync.Mutex
-	devices  map[string]*deviceReports // by resource ID
-	queue    []*deviceReports          // those with something to send, in turn
-	stats    ReporterStats
-	lastLog  time.Time
-	started  bool
-	draining bool
-	wake     chan struct{} // one token: the queue has changed
+	mu        sync.Mutex
+	devices   map[string]*deviceReports // by resource ID
+	queue     []*deviceReports          // those with something to send, in turn
+	urgent    []*deviceReports          // those whose state has changed: every second turn is theirs
+	wasUrgent bool                      // the last turn was
+	away      bool                      // the last call got no answer
+	stats     ReporterStats
+	lastLog   time.Time
+	started   bool
+	draining  bool
+	wake      chan struct{} // one token: the queue has changed
 
 	cancel context.CancelFunc
 	drain  chan struct{} // closed by Shutdown: send what is there without lingering
@@ -257,6 +262,9 @@ func (r *Reporter) ReportState(namespace, device, state string) {
 	}
 	d := r.device(namespace, device)
 	r.submit(d, &d.state, value{reported: state}, now)
+	if known := d.state.known.reported; d.state.pending && known != state && (known == "" || now.Sub(d.state.knownAt) >= hurryEvery) {
+		r.hurry(d)
+	}
 }
 
 // Forget drops what waits of a device and what is known of it: should it come again, its twins are fresh.

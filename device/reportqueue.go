@@ -43,6 +43,7 @@ type deviceReports struct {
 	stateSent       bool // the last turn was the state's: twins come next
 
 	queued bool
+	urgent bool      // queued among the urgent ones
 	ready  time.Time // end of lingering
 	gone   bool      // forgotten
 }
@@ -90,12 +91,43 @@ func (r *Reporter) enqueue(d *deviceReports, now time.Time) {
 	if d.queued || d.gone {
 		return
 	}
-	d.queued, d.ready = true, now.Add(r.opts.Linger)
+	d.queued, d.urgent, d.ready = true, false, now.Add(r.opts.Linger)
 	r.queue = append(r.queue, d)
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// hurryEvery is how often a state that changes lets its device go before the others: one that keeps changing does not.
+const hurryEvery = 30 * time.Second
+
+// hurry moves a device that is queued to the urgent ones, to report its state. The caller holds mu.
+func (r *Reporter) hurry(d *deviceReports) {
+	if !d.queued || d.urgent {
+		return
+	}
+	if i := slices.Index(r.queue, d); i >= 0 {
+		r.queue = slices.Delete(r.queue, i, i+1)
+		r.urgent = append(r.urgent, d)
+		d.urgent, d.stateSent = true, false
+	}
+}
+
+// turn is the queue whose head is next; nil when nothing waits. The caller holds mu.
+func (r *Reporter) turn() *[]*deviceReports {
+	for _, q := range []*[]*deviceReports{&r.queue, &r.urgent} {
+		for len(*q) > 0 && (*q)[0].gone {
+			*q = (*q)[1:]
+		}
+	}
+	switch {
+	case len(r.urgent) > 0 && (!r.wasUrgent || len(r.queue) == 0):
+		return &r.urgent
+	case len(r.queue) > 0:
+		return &r.queue
+	}
+	return nil
 }
 
 // run sends until Shutdown has flushed or ctx ends.
@@ -146,13 +178,11 @@ func (r *Reporter) run(ctx context.Context) {
 func (r *Reporter) next() (linger time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.queue) > 0 && r.queue[0].gone {
-		r.queue = r.queue[1:]
-	}
-	if len(r.queue) == 0 {
+	q := r.turn()
+	if q == nil {
 		return 0, false
 	}
-	return time.Until(r.queue[0].ready), true
+	return time.Until((*q)[0].ready), true
 }
 
 // lingered waits, but not while draining. It returns false when ctx ends.
@@ -193,16 +223,15 @@ func (b *batch) send(ctx context.Context, c ReportClient) error {
 func (r *Reporter) take() (*batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
+	q := r.turn()
+	if q == nil {
 		return nil, false
 	}
-	d := r.queue[0]
-	r.queue[0] = nil
-	r.queue = r.queue[1:]
-	d.queued = false
-	if d.gone {
-		return nil, false
-	}
+	d := (*q)[0]
+	(*q)[0] = nil
+	*q = (*q)[1:]
+	r.wasUrgent = d.urgent
+	d.queued, d.urgent = false, false
 	b := &batch{device: d}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(d.twins)), func(name string) bool { return !d.twins[name].pending })
 	if d.state.pending && (!d.stateSent || len(names) == 0) {
@@ -232,6 +261,10 @@ func (r *Reporter) settle(b *batch, err error) {
 	class := CallRetryable
 	switch err {
 	case nil:
+		if r.away {
+			r.away = false
+			r.lapse()
+		}
 		r.stats.Calls++
 		if b.state != "" {
 			r.stats.States++
@@ -248,6 +281,8 @@ func (r *Reporter) settle(b *batch, err error) {
 		if class == CallThrottled {
 			r.stats.Throttled++
 			r.emptyLimiter(now)
+		} else {
+			r.away = true
 		}
 	}
 	for _, v := range b.values {
@@ -269,6 +304,17 @@ func (r *Reporter) settle(b *batch, err error) {
 	}
 	if b.device.waiting() > 0 {
 		r.enqueue(b.device, now)
+	}
+}
+
+// lapse makes every value due with its next report: an EdgeCore that was away may not have passed on what it accepted
+// right before. The caller holds mu.
+func (r *Reporter) lapse() {
+	for _, d := range r.devices {
+		d.state.knownAt = time.Time{}
+		for _, t := range d.twins {
+			t.knownAt = time.Time{}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type Options struct {
 
 	Consumers []Consumer     // get every reading
 	Hooks     admethod.Hooks // see what detection does
+	Node      string         // name of the node, told to detectors elsewhere; may be ""
 
 	Panel    PanelOptions    // timeouts and pauses; Run sets the rest
 	Reporter ReporterOptions // share of the node's limiter, pauses; Run sets the client
@@ -83,9 +84,11 @@ func (r *runner) start(ctx context.Context) (err error) {
 	if c.Common.HTTPPort != "" {
 		klog.InfoS("common.http_port is ignored: there is no REST API")
 	}
+	verdicts := NewVerdicts()
 	r.parts.Handler, err = admethod.NewHandler(admethod.Options{
-		StateDir: ad.StateDir, ModelDir: ad.ModelDir, DefaultSinks: ad.Sinks,
+		Sinks: verdicts.Link(admethod.Sinks), StateDir: ad.StateDir, ModelDir: ad.ModelDir, DefaultSinks: ad.Sinks,
 		AdapterOptions: ad.AdapterOptions, SinkOptions: ad.SinkOptions, Hooks: r.opts.Hooks,
+		Mapper: c.Common.Name, Node: r.opts.Node,
 	})
 	if err != nil {
 		return fail(err)
@@ -106,7 +109,7 @@ func (r *runner) start(ctx context.Context) (err error) {
 	r.parts.Push = push.NewPool(ctx, r.opts.Push)
 	panel := r.opts.Panel
 	panel.Driver, panel.Reporter, panel.Push = r.opts.Driver, r.parts.Reporter, r.parts.Push
-	panel.Detection = NewDetection(r.parts.Handler, r.opts.Config)
+	panel.Detection, panel.Verdicts = NewDetection(r.parts.Handler, r.opts.Config), verdicts
 	panel.Consumers = append(panel.Consumers, r.opts.Consumers...)
 	if r.parts.Panel, err = NewPanel(ctx, panel); err != nil {
 		return fail(err)
@@ -188,11 +191,27 @@ func (r *runner) shutdown(ctx context.Context) error {
 	if r.parts.Push != nil {
 		end(r.parts.Push.Shutdown)
 	}
+	judged := make(chan struct{})
 	if r.parts.Handler != nil {
-		end(r.parts.Handler.Shutdown)
+		end(func(ctx context.Context) error {
+			defer close(judged)
+			return r.parts.Handler.Shutdown(ctx)
+		})
+	} else {
+		close(judged)
 	}
 	if r.parts.Reporter != nil {
-		end(r.parts.Reporter.Shutdown)
+		end(func(ctx context.Context) error {
+			// The last verdicts are to be reported, too. A handler that takes long must not take the time to report.
+			patience := time.NewTimer(r.opts.ShutdownTimeout / 4)
+			defer patience.Stop()
+			select {
+			case <-judged:
+			case <-patience.C:
+			case <-ctx.Done():
+			}
+			return r.parts.Reporter.Shutdown(ctx)
+		})
 	}
 	last.Wait()
 	if r.client != nil {

@@ -165,16 +165,39 @@ func Parse(raw []byte) (*Config, error) {
 	if err := dec.Decode(&tree); err != nil {
 		return nil, fmt.Errorf("want a mapping: %w", err)
 	}
+	p := parser{values: make(map[string]any)}
+	// dev_init belongs to older templates; it says nothing that still matters.
+	p.keys("", tree, "grpc_server", "common", "anomalyDetection", "dev_init")
+	return p.parse(tree, "grpc_server", "common", "anomalyDetection")
+}
+
+// ParseSection reads the section anomalyDetection alone, for programs that are no mappers and have it in a file of their
+// own. section is what JSON made of it, with numbers as json.Number. The environment overrides it as in [Load].
+func ParseSection(section any) (AnomalyDetection, error) {
+	p := parser{values: make(map[string]any)}
+	c, err := p.parse(map[string]any{"anomalyDetection": section}, "anomalyDetection")
+	if err != nil {
+		return AnomalyDetection{}, err
+	}
+	return c.AnomalyDetection, nil
+}
+
+// parse reads some of the sections of a tree.
+func (p *parser) parse(tree map[string]any, sections ...string) (*Config, error) {
+	c := new(Config)
+	for _, section := range sections {
+		p.section(section, tree[section], c)
+	}
 	// viper folds keys to lower case, but the keys of detectors are free: only the fixed keys go through it.
 	v := viper.New()
-	p := parser{values: make(map[string]any)}
-	c := new(Config)
-	p.sections(tree, c)
 	errs := p.errs
 	if err := v.MergeConfigMap(p.values); err != nil {
 		errs = append(errs, err)
 	}
 	for _, s := range scalars {
+		if section, _, _ := strings.Cut(s.key, "."); !slices.Contains(sections, section) {
+			continue
+		}
 		v.SetDefault(s.key, s.fallback)
 		if err := v.BindEnv(s.key, envPrefix+s.env); err != nil {
 			errs = append(errs, err)
@@ -244,26 +267,22 @@ func (p *parser) mapping(key string, v any) map[string]any {
 	return m
 }
 
-func (p *parser) sections(tree map[string]any, c *Config) {
-	// dev_init belongs to older templates; it says nothing that still matters.
-	p.keys("", tree, "grpc_server", "common", "anomalyDetection", "dev_init")
-	for _, section := range []string{"grpc_server", "common", "anomalyDetection"} {
-		m := p.mapping(section, tree[section])
-		known := []string{}
-		for _, s := range scalars {
-			name, ok := strings.CutPrefix(s.key, section+".")
-			if !ok {
-				continue
-			}
-			known = append(known, name)
-			p.scalar(section, name, m[name])
+func (p *parser) section(section string, v any, c *Config) {
+	m := p.mapping(section, v)
+	known := []string{}
+	for _, s := range scalars {
+		name, ok := strings.CutPrefix(s.key, section+".")
+		if !ok {
+			continue
 		}
-		if section == "anomalyDetection" {
-			known = append(known, "sinks", "sinkOptions", "adapterOptions", "defaults", "routes")
-			p.anomalyDetection(m, &c.AnomalyDetection)
-		}
-		p.keys(section+".", m, known...)
+		known = append(known, name)
+		p.scalar(section, name, m[name])
 	}
+	if section == "anomalyDetection" {
+		known = append(known, "sinks", "sinkOptions", "adapterOptions", "defaults", "routes")
+		p.anomalyDetection(m, &c.AnomalyDetection)
+	}
+	p.keys(section+".", m, known...)
 }
 
 func (p *parser) scalar(section, name string, v any) {

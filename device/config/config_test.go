@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -276,4 +277,33 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%v, %v", c, err)
 		}
 	})
+}
+
+// The section alone is read by the same rules, and asks for nothing that only a mapper has.
+func TestParseSection(t *testing.T) {
+	t.Setenv("EDGE_ANOMALY_MODEL_DIR", "/models")
+	a, err := ParseSection(map[string]any{
+		"stateDir": "/state", "sinks": []any{"log"}, "defaults": map[string]any{"threshold": json.Number("0.9")},
+		"routes": []any{map[string]any{"match": map[string]any{"device": "lamp-*"}, "settings": map[string]any{"detector": "ewma"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.StateDir != "/state" || a.ModelDir != "/models" || !slices.Equal(a.Sinks, []string{"log"}) || len(a.Defaults) != 1 || len(a.Routes) != 1 {
+		t.Errorf("section %+v", a)
+	}
+	if a, err := ParseSection(nil); err != nil || a.ModelDir != "/models" {
+		t.Errorf("section %+v, error %v", a, err)
+	}
+	for _, tt := range []struct {
+		section any
+		want    string
+	}{
+		{map[string]any{"stateDri": "/state"}, "anomalyDetection.stateDri: unknown key; did you mean \"stateDir\"?"},
+		{"log", "anomalyDetection: got \"log\", want a mapping"},
+	} {
+		if _, err := ParseSection(tt.section); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: error %v, want %q", tt.section, err, tt.want)
+		}
+	}
 }

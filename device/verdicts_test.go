@@ -1,0 +1,616 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/kubeedge/mapper-framework/pkg/common"
+	"golang.org/x/time/rate"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/device/config"
+	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+func verdictOn(device, property string, severity driver.Severity) driver.Result {
+	r := driver.Result{
+		Key: driver.Key{Namespace: "ns", Device: device, Property: property}, At: time.Unix(1, 0),
+		Severity: severity, Score: 0.1,
+	}
+	if severity.Anomalous() {
+		r.Kind, r.Score = driver.KindJump, 0.97
+	}
+	return r
+}
+
+func write(t *testing.T, v *Verdicts, results ...driver.Result) {
+	t.Helper()
+	if err := v.Write(t.Context(), results); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVerdictsState(t *testing.T) {
+	const anything = "anything"
+	type verdicts map[string]driver.Severity
+	for _, tt := range []struct {
+		name     string
+		config   VerdictsConfig
+		own      string
+		verdicts verdicts
+		want     string
+	}{
+		{"nobody knows", VerdictsConfig{}, "", nil, ""},
+		{"no verdict", VerdictsConfig{}, "ok", nil, "ok"},
+		{"critical", VerdictsConfig{}, "ok", verdicts{"a": driver.Critical}, "unhealthy"},
+		{"critical while online", VerdictsConfig{}, "online", verdicts{"a": driver.Critical}, "unhealthy"},
+		{"critical, and the driver does not know", VerdictsConfig{}, "unknown", verdicts{"a": driver.Critical}, "unhealthy"},
+		{"critical, before the driver said anything", VerdictsConfig{}, "", verdicts{"a": driver.Critical}, "unhealthy"},
+		{"the worst counts", VerdictsConfig{}, "ok", verdicts{"a": driver.Normal, "b": driver.Critical, "c": driver.Unknown}, "unhealthy"},
+		{"the device as a whole", VerdictsConfig{}, "ok", verdicts{"": driver.Critical, "a": driver.Normal}, "unhealthy"},
+		{"offline wins", VerdictsConfig{}, "offline", verdicts{"a": driver.Normal}, "offline"},
+		{"offline wins over critical", VerdictsConfig{}, "offline", verdicts{"a": driver.Critical}, "offline"},
+		{"unhealthy by itself", VerdictsConfig{}, "unhealthy", verdicts{"a": driver.Normal}, "unhealthy"},
+		{"warning is not critical", VerdictsConfig{}, "ok", verdicts{"a": driver.Warning}, "ok"},
+		{"warning is enough", VerdictsConfig{Severity: "warning"}, "ok", verdicts{"a": driver.Warning}, "unhealthy"},
+		{"normal", VerdictsConfig{}, "online", verdicts{"a": driver.Normal}, "online"},
+		{"normal, and the driver does not know", VerdictsConfig{}, "unknown", verdicts{"a": driver.Normal}, "ok"},
+		{"normal, before the driver said anything", VerdictsConfig{}, "", verdicts{"a": driver.Normal}, ""},
+		{"warming up has no say", VerdictsConfig{}, "unknown", verdicts{"a": driver.Unknown}, "unknown"},
+		{"switched off", VerdictsConfig{Severity: anything}, "ok", verdicts{"a": driver.Critical}, "ok"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := NewVerdicts()
+			c := DefaultVerdictsConfig()
+			switch tt.config.Severity {
+			case anything:
+				c.State = false
+			case "warning":
+				c.Severity = "warning"
+			}
+			v.configure(c)
+			for property, severity := range tt.verdicts {
+				write(t, v, verdictOn("a", property, severity), verdictOn("b", property, driver.Critical))
+			}
+			if got := v.state(driver.Key{Namespace: "ns", Device: "a"}, tt.own); got != tt.want {
+				t.Errorf("state %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerdictText(t *testing.T) {
+	for want, r := range map[string]driver.Result{
+		"critical:jump:0.97":       {Severity: driver.Critical, Kind: driver.KindJump, Score: 0.9712},
+		"warning:outOfOrder:0.95":  {Severity: driver.Warning, Kind: driver.KindOutOfOrder, Score: 0.95},
+		"normal":                   {Severity: driver.Normal, Score: 0.2},
+		"unknown":                  {Score: math.NaN()},
+		"unknown:failed":           {Kind: driver.KindFailed, Score: math.NaN()},
+		"critical:-:1.00":          {Severity: driver.Critical, Score: math.Inf(1)},
+		"critical:my_kind_1:0.00":  {Severity: driver.Critical, Kind: "my kind:1", Score: -3},
+		"critical:-:0.99":          {Severity: driver.Critical, Kind: "跳跃", Score: 0.99},
+		"severity77:state/on:0.50": {Severity: 77, Kind: "state|on", Score: 0.5},
+	} {
+		if got := VerdictText(&r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+var legalText = regexp.MustCompile(`^[a-zA-Z0-9-_.,:/@#]{1,512}$`)
+
+// Whatever a detector says, EdgeCore takes the twin.
+func FuzzVerdictText(f *testing.F) {
+	f.Add(uint8(3), "jump", 0.97)
+	f.Add(uint8(0), "failed", math.NaN())
+	f.Add(uint8(2), "{\"a\": [1, 2]}", math.Inf(-1))
+	f.Add(uint8(9), strings.Repeat("ä:", 400), 1e300)
+	f.Fuzz(func(t *testing.T, severity uint8, kind string, score float64) {
+		r := driver.Result{Severity: driver.Severity(severity), Kind: driver.Kind(kind), Score: score}
+		text := VerdictText(&r)
+		if !legalText.MatchString(text) || LegalTwinValue(text) != text {
+			t.Errorf("%q is not legal", text)
+		}
+		fields := strings.Split(text, ":")
+		if len(fields) > 3 || len(text) > 100 {
+			t.Errorf("%q: want three fields at most, and short", text)
+		}
+		if severity <= uint8(driver.Critical) && fields[0] != r.Severity.String() {
+			t.Errorf("%q does not begin with the severity", text)
+		}
+		if len(fields) == 3 && (math.IsNaN(score) || severity == uint8(driver.Normal)) {
+			t.Errorf("%q tells a score that is not there, or not worth telling", text)
+		}
+	})
+}
+
+// verdictPanel runs a device with a property, the twin of its verdicts, and another one of that name with a visitor.
+func verdictPanel(t *testing.T, room *fakeDriver) (*Panel, *Verdicts, *fakeReporter) {
+	t.Helper()
+	v, r := NewVerdicts(), &fakeReporter{}
+	dev := fakeDevice("a", "x", "x-anomaly", "y", "y-anomaly", "z-anomaly")
+	dev.Properties[3].Visitors = json.RawMessage(`{"protocolName":"fake","configData":{"register":3}}`)
+	p := startPanel(t, PanelOptions{Driver: room, Reporter: r, Verdicts: v}, dev)
+	return p, v, r
+}
+
+// The twin of verdicts is the mapper's, not the device's: it is never read. One with a visitor, or of no other property,
+// is the device's.
+func TestVerdictTwins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := &fakeDriver{}
+		p, v, r := verdictPanel(t, room)
+		advance(500 * time.Millisecond)
+		for property, want := range map[string]int{"x": 1, "x-anomaly": 0, "y": 1, "y-anomaly": 1, "z-anomaly": 1} {
+			if n := room.count("a/" + property); n != want {
+				t.Errorf("%s was read %d times, want %d", property, n, want)
+			}
+		}
+		if value, _, err := p.GetTwinResult("ns/a", "x-anomaly"); err != nil || value != "" {
+			t.Errorf("twin before the first verdict: %q, %v", value, err)
+		}
+		write(t, v, verdictOn("a", "x", driver.Critical), verdictOn("a", "y", driver.Warning), verdictOn("a", "z", driver.Warning),
+			verdictOn("a", "", driver.Warning), verdictOn("other", "x", driver.Critical))
+		twins, _, _ := r.all()
+		verdicts := slices.DeleteFunc(twins, func(s string) bool { return !strings.Contains(s, "critical") && !strings.Contains(s, "warning") })
+		if diff := cmp.Diff([]string{"x-anomaly=critical:jump:0.97"}, verdicts); diff != "" {
+			t.Errorf("twins (-want +got):\n%s", diff)
+		}
+		if value, kind, err := p.GetTwinResult("ns/a", "x-anomaly"); err != nil || value != "critical:jump:0.97" || kind != "float" {
+			t.Errorf("twin: %q, %q, %v", value, kind, err)
+		}
+		if err := p.UpdateDevTwins("ns/a", nil); err != nil {
+			t.Error(err)
+		}
+		if raw, err := p.DealDeviceTwinGet("ns/a", ""); err != nil {
+			t.Errorf("all twins: %s, %v", raw, err)
+		}
+		if err := p.WriteDevice("m", "ns/a", "x-anomaly", "1"); err == nil {
+			t.Error("a verdict was written")
+		}
+
+		// The property comes and goes with the Device; the verdict that is known is reported at once.
+		p.UpdateDev(nil, fakeDevice("a", "x"))
+		write(t, v, verdictOn("a", "x", driver.Normal))
+		p.UpdateDev(nil, fakeDevice("a", "x", "x-anomaly"))
+		synctest.Wait()
+		twins, _, _ = r.all()
+		if got := twins[len(twins)-1]; got != "x-anomaly=normal" {
+			t.Errorf("last twin %q", got)
+		}
+
+		// As other twins, it is reported if the Device says so.
+		quiet := fakeDevice("a", "x", "x-anomaly")
+		quiet.Properties[1].ReportToCloud = false
+		p.UpdateDev(nil, quiet)
+		write(t, v, verdictOn("a", "x", driver.Critical))
+		if after, _, _ := r.all(); slices.Contains(after[len(twins):], "x-anomaly=critical:jump:0.97") {
+			t.Error("reported although reportToCloud is not set")
+		}
+	})
+}
+
+func TestVerdictStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		room := &fakeDriver{state: func(context.Context) (string, error) {
+			if down.Load() {
+				return "", ErrNotConnected
+			}
+			return common.DeviceStatusOK, nil
+		}, connect: func(context.Context, *common.DeviceInstance) error {
+			if down.Load() {
+				return ErrNotConnected
+			}
+			return nil
+		}}
+		p, v, r := verdictPanel(t, room)
+		states := func() string { // without repetitions
+			_, states, _ := r.all()
+			return strings.Join(slices.Compact(states), " ")
+		}
+		want := func(what, want string) {
+			t.Helper()
+			if got := states(); got != want {
+				t.Errorf("%s: states %q, want %q", what, got, want)
+			}
+		}
+		advance(time.Second)
+		want("connected", "a=ok")
+		write(t, v, verdictOn("a", "x", driver.Critical))
+		want("critical", "a=ok a=unhealthy")
+		if state, err := p.DeviceState("ns/a"); err != nil || state != "unhealthy" {
+			t.Errorf("state %q, %v", state, err)
+		}
+		advance(time.Minute) // the driver says ok all the time
+		want("the driver does not overrule", "a=ok a=unhealthy")
+
+		down.Store(true)
+		advance(20 * time.Second)
+		want("offline", "a=ok a=unhealthy a=offline")
+		write(t, v, verdictOn("a", "x", driver.Normal), verdictOn("a", "y", driver.Critical))
+		want("offline wins", "a=ok a=unhealthy a=offline")
+		down.Store(false)
+		advance(2 * time.Minute)
+		want("back, with y critical", "a=ok a=unhealthy a=offline a=unhealthy")
+		v.Forget(driver.Key{Namespace: "ns", Device: "a", Property: "y"})
+		want("y is no longer watched", "a=ok a=unhealthy a=offline a=unhealthy a=ok")
+
+		// A verdict that does not change is said again, for a reporter that knows when that is worth it.
+		_, before, _ := r.all()
+		write(t, v, verdictOn("a", "x", driver.Normal))
+		if _, after, _ := r.all(); len(after) != len(before)+1 {
+			t.Errorf("%d reports of a verdict that is repeated", len(after)-len(before))
+		}
+	})
+}
+
+// A device that is removed is reported no more; one that comes back at once, as EdgeCore's updates may, is as it was.
+func TestVerdictsOfDevicesThatGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, v, r := verdictPanel(t, &fakeDriver{})
+		advance(time.Second)
+		write(t, v, verdictOn("a", "x", driver.Critical))
+		if err := p.RemoveDevice("ns/a"); err != nil {
+			t.Fatal(err)
+		}
+		twins, states, _ := r.all()
+		write(t, v, verdictOn("a", "x", driver.Critical)) // was on its way
+		advance(time.Second)
+		if moreTwins, moreStates, _ := r.all(); len(moreTwins) != len(twins) || len(moreStates) != len(states) {
+			t.Errorf("reported after it was removed: %v, %v", moreTwins[len(twins):], moreStates[len(states):])
+		}
+		p.UpdateDev(nil, fakeDevice("a", "x", "x-anomaly"))
+		advance(time.Second)
+		moreTwins, moreStates, _ := r.all()
+		if !slices.Contains(moreTwins[len(twins):], "x-anomaly=critical:jump:0.97") {
+			t.Errorf("twins after it came back: %v", moreTwins[len(twins):])
+		}
+		if got := moreStates[len(states):]; len(got) == 0 || slices.Contains(got, "a=ok") {
+			t.Errorf("states after it came back: %v", got)
+		}
+		if err := p.RemoveDevice("ns/a"); err != nil {
+			t.Fatal(err)
+		}
+		v.Forget(driver.Key{Namespace: "ns", Device: "a", Property: "x"}) // the handler has waited long enough
+		if len(v.devices) != 0 {
+			t.Errorf("still remembered: %v", v.devices)
+		}
+	})
+}
+
+func TestVerdictsLink(t *testing.T) {
+	v := NewVerdicts()
+	sinks := v.Link(admethod.Sinks)
+	f, err := sinks.Lookup("sink", VerdictsSink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sinks.Lookup("sink", "log"); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.New(admethod.SinkSettings{Options: map[string]any{"severty": "warning"}}); err == nil || !strings.Contains(err.Error(), `did you mean "severity"`) {
+		t.Errorf("wrong key: %v", err)
+	}
+	if s, err := f.New(admethod.SinkSettings{Options: map[string]any{"severity": "warning", "twins": false}}); err != nil || s != admethod.Sink(v) || v.least != driver.Warning || v.config.Twins {
+		t.Errorf("%+v, %v", v.config, err)
+	}
+	// What is linked everywhere is for checks and documentation only.
+	if f, err = admethod.Sinks.Lookup("sink", VerdictsSink); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.New(admethod.SinkSettings{}); err == nil {
+		t.Error("a sink without a mapper")
+	}
+	if len(f.Params()) != 3 {
+		t.Errorf("params %v", f.Params())
+	}
+}
+
+const verdictManifests = `
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: room, namespace: default}
+spec:
+  protocol: room
+  properties:
+  - {name: temperature, type: FLOAT, accessMode: ReadOnly, minimum: "0", maximum: "40"}
+  - {name: temperature-anomaly, type: STRING, accessMode: ReadOnly}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: room-1, namespace: default}
+spec:
+  deviceModelRef: {name: room}
+  nodeName: edge
+  protocol: {protocolName: room, configData: {port: 8000}}
+  properties:
+  - name: temperature
+    collectCycle: 20
+    reportToCloud: true
+    visitors: {protocolName: room, configData: {register: 3}}
+    pushMethod:
+      anomalyDetection: {detector: range, sinks: dmi, heartbeat: 200ms}
+  - name: temperature-anomaly
+    reportToCloud: true
+`
+
+// A fault on its way to the cloud: over a real socket, through the limiter, with an EdgeCore that comes and goes.
+func TestVerdictsReachTheCloud(t *testing.T) {
+	var states atomic.Int64
+	edge := edgecoretest.StartTest(t, edgecoretest.Options{Rate: rate.Inf, OnEvent: func(ev edgecoretest.Event) {
+		if ev.Kind == edgecoretest.EventState {
+			states.Add(1)
+		}
+	}})
+	if err := edge.Apply(within(t), strings.NewReader(verdictManifests)); err != nil {
+		t.Fatal(err)
+	}
+	var temperature atomic.Int64
+	temperature.Store(21)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	started := make(chan *Mapper, 1)
+	go func() {
+		ended <- Run(ctx, Options{
+			Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return float64(temperature.Load()), nil }},
+			Config: config.Fixed(config.Config{
+				GRPCServer: config.GRPCServer{SocketPath: socketPath(t)},
+				Common:     config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
+			}),
+			Reporter: ReporterOptions{
+				Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, Heartbeat: 500 * time.Millisecond,
+				RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond,
+			},
+			OnStart: func(m *Mapper) { started <- m },
+		})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	mapper := <-started
+	want := func(state, twin string) {
+		t.Helper()
+		if err := edge.WaitState(within(t), "default", "room-1", state); err != nil {
+			t.Error(err)
+		}
+		if err := edge.WaitTwin(within(t), "default", "room-1", "temperature-anomaly", twin); err != nil {
+			t.Error(err)
+		}
+	}
+	want("ok", "normal")
+	temperature.Store(99)
+	want("unhealthy", "critical:range:1.00")
+	temperature.Store(21)
+	want("ok", "normal")
+
+	// The limiter lets nothing through: the last verdict is what arrives in the end.
+	edge.SetLimiter(1e-9, 1)
+	edge.ExhaustLimiter()
+	for range 5 {
+		for _, v := range []int64{99, 21} {
+			temperature.Store(v)
+			key := driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}
+			seen := mapper.Handler.Stats().Bindings[key].Readings
+			waitFor(t, func() bool { return mapper.Handler.Stats().Bindings[key].Readings > seen+5 })
+		}
+	}
+	temperature.Store(99)
+	if err := edge.Wait(within(t), func() bool { return edge.Counts().Throttled >= 3 }); err != nil {
+		t.Error(err)
+	}
+	edge.SetLimiter(1e9, 100)
+	want("unhealthy", "critical:range:1.00")
+
+	// EdgeCore is killed, and told again what it may not have passed on.
+	edge.Kill()
+	before := states.Load()
+	twin, _ := edge.EdgeTwin("default", "room-1", "temperature-anomaly")
+	if err := edge.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		again, _ := edge.EdgeTwin("default", "room-1", "temperature-anomaly")
+		return states.Load() > before && again.Reports > twin.Reports
+	})
+	want("unhealthy", "critical:range:1.00")
+	if c := edge.Counts(); c.TwinsDropped != 0 || c.StatesDropped != 0 {
+		t.Errorf("EdgeCore dropped something: %+v", c)
+	}
+	if err := edge.Crashed(); err != nil {
+		t.Error(err)
+	}
+}
+
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	ctx := within(t)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+// What EdgeCore had before it went away is sent again with the next report, unchanged or not; and a state that changes
+// goes before the heartbeats of many devices.
+func TestReporterAfterAnOutage(t *testing.T) {
+	reporting(t, ReporterOptions{}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge, "a is ok", "a x=1", "a x=1")
+		edge.set(func(string) error { return &CallError{Class: CallRetryable, Err: context.DeadlineExceeded} }, false)
+		r.Report("ns", "b", twinOf("x", "1"))
+		pass(5 * time.Second)
+		edge.set(nil, false)
+		pass(20 * time.Second)
+		wantCalls(t, edge, "b x=1", "b x=1")
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge, "a is ok", "a x=1")
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge)
+	})
+}
+
+func TestReporterHurriesStates(t *testing.T) {
+	reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1), Heartbeat: -1}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		for i := range 100 {
+			r.Report("ns", fmt.Sprint("d", i), twinOf("x", "1"))
+		}
+		pass(10 * time.Second)
+		edge.take()
+		r.ReportState("ns", "d99", "unhealthy")
+		r.Report("ns", "d99", twinOf("x", "2"))
+		pass(3 * time.Second)
+		if calls := edge.take(); !slices.Contains(calls, "d99 is unhealthy") {
+			t.Errorf("calls of three seconds %v, want the state among them", calls)
+		}
+		pass(300 * time.Second)
+		if calls := edge.take(); !slices.Contains(calls, "d99 x=2") || !slices.Contains(calls, "d98 x=1") {
+			t.Errorf("the others did not get their turn: %v", calls)
+		}
+		r.ReportState("ns", "d5", "unhealthy")
+		r.Forget("ns", "d5")
+		pass(10 * time.Second)
+		if calls := edge.take(); len(calls) != 0 {
+			t.Errorf("calls for a device that is gone: %v", calls)
+		}
+	})
+}
+
+// Detection does not feel an EdgeCore that hangs.
+func TestVerdictsUndisturbed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some 100,000 readings")
+	}
+	made := func(edge *fakeEdge) *Verdicts {
+		r, err := NewReporter(ReporterOptions{Client: edge, Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, RetryMin: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ended, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+			cancel()
+			_ = r.Shutdown(ended) // what waits for an EdgeCore that hangs is lost
+		})
+		dev := fakeDevice(sinktest.Key.Device, sinktest.Key.Property, sinktest.Key.Property+"-anomaly")
+		dev.Namespace = sinktest.Key.Namespace
+		v := NewVerdicts()
+		startPanel(t, PanelOptions{Driver: &fakeDriver{}, Reporter: r, Verdicts: v}, dev)
+		return v
+	}
+	hung := &fakeEdge{hang: true}
+	var asked atomic.Bool
+	hung.fail = func(string) error { asked.Store(true); return nil }
+	sinktest.Undisturbed(t, made(&fakeEdge{}), made(hung), asked.Load)
+}
+
+// What detection refused is forgotten with the property, or when the Device no longer asks for it, and not before.
+func TestRefusedPropertiesAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		detection := &fakeDetection{}
+		asks := func(settings string) *common.DeviceInstance {
+			dev := fakeDevice("a", "x")
+			if settings != "" {
+				dev.Properties[0].PushMethod.AnomalyDetectionEnabled = true
+				dev.Properties[0].PushMethod.AnomalyDetectionConfig = json.RawMessage(settings)
+			}
+			return dev
+		}
+		p := startPanel(t, PanelOptions{Driver: &fakeDriver{}, Detection: detection}, asks(`"wrong"`))
+		want := func(what string, forgot int) {
+			t.Helper()
+			synctest.Wait()
+			detection.mu.Lock()
+			defer detection.mu.Unlock()
+			if len(detection.forgot) != forgot {
+				t.Errorf("%s: forgotten %d times, want %d", what, len(detection.forgot), forgot)
+			}
+		}
+		want("refused", 0)
+		p.Refresh()
+		want("refused still", 0)
+		p.UpdateDev(nil, asks(`"no object"`))
+		want("refused for another reason", 0)
+		p.UpdateDev(nil, asks(`"no object"`))
+		want("once more", 0)
+		p.UpdateDev(nil, asks(""))
+		want("no longer asked for", 1)
+		p.UpdateDev(nil, asks(`{}`))
+		p.UpdateDev(nil, asks(""))
+		want("watched, and no longer", 1)
+		p.UpdateDev(nil, asks(`"wrong"`))
+		synctest.Wait()
+		if err := p.RemoveDevice("ns/a"); err != nil {
+			t.Fatal(err)
+		}
+		want("removed", 2)
+		p.UpdateDev(nil, asks(`"wrong"`))
+		want("back", 2)
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want("the mapper ends", 2)
+	})
+}
+
+// Over a real handler, too: the sinks hear of a property whose configuration is wrong, and that it is gone.
+func TestRejectedPropertyIsForgottenBySinks(t *testing.T) {
+	v := NewVerdicts()
+	h, err := admethod.NewHandler(admethod.Options{Sinks: v.Link(admethod.Sinks), DefaultSinks: []string{VerdictsSink}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	dev := fakeDevice("a", "x")
+	dev.Properties[0].PushMethod.AnomalyDetectionEnabled = true
+	dev.Properties[0].PushMethod.AnomalyDetectionConfig = json.RawMessage(`{"detektor": "range"}`)
+	p := startPanel(t, PanelOptions{Driver: &fakeDriver{}, Detection: NewDetection(h, nil), Verdicts: v}, dev)
+	known := func() int {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return len(v.devices)
+	}
+	waitFor(t, func() bool { return known() == 1 })
+	if err := p.RemoveDevice("ns/a"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return known() == 0 })
+}
