@@ -46,10 +46,10 @@ func python(ctx context.Context, tb testing.TB, script string, args ...string) *
 	return cmd
 }
 
-// startServer starts the Python server, and ends it with the test. It returns its address.
-func startServer(tb testing.TB, args ...string) string {
+// startServer starts a Python server, and ends it with the test. It returns its address.
+func startServer(tb testing.TB, script string, args ...string) string {
 	tb.Helper()
-	cmd := python(tb.Context(), tb, "server.py", args...)
+	cmd := python(tb.Context(), tb, script, args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -71,7 +71,7 @@ func startServer(tb testing.TB, args ...string) string {
 	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		tb.Fatalf("server.py told no address: %v\n%s", err, stderr.String())
+		tb.Fatalf("%s told no address: %v\n%s", script, err, stderr.String())
 	}
 	return strings.TrimSpace(address)
 }
@@ -79,7 +79,7 @@ func startServer(tb testing.TB, args ...string) string {
 // A client that sends every field there is gets from a server that knows only the proposal's one answer for each
 // reading, in order, which says by its severity that status is all there is to go by.
 func TestFullClientPlainServer(t *testing.T) {
-	address := startServer(t, "--low", "10", "--high", "30")
+	address := startServer(t, "server.py", "--low", "10", "--high", "30")
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

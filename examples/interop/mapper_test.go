@@ -10,15 +10,24 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
+	"github.com/kubeedge/edge-anomaly/admethod/httpmethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
-// A handler with adMethodName grpc takes the verdicts of a server that knows only the proposal's fields: one for each
-// reading, in order, by the status alone.
+// A handler with adMethodName grpc or http takes the verdicts of a server that knows only the proposal's fields: one for
+// each reading, in order, by the status alone.
 func TestMapperPlainServer(t *testing.T) {
-	address := startServer(t, "--low", "10", "--high", "30")
+	for method, script := range map[string]string{grpcmethod.Name: "server.py", httpmethod.Name: "http_server.py"} {
+		t.Run(method, func(t *testing.T) { mapperPlainServer(t, method, script) })
+	}
+}
+
+func mapperPlainServer(t *testing.T, method, script string) {
+	t.Helper()
+	address := startServer(t, script, "--low", "10", "--high", "30")
 	adapters := new(admethod.AdapterRegistry)
 	adapters.Register(grpcmethod.Name, grpcmethod.Factory())
+	adapters.Register(httpmethod.Name, httpmethod.Factory())
 	const readings = 40
 	verdicts := make(chan driver.Result, 4*readings)
 	h, err := admethod.NewHandler(admethod.Options{
@@ -39,7 +48,7 @@ func TestMapperPlainServer(t *testing.T) {
 		}
 	})
 	config, err := admethod.ParseSettings(map[string]any{
-		"adMethodName": "grpc", "grpc.address": address, "grpc.insecure": true,
+		"adMethodName": method, method + ".address": address, method + ".insecure": true,
 	})
 	if err != nil {
 		t.Fatal(err)
