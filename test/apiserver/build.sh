@@ -4,8 +4,20 @@
 #
 # Builds kube-apiserver and etcd as tools/go.mod pins them and prints the directory that they are in. They are kept in
 # the user's cache directory by the hash of go.sum and the Go version, as a cold build takes some 650 CPU seconds.
-# With --cached nothing is built: it fails if they are not there yet.
+# With --cached nothing is built: it fails if they are not there yet. With --within 15m it gives up after that time, by
+# exit code 75; what was compiled by then is kept by go, and the next try takes less.
 set -euo pipefail
+
+if [[ ${1:-} == --within ]]; then
+	code=0
+	timeout "$2" "${BASH_SOURCE[0]}" || code=$?
+	if ((code == 124)); then
+		echo "kube-apiserver and etcd were not built within $2" >&2
+		exit 75
+	fi
+	exit "$code"
+fi
+
 cd "$(dirname "${BASH_SOURCE[0]}")/tools"
 go="${GO:-go}"
 

@@ -115,6 +115,7 @@ func TestDeviceStatus(t *testing.T) {
 	s := Start(t, map[string]string{mapperToken: mapper})
 	manifest(t, s, "namespaced.yaml")
 	t.Run("patch only in one namespace", func(t *testing.T) { testPermissions(t, s) })
+	t.Run("kubeconfig and forgetting", func(t *testing.T) { testForgets(t, s) })
 	t.Run("others keep what is theirs", func(t *testing.T) { testOthers(t, s) })
 	t.Run("outage", func(t *testing.T) { testOutage(t, s) })
 	t.Run("flapping", func(t *testing.T) { testFlapping(t, s) })
@@ -167,6 +168,40 @@ func testPermissions(t *testing.T, s *Server) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("merge patch of a missing status: %v, want not found", err)
 	}
+}
+
+// testForgets: by a kubeconfig, a verdict comes, goes with its property, and comes back; what others own stays.
+func testForgets(t *testing.T, s *Server) {
+	file := filepath.Join(t.TempDir(), "config")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{name: here, cluster: {server: %q, certificate-authority: %q}}]
+users: [{name: mapper, user: {token: %s}}]
+contexts: [{name: here, context: {cluster: here, user: mapper}}]
+`, s.URL(), s.CAFile(), mapperToken), 0o600))
+	d := sink(t, s, map[string]any{"kubeconfig": file, "server": "", "tokenFile": "", "caFile": ""}, nil)
+	admin := s.Client(t, "").Resource(DeviceStatuses).Namespace("default")
+	_, err := admin.Patch(t.Context(), "light-1", types.MergePatchType, []byte(`{"status":{"extensions":{"another":{"kept":true}}}}`), metav1.PatchOptions{})
+	must(t, err)
+	r := verdict("default", "light-1", 0.97)
+	now := func(what, want string) {
+		t.Helper()
+		within(t, time.Minute, what, func() bool {
+			o, err := admin.Get(t.Context(), "light-1", metav1.GetOptions{})
+			must(t, err)
+			kept, _, _ := unstructured.NestedBool(o.Object, "status", "extensions", "another", "kept")
+			_, there, _ := unstructured.NestedMap(o.Object, "status", "extensions", "anomaly-detector")
+			return kept && severity(o) == want && there == (want != "")
+		})
+	}
+	write(t, d, r)
+	now("the verdict comes", "warning")
+	d.Forget(r.Key)
+	now("it goes, and the extension with it", "")
+	write(t, d, r)
+	now("it comes back", "warning")
 }
 
 // testOthers: CloudCore's way of writing twins, an extension of a third, and the sink's, all at a time.
