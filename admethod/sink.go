@@ -34,6 +34,10 @@ type Observer interface{ Hooks() *Hooks }
 // block.
 type Measurer interface{ Measure() map[string]float64 }
 
+// WaitingVerdicts is the name, among the counts of a [Measurer], of how many verdicts the sink holds that its peer does
+// not have yet.
+const WaitingVerdicts = "waiting_verdicts"
+
 // SinkSettings is what a sink is made with.
 type SinkSettings struct {
 	Hooks    *Hooks         // never nil

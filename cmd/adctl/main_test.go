@@ -99,3 +99,10 @@ func TestExitCodes(t *testing.T) {
 		})
 	}
 }
+
+func TestVersion(t *testing.T) {
+	code, out, _ := adctl(t, "", "--version")
+	if code != exitOK || !strings.HasPrefix(out, "adctl version ") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+}

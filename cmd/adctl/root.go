@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitFailed
 }
 
+// version is the module's, as the Go toolchain stamps it into the program.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "adctl",
@@ -69,6 +79,7 @@ trains, measures and documents these detectors.
 
 Exit codes: 0 success; 1 what was asked for did not succeed, or a check found a
 difference; 2 wrong arguments or configuration, or an input that cannot be read.`,
+		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

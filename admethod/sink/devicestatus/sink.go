@@ -81,6 +81,7 @@ type Stats struct {
 var (
 	_ admethod.Sink      = (*Sink)(nil)
 	_ admethod.Forgetter = (*Sink)(nil)
+	_ admethod.Measurer  = (*Sink)(nil)
 )
 
 // New makes a sink. It connects to nothing before Start.
@@ -206,6 +207,17 @@ func (s *Sink) Stats() Stats {
 	stats := s.stats
 	stats.Devices, stats.Waiting = len(s.devices), s.waiting()
 	return stats
+}
+
+// Measure implements [admethod.Measurer]. What waits are devices: a patch tells all of a device.
+func (s *Sink) Measure() map[string]float64 {
+	n := s.Stats()
+	return map[string]float64{
+		admethod.WaitingVerdicts: float64(n.Waiting), "devices": float64(n.Devices),
+		"written_patches": float64(n.Written), "created_statuses": float64(n.Created), "missing_answers": float64(n.Missing),
+		"forbidden_answers": float64(n.Forbidden), "conflict_answers": float64(n.Conflicts), "throttled_answers": float64(n.Throttled),
+		"failed_requests": float64(n.Failed), "refused_verdicts": float64(n.Refused),
+	}
 }
 
 func (s *Sink) waiting() (n int) {

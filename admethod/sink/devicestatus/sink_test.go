@@ -340,7 +340,7 @@ func TestForbidden(t *testing.T) {
 	r := result("light-1", "power", 1)
 	r.Key.Namespace = "secret"
 	write(t, s, r)
-	eventually(t, "it is refused", func() bool { return s.Stats().Forbidden == 1 })
+	eventually(t, "it is refused", func() bool { return s.Measure()["forbidden_answers"] == 1 })
 	for i := range 10 {
 		severity := []float64{0.1, 1}[i%2]
 		r.Judge(severity, driver.KindSpike)

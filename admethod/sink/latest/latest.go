@@ -183,15 +183,11 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// WaitingVerdicts is the name, among those of [admethod.Measurer], of the number of properties with verdicts that the
-// peer does not have yet.
-const WaitingVerdicts = "waiting_verdicts"
-
 // Measure implements [admethod.Measurer].
 func (q *Queue) Measure() map[string]float64 {
 	s := q.Stats()
 	return map[string]float64{
-		WaitingVerdicts: float64(s.Waiting), "delivered_verdicts": float64(s.Delivered),
+		admethod.WaitingVerdicts: float64(s.Waiting), "delivered_verdicts": float64(s.Delivered),
 		"failed_deliveries": float64(s.Failed), "refused_verdicts": float64(s.Refused),
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -168,7 +167,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(excessDesc, c.excess)
 	for name, s := range stats.Sinks {
 		c.sinkSeen(label(name))
-		gauge(waitingDesc, float64(s.Waiting)+s.Own[latest.WaitingVerdicts], label(name))
+		gauge(waitingDesc, float64(s.Waiting)+s.Own[admethod.WaitingVerdicts], label(name))
 		counter(lostDesc, s.Replaced, label(name), "replaced")
 		counter(lostDesc, s.Refused, label(name), "refused")
 		for measure, v := range s.Own {

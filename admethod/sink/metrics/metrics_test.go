@@ -21,7 +21,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -102,7 +101,7 @@ func TestScrape(t *testing.T) {
 	f.Hooks().State("default/light-1", errors.New("damaged"))
 	f.counts.Store(&admethod.Stats{
 		Bindings: map[driver.Key]admethod.BindingStats{key: {Readings: 100, Dropped: 3, Late: 2}},
-		Sinks:    map[string]admethod.SinkStats{"webhook": {Waiting: 3, Refused: 1, Own: map[string]float64{latest.WaitingVerdicts: 4, "lost_readings": 5}}},
+		Sinks:    map[string]admethod.SinkStats{"webhook": {Waiting: 3, Refused: 1, Own: map[string]float64{admethod.WaitingVerdicts: 4, "lost_readings": 5}}},
 	})
 	status, page := f.get(t, "/metrics")
 	if status != http.StatusOK {
