@@ -1,0 +1,313 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
+	"github.com/kubeedge/edge-anomaly/device/config"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+)
+
+// settings are the keys of the file with one value each. The environment overrides them, see [variable].
+type settings struct {
+	Listen string `param:"listen" doc:"host:port of the gRPC endpoint"`
+	HTTP   struct {
+		Listen string `param:"listen" doc:"host:port of the HTTP endpoint; empty: none"`
+	} `param:"http"`
+	TLS struct {
+		CA   string `param:"ca" doc:"PEM file with the authorities that certificates of clients must come from"`
+		Cert string `param:"cert" doc:"PEM file with the server's certificate and its chain"`
+		Key  string `param:"key" doc:"PEM file with the key of the server's certificate"`
+	} `param:"tls"`
+	Insecure  bool     `param:"insecure" doc:"plaintext, in which anybody may send for every namespace"`
+	Anonymous []string `param:"anonymous" doc:"namespaces that anybody may send for who is none of the clients"`
+	Limits    struct {
+		Streams   int           `param:"streams" min:"1" max:"100000" doc:"of all clients, at one time"`
+		Series    int           `param:"series" min:"1" max:"1000000" doc:"properties that are judged at one time"`
+		Pending   int           `param:"pending" min:"1" max:"10000" doc:"connections from one address that are being set up"`
+		Handshake time.Duration `param:"handshake" min:"100ms" max:"10m" doc:"that a connection takes to be set up"`
+		Deadline  time.Duration `param:"deadline" min:"100ms" max:"1h" doc:"after which a reading is answered without a verdict"`
+		Idle      time.Duration `param:"idle" min:"1s" max:"8760h" doc:"without readings, after which a property is no longer judged"`
+		Handover  time.Duration `param:"handover" min:"1s" max:"8760h" doc:"without readings, after which another client may send for a property"`
+		Snapshot  time.Duration `param:"snapshot" min:"1s" max:"24h" doc:"between two times that what was learned is written to the state directory"`
+	} `param:"limits"`
+	ClientLimits clientLimits `param:"clientLimits"`
+}
+
+// clientLimits are for each client that has none of its own.
+type clientLimits struct {
+	Streams  int           `param:"streams" min:"1" max:"100000" doc:"at one time"`
+	Series   int           `param:"series" min:"1" max:"1000000" doc:"properties that are judged at one time"`
+	Rate     float64       `param:"rate" min:"0.001" max:"1e9" doc:"readings a second, over all streams"`
+	Burst    int           `param:"burst" min:"0" max:"1000000000" doc:"readings beyond the rate at one time; 0: those of a second"`
+	Patience time.Duration `param:"patience" min:"1s" max:"1h" doc:"for which a client that is too fast is slowed down before it is refused"`
+}
+
+func defaults() (s settings) {
+	s.Listen = "0.0.0.0:6804"
+	l := &s.Limits
+	l.Streams, l.Series, l.Pending = 1024, 10_000, 32
+	l.Handshake, l.Deadline, l.Idle, l.Handover, l.Snapshot = 10*time.Second, 5*time.Second, time.Hour, time.Minute, 5*time.Minute
+	s.ClientLimits = clientLimits{Streams: 16, Series: 4000, Rate: 200_000, Patience: 30 * time.Second}
+	return s
+}
+
+// client may send for some namespaces.
+type client struct {
+	Name         string       `param:"name"`
+	Certificates []string     `param:"certificates"` // names in them, one of which it must show; its own name if it needs no token
+	Token        string       `param:"token"`        // file with a token that it must show
+	Namespaces   []string     `param:"namespaces"`   // "*" is every one
+	Limits       clientLimits `param:"limits"`
+}
+
+// callback is where a client may have verdicts posted to. Its fields are those of [detectserver.Callback].
+type callback struct {
+	Client   string         `param:"client"`
+	URL      string         `param:"url"`
+	Token    string         `param:"token"`
+	TLS      tlsfiles.Files `param:"tls"`
+	Insecure bool           `param:"insecure"`
+}
+
+// configuration is the file.
+type configuration struct {
+	settings
+	Clients   []client
+	Callbacks []callback
+	Detection config.AnomalyDetection // without routes
+	Routes    []detectserver.Route
+}
+
+// load reads the file, and lays the environment and the flags over it. The error joins everything that is wrong, each
+// part with its key.
+func load(file string, flags map[string]any) (*configuration, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c, err := parse(raw, flags)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return c, nil
+}
+
+func parse(raw []byte, flags map[string]any) (*configuration, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(raw)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	dec := json.NewDecoder(bytes.NewReader(asJSON))
+	dec.UseNumber() // 3 stays 3
+	if err := dec.Decode(&tree); err != nil {
+		return nil, fmt.Errorf("want a mapping: %w", err)
+	}
+	c := &configuration{settings: defaults()}
+	flat := make(map[string]any)
+	errs := []error{c.parseDetection(tree["anomalyDetection"])}
+	clients, callbacks := tree["clients"], tree["callbacks"]
+	for _, section := range []string{"anomalyDetection", "clients", "callbacks"} {
+		delete(tree, section)
+	}
+	plain, err := params.Flatten(tree)
+	errs = append(errs, err)
+	environment, err := fromEnvironment()
+	errs = append(errs, err)
+	for _, layer := range []map[string]any{plain, environment, flags} {
+		maps.Copy(flat, layer)
+	}
+	errs = append(errs, params.Decode(&c.settings, flat), c.parseClients(clients), c.parseCallbacks(callbacks))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, c.validate()
+}
+
+// variable is the environment variable that overrides a key: EDGE_ANOMALY_TLS_CERT for tls.cert.
+func variable(key string) string {
+	return "EDGE_ANOMALY_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func fromEnvironment() (map[string]any, error) {
+	v := viper.New()
+	set := make(map[string]any)
+	for _, key := range params.Keys(defaults()) {
+		if err := v.BindEnv(key, variable(key)); err != nil {
+			return nil, err
+		}
+		if value := v.GetString(key); value != "" {
+			set[key] = value
+		}
+	}
+	return set, nil
+}
+
+// validate finds what bounds of single keys cannot express.
+func (c *configuration) validate() error {
+	var errs []error
+	fail := func(key string, value any, want string) {
+		errs = append(errs, &params.Error{Key: key, Value: value, Want: want})
+	}
+	for _, l := range []struct{ key, address string }{{"listen", c.Listen}, {"http.listen", c.HTTP.Listen}} {
+		if l.address == "" && l.key != "listen" {
+			continue
+		}
+		// An address without a host would listen on every interface, by oversight.
+		if host, _, err := net.SplitHostPort(l.address); err != nil || host == "" {
+			fail(l.key, l.address, "host:port, such as 127.0.0.1:6804; 0.0.0.0 for every interface")
+		}
+	}
+	if c.Insecure {
+		if c.TLS.CA+c.TLS.Cert+c.TLS.Key != "" || len(c.Clients) > 0 {
+			fail("insecure", true, "no tls.* and no clients beside it: nobody is known by name in plaintext")
+		}
+		return errors.Join(errs...)
+	}
+	for _, f := range []struct{ key, file string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}} {
+		if f.file == "" {
+			fail(f.key, nil, "required; or insecure: true for plaintext")
+		}
+	}
+	if c.TLS.CA == "" && slices.ContainsFunc(c.Clients, func(c client) bool { return len(c.Certificates) > 0 }) {
+		fail("tls.ca", nil, "required for clients that are known by the name of their certificate")
+	}
+	if len(c.Clients)+len(c.Anonymous) == 0 {
+		fail("clients", nil, "at least one, or anonymous: nobody may send otherwise")
+	}
+	return errors.Join(errs...)
+}
+
+// each calls take with the settings of each mapping in a list, flat. Errors are told with the key of the item.
+func each(key string, list any, take func(settings map[string]any) error) error {
+	items, ok := list.([]any)
+	if !ok && list != nil {
+		return &params.Error{Key: key, Value: list, Want: "a list"}
+	}
+	var errs []error
+	for i, item := range items {
+		key := fmt.Sprintf("%s[%d]", key, i)
+		m, ok := item.(map[string]any)
+		if !ok {
+			errs = append(errs, &params.Error{Key: key, Value: item, Want: "a mapping"})
+			continue
+		}
+		flat, err := params.Flatten(m)
+		if err == nil {
+			err = take(flat)
+		}
+		errs = append(errs, params.Prefix(key+".", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *configuration) parseClients(list any) error {
+	return each("clients", list, func(settings map[string]any) error {
+		one := client{Limits: c.ClientLimits}
+		errs := []error{params.Decode(&one, settings)}
+		fail := func(key string, value any, want string) {
+			errs = append(errs, &params.Error{Key: key, Value: value, Want: want})
+		}
+		if one.Name == "" {
+			fail("name", nil, "required")
+		}
+		if slices.ContainsFunc(c.Clients, func(other client) bool { return other.Name == one.Name }) {
+			fail("name", one.Name, "another one for each client")
+		}
+		if len(one.Namespaces) == 0 {
+			fail("namespaces", nil, `at least one; "*" is every one`)
+		}
+		if len(one.Certificates) == 0 && one.Token == "" {
+			one.Certificates = []string{one.Name}
+		}
+		c.Clients = append(c.Clients, one)
+		return errors.Join(errs...)
+	})
+}
+
+func (c *configuration) parseCallbacks(list any) error {
+	return each("callbacks", list, func(settings map[string]any) error {
+		var one callback
+		errs := []error{params.Decode(&one, settings)}
+		for _, f := range []struct{ key, value string }{{"client", one.Client}, {"url", one.URL}} {
+			if f.value == "" {
+				errs = append(errs, &params.Error{Key: f.key, Want: "required"})
+			}
+		}
+		c.Callbacks = append(c.Callbacks, one)
+		return errors.Join(errs...)
+	})
+}
+
+// parseDetection reads the section anomalyDetection. It is that of a mapper but for its routes, which match clients
+// instead of the models of devices, and for adapters, as there is only one.
+func (c *configuration) parseDetection(v any) error {
+	const section = "anomalyDetection"
+	m, ok := v.(map[string]any)
+	if !ok && v != nil {
+		return &params.Error{Key: section, Value: v, Want: "a mapping"}
+	}
+	m = maps.Clone(m)
+	var errs []error
+	if options, ok := m["adapterOptions"]; ok {
+		errs = append(errs, &params.Error{Key: section + ".adapterOptions", Value: options, Want: "nothing: it is for mappers"})
+	}
+	routes, ok := m["routes"].([]any)
+	if !ok && m["routes"] != nil {
+		errs = append(errs, &params.Error{Key: section + ".routes", Value: m["routes"], Want: "a list of routes"})
+	}
+	delete(m, "routes")
+	var err error
+	c.Detection, err = config.ParseSection(m)
+	errs = append(errs, err)
+	for i, item := range routes {
+		key := fmt.Sprintf("%s.routes[%d]", section, i)
+		r, err := parseRoute(item)
+		errs = append(errs, params.Prefix(key+".", err))
+		c.Routes = append(c.Routes, r)
+	}
+	return errors.Join(errs...)
+}
+
+func parseRoute(v any) (r detectserver.Route, err error) {
+	m, _ := v.(map[string]any)
+	match, isMap := m["match"].(map[string]any)
+	given, hasSettings := m["settings"].(map[string]any)
+	if len(m) != 2 || !isMap || !hasSettings {
+		return r, &params.Error{Key: "match", Want: "match and settings, a mapping each, and nothing else"}
+	}
+	var patterns struct {
+		Namespace string `param:"namespace"`
+		Device    string `param:"device"`
+		Property  string `param:"property"`
+		Client    string `param:"client"`
+	}
+	var errs []error
+	errs = append(errs, params.Prefix("match.", params.Decode(&patterns, match)))
+	r.Namespace, r.Device, r.Property, r.Client = patterns.Namespace, patterns.Device, patterns.Property, patterns.Client
+	for name, pattern := range map[string]string{"namespace": r.Namespace, "device": r.Device, "property": r.Property, "client": r.Client} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			errs = append(errs, &params.Error{Key: "match." + name, Value: pattern, Want: `a pattern such as "room-*"`})
+		}
+	}
+	r.Settings, err = params.Flatten(given)
+	return r, errors.Join(append(errs, params.Prefix("settings.", err))...)
+}

@@ -1,0 +1,71 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command external-anomaly-detector judges readings that mappers send to it, with any detector of this project. See
+// README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/klog/v2"
+
+	_ "github.com/kubeedge/edge-anomaly/admethod/all" // detectors and sinks
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	klog.Flush()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "external-anomaly-detector:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends. A line on stdout tells each address that is served.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("external-anomaly-detector", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	file := flags.String("config", "config.yaml", "configuration `file`")
+	override := make(map[string]any)
+	for _, f := range []struct{ name, key, usage string }{
+		{"listen", "listen", "`address` of the gRPC endpoint; port 0 takes a free one"},
+		{"http-listen", "http.listen", "`address` of the HTTP endpoint"},
+	} {
+		flags.Func(f.name, f.usage+" (overrides "+f.key+")", func(s string) error {
+			override[f.key] = s
+			return nil
+		})
+	}
+	check := flags.Bool("check", false, "check the configuration, and the files that it names, and end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("argument %q: want none", flags.Arg(0))
+	}
+	c, err := load(*file, override)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(c)
+	if err != nil {
+		return fmt.Errorf("configuration %s: %w", *file, err)
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: ok\n", *file)
+		return nil
+	}
+	return serve(ctx, c, s, stdout)
+}
