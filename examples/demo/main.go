@@ -3,7 +3,10 @@
 
 // Command demo shows a mapper that detects anomalies, without a cluster: a simulated EdgeCore, the room simulator and
 // the RESTful mapper talk over their real protocols, faults are injected one after the other, and a table tells what
-// was found. It ends with 0 if every fault was detected, the right device was blamed, and no alarm was raised without one.
+// was found. In between it shows what people see of a fault: the DeviceStatus, written to a simulated API server, the
+// metrics page, an activity that ran once, and its lock. In a second round the lights and the brightness are judged by an
+// external detector. It ends with 0 if every fault was detected, the right device was blamed, no alarm was raised without
+// one, and all of this was there.
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -60,10 +64,16 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	told := t.tell(playing)
+	if told == nil {
+		t.elsewhere, told = t.goElsewhere(playing)
+	}
+	if told == nil {
+		told = t.lookBack(playing)
+	}
 	verdict := t.conclude(told)
 	if *live && told == nil {
 		s.watch.disturb(watched...) // what happens from now on is the user's doing
-		a.print(fmt.Sprintf(cheatSheet, s.room.url))
+		a.print(fmt.Sprintf(cheatSheet, s.room.url, s.out.api, s.out.metrics))
 		<-playing.Done()
 		if cause := context.Cause(playing); !errors.Is(cause, errInterrupted) {
 			return errors.Join(verdict, cause)
@@ -77,22 +87,26 @@ func (s *story) conclude(told error) error {
 	if len(s.outcomes) > 0 {
 		s.print("\n" + table(s.outcomes) + "\n")
 	}
+	if len(s.elsewhere) > 0 {
+		s.print("Judged by the external detector, over gRPC with mutual TLS:\n\n" + table(s.elsewhere) + "\n")
+	}
 	if told != nil {
 		return told
 	}
 	alarms := s.watch.falseAlarms()
-	failed := failures(s.outcomes, alarms, s.since)
+	outcomes := slices.Concat(s.outcomes, s.elsewhere)
+	failed := failures(outcomes, alarms, s.since)
 	if len(failed) == 0 {
 		s.print(s.paint(green, fmt.Sprintf("All %d faults were detected and the right devices blamed, without a false alarm, in %.0f s.",
-			len(s.outcomes), s.since(time.Now()).Seconds())))
+			len(outcomes), s.since(time.Now()).Seconds())))
 		return nil
 	}
 	for _, f := range failed {
 		s.print(s.paint(red, f))
 	}
 	return fmt.Errorf("%d of %d faults detected, %d located, %d false alarms",
-		count(s.outcomes, func(o *outcome) bool { return o.alarm != nil }), len(s.outcomes),
-		count(s.outcomes, func(o *outcome) bool { return o.alarm != nil && o.located() }), len(alarms))
+		count(outcomes, func(o *outcome) bool { return o.alarm != nil }), len(outcomes),
+		count(outcomes, func(o *outcome) bool { return o.alarm != nil && o.located() }), len(alarms))
 }
 
 func count(outcomes []outcome, which func(*outcome) bool) (n int) {
@@ -108,12 +122,20 @@ const cheatSheet = `
 Everything goes on running; verdicts appear below. Ctrl-C ends it. In another terminal:
 
   ROOM=%s
+  API=%s
+  METRICS=%s
   curl $ROOM                                              # the room at a glance
   curl -X PUT -d 0 $ROOM/lights/light1                    # somebody uses the switch on the wall
   curl -d jump $ROOM/sensors/temperature/fault            # or freeze, drift, noise, dropout; none repairs it
   curl -d jump $ROOM/sensors/brightness/fault
   curl -d 1 $ROOM/lights/light1/fault                     # dark, whatever it reports; 0 repairs it
   curl $ROOM/faults                                       # what is broken now
+  curl $API/v1/verdicts?severity=warning                  # what was found
+  curl -N $API/v1/events                                  # as it happens
+  curl $API/v1/locks                                      # the caretaker was called once; to call again:
+  curl -X DELETE $API/v1/locks/call-caretaker
+  curl $METRICS/metrics                                   # for Prometheus
+  adctl verdicts --history .demo/state/verdicts.db --device light-1 --since 1h
 
 What the programs log is in .demo/, as are the recording of the room and the model.
 `

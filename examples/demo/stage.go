@@ -34,8 +34,12 @@ type stage struct {
 	dir   string // temporary: programs and sockets
 	logs  string
 	core  *edgecoretest.EdgeCore
+	api   *apiServer
 	watch *watch
 	room  *roomClient
+	out   outlets
+
+	properties map[string][]string // of each device
 
 	processes []*process // in the order of their start
 	fail      context.CancelCauseFunc
@@ -84,9 +88,9 @@ func goTool(ctx context.Context, dir string, args ...string) (string, error) {
 
 // set builds and starts everything, and returns when the mapper has registered and its first verdicts are there.
 func (s *stage) set(ctx context.Context) error {
-	s.say(plain, "demo      building the room simulator, the mapper and adctl, which takes a while the first time")
+	s.say(plain, "demo      building the room simulator, the mapper, the external detector and adctl, which takes a while the first time")
 	if _, err := goTool(ctx, s.root, "build", "-o", s.dir+"/", "./cmd/adctl", "./examples/room-simulator",
-		"./examples/room-simulator/record", "./"+mapperDir); err != nil {
+		"./examples/room-simulator/record", "./examples/"+detectorName, "./"+mapperDir); err != nil {
 		return err
 	}
 	s.begin() // how long the compiler took is no part of the story
@@ -103,7 +107,7 @@ func (s *stage) set(ctx context.Context) error {
 	if err := s.applyManifests(ctx); err != nil {
 		return err
 	}
-	if err := s.startMapper(); err != nil {
+	if err := s.startMapper(ctx); err != nil {
 		return err
 	}
 	within, cancel := context.WithTimeoutCause(ctx, startLimit, errTimeout)
@@ -148,14 +152,27 @@ func (s *stage) startRoom(ctx context.Context) error {
 	}
 }
 
-func (s *stage) startMapper() error {
+func (s *stage) startMapper(ctx context.Context) error {
+	config, err := s.openOutlets(ctx)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.logs, "mapper.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		return err
+	}
+	// What an earlier run learned, and locked, is no part of this one.
+	if err := os.RemoveAll(filepath.Join(s.logs, "state")); err != nil {
+		return err
+	}
 	return s.start(command{
 		name: "mapper", path: filepath.Join(s.dir, "restful-light-mapper"),
-		args: []string{"--config", filepath.Join(s.root, mapperDir, "config.yaml"), "--verdicts", "-", "--verdicts-all"},
+		args: []string{"--config", file, "--verdicts", "-", "--verdicts-all"},
 		env: []string{
 			"EDGE_ANOMALY_SOCKET_PATH=" + filepath.Join(s.dir, "mapper.sock"),
 			"EDGE_ANOMALY_EDGECORE_SOCK=" + s.core.Socket(),
 			"EDGE_ANOMALY_MODEL_DIR=" + s.logs,
+			"EDGE_ANOMALY_STATE_DIR=" + filepath.Join(s.logs, "state"),
 		},
 		stdout: &lines{take: s.watch.take},
 	})
@@ -179,6 +196,7 @@ func (s *stage) applyManifests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.learnDevices(m)
 	for _, model := range m.Models {
 		if err := s.core.AddModel(ctx, model); err != nil {
 			return err
@@ -251,6 +269,9 @@ func (s *stage) clear() error {
 	}
 	if s.core != nil {
 		errs = append(errs, s.core.Close())
+	}
+	if s.api != nil {
+		errs = append(errs, s.api.close())
 	}
 	if s.room != nil {
 		s.room.close()

@@ -55,6 +55,13 @@ type fault struct {
 	// The lights are switched before the fault comes, while it lasts, and after it is cleared, when the devices that were
 	// blamed have to show that they are sound.
 	before, during, after []wish
+
+	look bool // show what people see of it
+}
+
+func (f fault) shown() fault {
+	f.look = true
+	return f
 }
 
 func (f fault) String() string { return f.of.device + " " + f.name }
@@ -100,7 +107,7 @@ var faults = []fault{
 	highSensor(),
 	sensorFault("noise", temperature),
 	darkLight(),
-	sensorFault("jump", temperature),
+	sensorFault("jump", temperature).shown(),
 	stuckSensor(),
 	sensorFault("dropout", temperature),
 }
@@ -108,7 +115,8 @@ var faults = []fault{
 // story is what the demo shows.
 type story struct {
 	*stage
-	outcomes []outcome
+	outcomes  []outcome
+	elsewhere []outcome // of the second round
 }
 
 // rounds brings each light into each state.
@@ -189,6 +197,11 @@ func (s *story) breakDown(ctx context.Context, f fault) error {
 		s.say(yellow, "demo      no verdict on it. EdgeCore has %s", o.received)
 	} else {
 		s.say(plain, "edgecore  has received %s", o.received)
+	}
+	if f.look && o.alarm != nil {
+		if err := s.look(ctx, f); err != nil {
+			return err
+		}
 	}
 
 	if err := s.room.post(ctx, f.path, f.clear); err != nil {

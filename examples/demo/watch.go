@@ -47,6 +47,7 @@ type watch struct {
 	streams map[stream]*judged
 	alarms  []verdictlog.Line // raised while nothing was wrong, one for each incident
 	err     error             // verdicts that cannot be trusted
+	moving  bool              // properties are on their way to another detector: that they are not judged is no failure
 }
 
 // judged is what is known of one stream.
@@ -90,6 +91,7 @@ func (w *watch) take(raw []byte) {
 		w.fail(fmt.Errorf("verdict %.120q: %w", raw, err))
 	case l.Lost > 0:
 		w.fail(fmt.Errorf("%d verdicts were lost on their way", l.Lost))
+	case l.Kind == driver.KindFailed && w.moving:
 	case l.Kind == driver.KindFailed:
 		w.fail(fmt.Errorf("%s/%s is not watched: %s", l.Device, l.Property, l.Message))
 	default:
