@@ -17,6 +17,7 @@ package httpmethod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,6 +28,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
+	"github.com/kubeedge/edge-anomaly/admethod/remote/shard"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -39,7 +41,8 @@ const Name = "http"
 func init() { admethod.RegisterAdapter(Factory()) }
 
 // Config is what a Device, or the mapper for all of its devices, sets under the prefix "http.". The address is a URL, a
-// host and a port, or unix: and the path of a socket; without a path of its own it is that of /v1/detect.
+// host and a port, or unix: and the path of a socket; without a path of its own it is that of /v1/detect. Several, with
+// commas between them, share the devices.
 type Config struct {
 	remote.Config `param:""`
 	Format        string   `param:"format" enum:"json,cloudevents" doc:"how batches are written: as JSON, or as batches of CloudEvents 1.0"`
@@ -74,7 +77,7 @@ func Factory() admethod.AdapterFactory {
 		kind := kind
 		listeners := &receivers{open: make(map[Callback]*receiver)} // shared by the targets of this adapter
 		kind.Transport = func(c Config, id remote.Identity) (remote.Transport, error) {
-			return newTransport(c, id, listeners)
+			return newTransports(c, id, listeners)
 		}
 		return kind.Factory().New(s)
 	}
@@ -160,6 +163,18 @@ type transport struct {
 	receiver  *receiver // nil before the first session, and without a callback
 }
 
+// newTransports spreads streams over the detectors of a list of addresses.
+func newTransports(c Config, id remote.Identity, listeners *receivers) (remote.Transport, error) {
+	if c.Callback.Listen != "" && strings.Contains(c.Address, ",") {
+		return nil, &params.Error{Key: "callback.listen", Want: "one address beside it, as verdicts that are posted do not say which detector they come from"}
+	}
+	return shard.Open(c.Address, shard.Options{Timeout: c.Timeout, Backoff: c.Backoff}, func(address string) (remote.Transport, error) {
+		one := c
+		one.Address = address
+		return newTransport(one, id, listeners)
+	})
+}
+
 func newTransport(c Config, id remote.Identity, listeners *receivers) (*transport, error) {
 	if err := c.Callback.validate(); err != nil {
 		return nil, err
@@ -208,13 +223,46 @@ func (t *transport) Open(ctx context.Context) (remote.Session, error) {
 		t.receiver = r
 	}
 	s := newSession(ctx, t)
-	if err := s.greet(ctx); err != nil {
+	if err := t.Probe(ctx); err != nil {
 		return nil, err
 	}
 	if t.receiver != nil {
 		t.receiver.register(t.info.StreamId, s)
 	}
 	return s, nil
+}
+
+// Probe posts an empty batch. A detector that wants no such is there all the same.
+func (t *transport) Probe(ctx context.Context) error {
+	_, err := t.post(ctx, nil)
+	var status *httppost.StatusError
+	if errors.As(err, &status) && (status.Code == http.StatusBadRequest || status.Code == http.StatusUnprocessableEntity) {
+		return nil
+	}
+	return err
+}
+
+func (t *transport) post(ctx context.Context, readings []reading) (*httppost.Reply, error) {
+	m := &pb.DetectRequest{Stream: t.info, Readings: make([]*pb.DevicePropertyData, len(readings))}
+	for i := range readings {
+		m.Readings[i] = readings[i].m
+	}
+	body, err := t.format.EncodeRequest(m)
+	if err == nil && t.config.Gzip {
+		body, err = batch.Compress(body)
+	}
+	if err != nil {
+		return nil, admethod.Permanent(fmt.Errorf("encode: %w", err))
+	}
+	timeout := t.config.Timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
+	defer cancel()
+	reply, err := t.client.Post(ctx, t.format.ContentType(), body)
+	var status *httppost.StatusError
+	if errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
+		return nil, status // not about this batch: tokens, certificates and rights are renewed
+	}
+	return reply, err
 }
 
 // Close closes the kept connections and, if it is the last that uses it, the listener.

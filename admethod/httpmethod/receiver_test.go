@@ -19,23 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
-
-// freePort returns a port of loopback that nobody listens on.
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
 
 // later is a detector that posts its verdicts, a goroutine for each batch: they come in any order.
 type later struct {
@@ -110,7 +99,7 @@ func TestCallback(t *testing.T) {
 			l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}, token: "secret"}
 			defer client.CloseIdleConnections()
 			defer l.wg.Wait()
-			port := freePort(t)
+			_, port, _ := net.SplitHostPort(sinktest.FreeAddress(t))
 			url := "https://127.0.0.1:" + port + "/answers"
 			d := &detector{before: l.take}
 			options := map[string]any{
@@ -182,7 +171,7 @@ func TestCallbackIsShared(t *testing.T) {
 	l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}}
 	defer client.CloseIdleConnections()
 	defer l.wg.Wait()
-	port := freePort(t)
+	_, port, _ := net.SplitHostPort(sinktest.FreeAddress(t))
 	options := func() map[string]any {
 		return map[string]any{
 			"address": (&detector{before: l.take}).serve(t), "insecure": true, "timeout": "20s",

@@ -14,7 +14,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
@@ -78,16 +77,6 @@ func newSession(ctx context.Context, t *transport) *session {
 		wire.Verdict(s.now.m, &of.Settings, r)
 	}
 	return s
-}
-
-// greet posts an empty batch. A detector that wants no such is there all the same.
-func (s *session) greet(ctx context.Context) error {
-	_, err := s.post(ctx, nil)
-	var status *httppost.StatusError
-	if errors.As(err, &status) && (status.Code == http.StatusBadRequest || status.Code == http.StatusUnprocessableEntity) {
-		return nil
-	}
-	return err
 }
 
 // Send hands readings to Receive, in chunks of whole rows.
@@ -164,7 +153,7 @@ func (s *session) exchange(c chunk) error {
 			c.readings[i].m.Series = wire.Series(&of.Settings)
 		}
 	}
-	got, err := s.post(s.ctx, c.readings)
+	got, err := s.t.post(s.ctx, c.readings)
 	if err != nil {
 		if _, retry := admethod.RetryAfter(err); retry {
 			return err
@@ -229,27 +218,4 @@ func match(to []answer, asked []reading, got []*pb.AnomalyResponse) []answer {
 		to = append(to, a)
 	}
 	return to
-}
-
-func (s *session) post(ctx context.Context, readings []reading) (*httppost.Reply, error) {
-	m := &pb.DetectRequest{Stream: s.t.info, Readings: make([]*pb.DevicePropertyData, len(readings))}
-	for i := range readings {
-		m.Readings[i] = readings[i].m
-	}
-	body, err := s.t.format.EncodeRequest(m)
-	if err == nil && s.t.config.Gzip {
-		body, err = batch.Compress(body)
-	}
-	if err != nil {
-		return nil, admethod.Permanent(fmt.Errorf("encode: %w", err))
-	}
-	timeout := s.t.config.Timeout
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
-	defer cancel()
-	reply, err := s.t.client.Post(ctx, s.t.format.ContentType(), body)
-	var status *httppost.StatusError
-	if errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
-		return nil, status // not about this batch: tokens, certificates and rights are renewed
-	}
-	return reply, err
 }

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 )
 
 var commands = regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -29,7 +31,7 @@ func TestGuide(t *testing.T) {
 	guide, _, _ = strings.Cut(guide, "\n### ")
 	file, err := binary()
 	must(t, err)
-	http := freeAddress(t)
+	http := sinktest.FreeAddress(t)
 	_, port, err := net.SplitHostPort(http)
 	must(t, err)
 	script := "set -euo pipefail\ntrap 'kill %1; wait' EXIT\n"
@@ -56,7 +58,7 @@ func TestGuide(t *testing.T) {
 	}
 	cmd := exec.CommandContext(within(t), "bash", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "EDGE_ANOMALY_LISTEN="+freeAddress(t), "EDGE_ANOMALY_HTTP_LISTEN="+http)
+	cmd.Env = append(os.Environ(), "EDGE_ANOMALY_LISTEN="+sinktest.FreeAddress(t), "EDGE_ANOMALY_HTTP_LISTEN="+http)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)

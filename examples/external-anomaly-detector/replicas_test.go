@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,32 +19,25 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // replica is a detector at a fixed address. Its API tells which devices it judges.
 type replica struct {
-	room         *room
-	address, api string
-	program      *program
-	started      time.Time
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	room               *room
+	address, http, api string
+	program            *program
+	started            time.Time
 }
 
 // newReplica has the certificates of a room.
 func newReplica(t *testing.T, of *room) *replica {
 	t.Helper()
-	r := &replica{room: &room{dir: t.TempDir(), authority: of.authority}, address: freeAddress(t), api: freeAddress(t)}
+	r := &replica{room: &room{dir: t.TempDir(), authority: of.authority}, address: sinktest.FreeAddress(t), http: sinktest.FreeAddress(t), api: sinktest.FreeAddress(t)}
 	must(t, os.Symlink(filepath.Join(of.dir, "tls"), filepath.Join(r.room.dir, "tls")))
 	config := plainConfig + fmt.Sprintf("  sinkOptions: {api: {address: %q}}\n  defaults: {heartbeat: 1ms}\n", r.api)
-	config = strings.Replace(config, "sinks: log", "sinks: api", 1)
+	config = strings.NewReplacer("sinks: log", "sinks: api", `http: {listen: "127.0.0.1:0"}`, fmt.Sprintf("http: {listen: %q}", r.http)).Replace(config)
 	must(t, os.WriteFile(filepath.Join(r.room.dir, "config.yaml"), []byte(config), 0o600))
 	r.start(t)
 	return r
@@ -121,18 +113,28 @@ type mapper struct {
 	verdicts map[driver.Key]map[int64]int // by the time of the reading
 }
 
-func newMapper(t *testing.T, of *room, devices int, more map[string]any, addresses ...string) *mapper {
+func newMapper(t *testing.T, of *room, adapter string, devices int, more map[string]any, replicas ...*replica) *mapper {
 	t.Helper()
+	var addresses []string
+	for _, r := range replicas {
+		addresses = append(addresses, map[string]string{"grpc": r.address, "http": r.http}[adapter])
+	}
 	m := &mapper{verdicts: make(map[driver.Key]map[int64]int)}
 	h, err := admethod.NewHandler(admethod.Options{StateDir: t.TempDir(), DefaultSinks: []string{}, Hooks: admethod.Hooks{Verdict: m.verdict}})
 	must(t, err)
 	must(t, h.Start(t.Context()))
 	settings := map[string]any{
-		"adMethodName": "grpc", "grpc.address": strings.Join(addresses, ","), "grpc.backoff": "500ms", "grpc.tls.serverName": "localhost",
-		"grpc.tls.ca": of.file("ca.crt"), "grpc.tls.cert": of.file("mapper.edge.crt"), "grpc.tls.key": of.file("mapper.edge.key"),
-		"detector": "ewma", "quality.late": 0, "quality.missing": 0,
+		"adMethodName": adapter, "detector": "ewma", "quality.late": 0, "quality.missing": 0,
 	}
-	maps.Copy(settings, more)
+	for key, value := range map[string]any{
+		"address": strings.Join(addresses, ","), "backoff": "500ms", "tls.serverName": "localhost",
+		"tls.ca": of.file("ca.crt"), "tls.cert": of.file("mapper.edge.crt"), "tls.key": of.file("mapper.edge.key"),
+	} {
+		settings[adapter+"."+key] = value
+	}
+	for key, value := range more {
+		settings[adapter+"."+key] = value
+	}
 	config, err := admethod.ParseSettings(settings)
 	must(t, err)
 	var bindings []*admethod.Binding
@@ -195,9 +197,18 @@ func TestReplicasShareDevices(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some ten seconds")
 	}
+	for _, adapter := range []string{"grpc", "http"} {
+		t.Run(adapter, func(t *testing.T) {
+			t.Parallel() // they wait, mostly
+			testSharing(t, adapter)
+		})
+	}
+}
+
+func testSharing(t *testing.T, adapter string) {
 	shared := newRoom(t, "")
 	a, b := newReplica(t, shared), newReplica(t, shared)
-	m := newMapper(t, shared, 40, nil, a.address, b.address)
+	m := newMapper(t, shared, adapter, 40, nil, a, b)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	eventually := func(what string, cond func() bool) {
@@ -261,15 +272,15 @@ func TestReplicasAreRestarted(t *testing.T) {
 		begin    func(*replica, *testing.T)
 		lost     int
 	}{
-		{"killed", map[string]any{"grpc.delivery": "atLeastOnce"}, (*replica).kill, (*replica).start, 0},
-		{"hung", map[string]any{"grpc.delivery": "atLeastOnce", "grpc.timeout": "2s"}, (*replica).hang, (*replica).goOn, 0},
+		{"killed", map[string]any{"delivery": "atLeastOnce"}, (*replica).kill, (*replica).start, 0},
+		{"hung", map[string]any{"delivery": "atLeastOnce", "timeout": "2s"}, (*replica).hang, (*replica).goOn, 0},
 		{"in order", nil, (*replica).stop, (*replica).start, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they wait, mostly
 			shared := newRoom(t, "")
 			a, b := newReplica(t, shared), newReplica(t, shared)
-			m := newMapper(t, shared, 20, tt.settings, a.address, b.address)
+			m := newMapper(t, shared, "grpc", 20, tt.settings, a, b)
 			more := func(n int) {
 				t.Helper()
 				from, _ := m.count(t)

@@ -292,19 +292,19 @@ func (s *session) drain(why error) {
 }
 
 // seek ends the session when a detector that was away can be reached.
-func (s *session) seek(t *target) {
+func (s *session) seek(ctx context.Context, t *target) {
 	longest := s.owner.options.Backoff
 	wait := max(time.Until(t.until), firstBackoff)
 	for {
 		timer := time.NewTimer(wait/2 + rand.N(wait)) // mappers do not come back all at once
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, s.owner.options.Timeout)
-		_, err := t.open(ctx, s.owner.options.Timeout)
+		asking, cancel := context.WithTimeout(ctx, s.owner.options.Timeout)
+		_, err := t.open(asking, s.owner.options.Timeout)
 		cancel() // it was a question only
 		if err == nil {
 			t.until = time.Time{}

@@ -56,9 +56,10 @@ type transport struct {
 }
 
 // Open makes a transport to each address of a list, separated by commas, and joins them. A single address is as good.
+// An error names no address, which may hold a password.
 func Open(list string, o Options, open func(address string) (remote.Transport, error)) (remote.Transport, error) {
 	var targets []Target
-	for address := range strings.SplitSeq(list, ",") {
+	for i, address := range strings.Split(list, ",") {
 		address = strings.TrimSpace(address)
 		err := errors.New("empty")
 		var to remote.Transport
@@ -66,7 +67,7 @@ func Open(list string, o Options, open func(address string) (remote.Transport, e
 			to, err = open(address)
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("address %q in %q: %w", address, list, err), closeAll(targets))
+			return nil, errors.Join(fmt.Errorf("address %d: %w", i+1, err), closeAll(targets))
 		}
 		targets = append(targets, Target{address, to})
 	}
@@ -121,13 +122,7 @@ func (t *transport) Open(ctx context.Context) (remote.Session, error) {
 	opened := make(chan *attempt, len(t.targets))
 	var attempts []*attempt
 	for _, to := range t.due() {
-		a := &attempt{target: to}
-		a.ctx, a.cancel = context.WithCancelCause(ctx)
-		attempts = append(attempts, a)
-		t.sessions.Go(func() {
-			a.session, a.err = to.open(a.ctx, t.options.Timeout)
-			opened <- a
-		})
+		attempts = append(attempts, t.attempt(ctx, to, opened))
 	}
 	errs := t.collect(ctx, opened, attempts, s)
 	if len(s.lanes) == 0 {
@@ -141,10 +136,21 @@ func (t *transport) Open(ctx context.Context) (remote.Session, error) {
 	t.sessions.Go(s.supervise)
 	for _, to := range t.targets {
 		if !slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.target == to }) {
-			t.sessions.Go(func() { s.seek(to) })
+			t.sessions.Go(func() { s.seek(ctx, to) })
 		}
 	}
 	return s, nil
+}
+
+// attempt begins to open a session with a target.
+func (t *transport) attempt(ctx context.Context, to *target, opened chan<- *attempt) *attempt {
+	ctx, cancel := context.WithCancelCause(ctx)
+	a := &attempt{target: to, cancel: cancel}
+	t.sessions.Go(func() {
+		a.session, a.err = to.open(ctx, t.options.Timeout)
+		opened <- a
+	})
+	return a
 }
 
 // collect waits for the attempts, for the slower ones within the grace, and makes lanes of those that succeeded, in the
@@ -224,8 +230,7 @@ func (t *transport) Close() error {
 // attempt is a try to open a session with a target.
 type attempt struct {
 	target  *target
-	ctx     context.Context // of the session
-	cancel  context.CancelCauseFunc
+	cancel  context.CancelCauseFunc // of the session
 	done    bool
 	session remote.Session
 	err     error

@@ -459,8 +459,8 @@ func TestOpen(t *testing.T) {
 		return opened[address], nil
 	}
 	for list, want := range map[string]string{
-		"a:1": "", "a:1, b:2": "", "a:1,,b:2": `address "" in "a:1,,b:2": empty`, "": "empty",
-		"a:1,bad": `address "bad" in "a:1,bad": cannot be`, "a:1,a:1": "named twice",
+		"a:1": "", "a:1, b:2": "", "a:1,,b:2": "address 2: empty", "": "empty",
+		"a:1,bad": "address 2: cannot be", "a:1,a:1": "named twice",
 	} {
 		clear(opened)
 		transport, err := Open(list, Options{}, open)

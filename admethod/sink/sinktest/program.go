@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -105,15 +107,20 @@ func (p *Process) Signal(tb testing.TB, s os.Signal) {
 // Output is what the program has written so far.
 func (p *Process) Output() string { return p.output.String() }
 
-// FreeAddress is an address on loopback that nothing listens on.
+// FreeAddress returns an address of loopback that nobody listens on. Its port is below those that systems give to
+// connections on their way out: one of them could take it before the test does.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000))); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	tb.Fatal(err)
+	return ""
 }
 
 // Eventually waits for something to become true, and fails the test after two minutes.
