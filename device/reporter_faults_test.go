@@ -6,6 +6,8 @@ package device
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -153,6 +155,57 @@ func TestReporterNeverBlocks(t *testing.T) {
 		cancel()
 		if err := r.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// What EdgeCore had before it went away is sent again with the next report, unchanged or not; and a state that changes
+// goes before the heartbeats of many devices.
+func TestReporterAfterAnOutage(t *testing.T) {
+	reporting(t, ReporterOptions{}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge, "a is ok", "a x=1", "a x=1")
+		edge.set(func(string) error { return &CallError{Class: CallRetryable, Err: context.DeadlineExceeded} }, false)
+		r.Report("ns", "b", twinOf("x", "1"))
+		pass(5 * time.Second)
+		edge.set(nil, false)
+		pass(20 * time.Second)
+		wantCalls(t, edge, "b x=1", "b x=1")
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge, "a is ok", "a x=1")
+		r.Report("ns", "a", twinOf("x", "1"))
+		r.ReportState("ns", "a", "ok")
+		pass(time.Second)
+		wantCalls(t, edge)
+	})
+}
+
+func TestReporterHurriesStates(t *testing.T) {
+	reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1), Heartbeat: -1}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		for i := range 100 {
+			r.Report("ns", fmt.Sprint("d", i), twinOf("x", "1"))
+		}
+		pass(10 * time.Second)
+		edge.take()
+		r.ReportState("ns", "d99", "unhealthy")
+		r.Report("ns", "d99", twinOf("x", "2"))
+		pass(3 * time.Second)
+		if calls := edge.take(); !slices.Contains(calls, "d99 is unhealthy") {
+			t.Errorf("calls of three seconds %v, want the state among them", calls)
+		}
+		pass(300 * time.Second)
+		if calls := edge.take(); !slices.Contains(calls, "d99 x=2") || !slices.Contains(calls, "d98 x=1") {
+			t.Errorf("the others did not get their turn: %v", calls)
+		}
+		r.ReportState("ns", "d5", "unhealthy")
+		r.Forget("ns", "d5")
+		pass(10 * time.Second)
+		if calls := edge.take(); len(calls) != 0 {
+			t.Errorf("calls for a device that is gone: %v", calls)
 		}
 	})
 }

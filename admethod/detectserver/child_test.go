@@ -21,9 +21,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
 const childEnv = "DETECTSERVER_TEST_CHILD"
@@ -46,6 +48,7 @@ type Child struct {
 	StateDir   string
 	Tally      string // directory in which the drivers tally and tallyrows write what they judge
 	Rate       float64
+	Bare       bool // a stream of gRPC that judges nothing instead
 }
 
 // child runs until SIGTERM.
@@ -80,6 +83,17 @@ func child(config string) error {
 	s, err := New(own)
 	if err != nil {
 		return err
+	}
+	if c.Bare {
+		l, err := net.Listen("tcp", c.GRPC)
+		if err != nil {
+			return err
+		}
+		fmt.Println(l.Addr())
+		g := grpc.NewServer(grpc.Creds(guardian{s}))
+		pb.RegisterAnomalyDetectionServiceServer(g, bare{})
+		defer context.AfterFunc(ctx, g.Stop)()
+		return g.Serve(l)
 	}
 	var l [2]net.Listener
 	for i, address := range []string{c.GRPC, c.HTTP} {

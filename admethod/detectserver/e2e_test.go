@@ -5,19 +5,10 @@ package detectserver_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"math"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -29,45 +20,14 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 // pki writes certificates of one authority for the server and a mapper.
 func pki(t testing.TB) (server, mapper tlsfiles.Files) {
 	t.Helper()
-	dir := t.TempDir()
-	var parent *x509.Certificate
-	var signer *ecdsa.PrivateKey
-	files := make(map[string]tlsfiles.Files)
-	for i, name := range []string{"ca", "localhost", "mapper"} {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: i == 0, BasicConstraintsValid: true,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-		}
-		if i == 0 {
-			parent, signer = c, key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		private, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := tlsfiles.Files{CA: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
-		for path, block := range map[string]*pem.Block{f.Cert: {Type: "CERTIFICATE", Bytes: der}, f.Key: {Type: "PRIVATE KEY", Bytes: private}} {
-			if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		files[name] = f
-	}
-	return files["localhost"], files["mapper"]
+	ca, dir := certtest.New(), t.TempDir()
+	return ca.Issue(t, dir, "localhost"), ca.Issue(t, dir, "mapper")
 }
 
 // start runs a server with both endpoints until stop. It returns where they listen.

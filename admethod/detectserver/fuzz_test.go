@@ -4,10 +4,11 @@
 package detectserver
 
 import (
-	"context"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/http"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -63,28 +65,9 @@ func FuzzAsk(f *testing.F) {
 	seed(foreign)
 	f.Add([]byte{0, 200, 1})
 
-	s, err := New(Config{
+	s := running(f, Config{
 		Insecure: true, Anonymous: []string{"default", "n"}, MaxSeries: 64, Idle: time.Second, Deadline: 20 * time.Second,
 		Limits: Limits{Rate: -1}, Routes: []Route{{Property: "r*", Settings: map[string]any{"group": "room"}}},
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(f.Context()))
-	running, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- s.run(ctx, func(ctx context.Context) error {
-			close(running)
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	<-running
-	f.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			f.Error(err)
-		}
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		session, err := s.open(s.anybody, 64)
@@ -123,6 +106,36 @@ func FuzzAsk(f *testing.F) {
 		}
 		if got != asked {
 			t.Errorf("%d answers to %d messages", got, asked)
+		}
+	})
+}
+
+// Whatever a client posts is answered with a status.
+func FuzzBatch(f *testing.F) {
+	address, _ := serveBatches(f, Config{Insecure: true, Defaults: ewma, MaxSeries: 100, Limits: Limits{Rate: -1}})
+	c := httpClient(f, nil)
+	for _, format := range []batch.Format{batch.JSON, batch.CloudEvents} {
+		r := reading(0, "1")
+		r.Sequence, r.Stream = 1, &pb.StreamInfo{StreamId: "a"}
+		r.Series = &pb.SeriesInfo{Detector: "ewma", Threshold: 0.9, Members: []*pb.Member{
+			{Namespace: "default", DeviceName: "lamp", PropertyName: "light", Minimum: proto.Float64(0)},
+		}}
+		f.Add(format.ContentType(), mustEncode(f, format, &pb.DetectRequest{Readings: []*pb.DevicePropertyData{r}}))
+	}
+	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+batch.Path, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Skip(err) // no header that can be sent
+		}
+		defer resp.Body.Close()
+		got, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%s: %s, %v", resp.Status, got, err)
 		}
 	})
 }

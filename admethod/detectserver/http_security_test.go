@@ -9,9 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
+	"os"
+	"path/filepath"
 	"strconv"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,19 +39,6 @@ func TestAttacksOnBatchesDisturbNobody(t *testing.T) {
 	url := "https://" + address + batch.Path
 	ca.issue("mapper")
 	good := httpClient(t, ca.config("mapper"))
-	latency := func(while time.Duration) time.Duration {
-		var took []time.Duration
-		for i, began := 0, time.Now(); time.Since(began) < while; i++ {
-			body := mustEncode(t, batch.JSON, &pb.DetectRequest{Readings: []*pb.DevicePropertyData{reading(i, "20")}})
-			asked := time.Now()
-			if resp, got := postTo(t, good, url, nil, body); resp.StatusCode != http.StatusOK {
-				t.Fatal(resp.Status, string(got))
-			}
-			took = append(took, time.Since(asked))
-		}
-		slices.Sort(took)
-		return took[len(took)*99/100]
-	}
 	flood := func(name string, body []byte) func(context.Context) {
 		ca.issue(name)
 		rogue := httpClient(t, ca.config(name))
@@ -79,11 +67,7 @@ func TestAttacksOnBatchesDisturbNobody(t *testing.T) {
 		r.Namespace = "rogue"
 		many.Readings = append(many.Readings, r)
 	}
-	for _, test := range []struct {
-		name, logged string
-		workers      int
-		attack       func(ctx context.Context)
-	}{
+	disturbNobody(t, []attack{
 		{"slow handshake", "i/o timeout", 12, func(ctx context.Context) {
 			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 			if err != nil {
@@ -99,40 +83,56 @@ func TestAttacksOnBatchesDisturbNobody(t *testing.T) {
 		{"garbage", "want the JSON of DetectRequest", 2, flood("garbled", bytes.Repeat([]byte("x"), 64<<10))},
 		{"oversized", "too large", 1, flood("large", make([]byte, maxBody+1))},
 		{"foreign namespace", "may not send for namespace", 1, flood("foreign", mustEncode(t, batch.JSON, &pb.DetectRequest{Readings: []*pb.DevicePropertyData{reading(0, "20")}}))},
+	}, func(t *testing.T, i int) {
+		body := mustEncode(t, batch.JSON, &pb.DetectRequest{Readings: []*pb.DevicePropertyData{reading(i, "20")}})
+		if resp, got := postTo(t, good, url, nil, body); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, string(got))
+		}
+	})
+}
+
+// Who may send for which namespace is told by certificate and token, as for gRPC.
+func TestIdentityOfBatches(t *testing.T) {
+	dir := t.TempDir()
+	ca := newAuthority(t, dir)
+	server := ca.issue("localhost")
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, _ := serveBatches(t, Config{TLS: server, Clients: map[string]Client{
+		"by certificate": {Names: []string{"mapper"}, Namespaces: []string{"default"}},
+		"foreign":        {Names: []string{"foreign"}, Namespaces: []string{"other"}},
+		"by token":       {Token: token, Namespaces: []string{"default"}},
+	}})
+	body := mustEncode(t, batch.JSON, &pb.DetectRequest{Readings: []*pb.DevicePropertyData{reading(0, "1")}})
+	for name, test := range map[string]struct {
+		cert, token string
+		status      int
+	}{
+		"certificate":  {"mapper", "", 200},
+		"foreign":      {"foreign", "", 403},
+		"stranger":     {"stranger", "", 403},
+		"none":         {"", "", 401},
+		"token":        {"", "0123456789abcdef0123456789abcdef", 200},
+		"wrong token":  {"", "0123456789abcdef0123456789abcdeX", 401},
+		"token beside": {"mapper", "wrong", 401},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			l := captureLogs(t)
-			const while, tries = 200 * time.Millisecond, 10
-			for try := 1; ; try++ {
-				calm := latency(while)
-				ctx, cancel := context.WithCancel(t.Context())
-				var wg sync.WaitGroup
-				for range test.workers {
-					wg.Go(func() {
-						for ctx.Err() == nil {
-							test.attack(ctx)
-							select { // as fast as a link is, not as fast as a loop
-							case <-ctx.Done():
-							case <-time.After(20 * time.Millisecond):
-							}
-						}
-					})
-				}
-				attacked := latency(4 * while) // longer than a handshake may take
-				cancel()
-				wg.Wait()
-				t.Logf("p99 %v, attacked %v", calm, attacked)
-				if attacked <= 2*calm || raceDetector { // which makes everything slow, the attackers' own work most of all
-					break
-				}
-				if try == tries {
-					t.Errorf("p99 is %v under attack, %v without: want at most twice as much", attacked, calm)
-					break
-				}
-			}
-			if n := l.await(t, test.logged); n != 1 {
-				t.Errorf("logged %d times, want once:\n%s", n, l.String())
-			}
-		})
+		if test.cert != "" {
+			ca.issue(test.cert)
+		}
+		config := ca.config(test.cert)
+		header := map[string]string{}
+		if test.token != "" {
+			header["Authorization"] = "Bearer " + test.token
+		}
+		if resp, got := postTo(t, httpClient(t, config), "https://"+address+batch.Path, header, body); resp.StatusCode != test.status {
+			t.Errorf("%s: %s, %s; want %d", name, resp.Status, got, test.status)
+		}
+	}
+	// Plaintext to a server with TLS is told so.
+	resp, got := postTo(t, httpClient(t, nil), "http://"+address+batch.Path, nil, body)
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(got), "HTTPS") {
+		t.Errorf("plaintext: %s, %s", resp.Status, got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,32 +25,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
-
-// running is a server without endpoints.
-func running(t *testing.T, c Config) *Server {
-	t.Helper()
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	up, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- s.run(ctx, func(ctx context.Context) error {
-			close(up)
-			<-ctx.Done()
-			return nil
-		})
-	}()
-	<-up
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // What is kept for a series is within what the documentation of MaxSeries says.
 func TestMemoryOfASeries(t *testing.T) {
@@ -332,5 +307,74 @@ func TestDrainAnswersAll(t *testing.T) {
 	<-stopped
 	if judged := len(recorder.Values()); judged != answers {
 		t.Errorf("%d readings judged, %d answered", judged, answers)
+	}
+}
+
+// One client cannot take all streams, nor all series.
+func TestLimitsOfAClient(t *testing.T) {
+	dir := t.TempDir()
+	authority := newAuthority(t, dir)
+	address, _ := serve(t, Config{
+		TLS: authority.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Clients: map[string]Client{
+			"greedy": {Names: []string{"greedy"}, Namespaces: []string{"default"}, Limits: Limits{Streams: 2, Series: 3}},
+			"other":  {Names: []string{"other"}, Namespaces: []string{"default"}},
+		},
+	})
+	greedy, other := authority.credentials("greedy"), authority.credentials("other")
+	var streams []pb.AnomalyDetectionService_StreamDetectClient
+	for range 2 {
+		streams = append(streams, dial(t, address, greedy))
+	}
+	for i, stream := range streams {
+		for j := range 2 {
+			got, err := ask(t, stream, of(fmt.Sprintf("p%d%d", i, j), 0, 1))
+			if err != nil || (i == 1 && j == 1) != strings.Contains(got.Message, "all that it may") {
+				t.Errorf("series %d: %v, %v", 2*i+j, got, err)
+			}
+		}
+	}
+	_, err := ask(t, dial(t, address, greedy), of("p", 0, 1))
+	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) == 0 {
+		t.Errorf("a third stream: %v, want ResourceExhausted and when to come again", err)
+	}
+	if got, err := ask(t, dial(t, address, other), of("free", 0, 1)); err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL {
+		t.Errorf("another client: %v, %v", got, err)
+	}
+	if got, err := ask(t, dial(t, address, other), of("p00", 1, 1)); err != nil || !strings.Contains(got.Message, "another client") {
+		t.Errorf("another client on a series in use: %v, %v", got, err)
+	}
+}
+
+// A client over its rate is slowed down first, and refused when it goes on.
+func TestRate(t *testing.T) {
+	address, _ := serve(t, Config{
+		Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		Limits: Limits{Rate: 1000, Burst: 100, Patience: time.Second},
+	})
+	stream := dial(t, address, insecure.NewCredentials())
+	began := time.Now()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if stream.Send(of("p", i, 1)) != nil {
+				return
+			}
+		}
+	})
+	n := 0
+	var err error
+	for ; err == nil; n++ {
+		_, err = stream.Recv()
+	}
+	took := time.Since(began)
+	cancel()
+	wg.Wait()
+	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) < time.Second {
+		t.Errorf("%v, want ResourceExhausted and when to come again", err)
+	}
+	if most := 100 + 1000*(took.Seconds()+0.1); float64(n) > most || n < 200 {
+		t.Errorf("%d readings in %v, want more than the burst and at most %.0f", n, took, most)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,33 +22,61 @@ import (
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// serve starts a server on loopback; stop drains it.
-func serve(t testing.TB, c Config) (address string, stop func()) {
-	t.Helper()
+// launch makes a server that works until stop, which drains it.
+func launch(tb testing.TB, c Config, work func(context.Context, *Server) error) (s *Server, stop func()) {
+	tb.Helper()
 	s, err := New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	go func() { done <- work(ctx, s) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
+	})
+	tb.Cleanup(stop)
+	return s, stop
+}
+
+// serve starts a server on loopback; stop drains it.
+func serve(tb testing.TB, c Config) (address string, stop func()) {
+	tb.Helper()
+	return serveWith(tb, c, (*Server).Serve)
+}
+
+// serveBatches is serve with the HTTP endpoint only.
+func serveBatches(tb testing.TB, c Config) (address string, stop func()) {
+	tb.Helper()
+	return serveWith(tb, c, func(s *Server, ctx context.Context, l net.Listener) error { return s.ServeBoth(ctx, nil, l) })
+}
+
+func serveWith(tb testing.TB, c Config, serve func(*Server, context.Context, net.Listener) error) (address string, stop func()) {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(stop)
+	_, stop = launch(tb, c, func(ctx context.Context, s *Server) error { return serve(s, ctx, l) })
 	return l.Addr().String(), stop
+}
+
+// running is a server without endpoints.
+func running(tb testing.TB, c Config) *Server {
+	tb.Helper()
+	up := make(chan struct{})
+	s, _ := launch(tb, c, func(ctx context.Context, s *Server) error {
+		return s.run(ctx, func(ctx context.Context) error {
+			close(up)
+			<-ctx.Done()
+			return nil
+		})
+	})
+	<-up
+	return s
 }
 
 func dial(t *testing.T, address string, creds credentials.TransportCredentials) pb.AnomalyDetectionService_StreamDetectClient {

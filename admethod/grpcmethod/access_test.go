@@ -27,14 +27,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/testca"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
 // A token that is refused is not the end: it is read again when it has changed.
 func TestTokenThatIsRenewed(t *testing.T) {
 	t.Parallel()
-	files := testca.New(t).Issue(t, t.TempDir(), "detector", time.Now().Add(time.Hour))
+	files := certtest.New().Issue(t, t.TempDir(), "detector", "127.0.0.1")
 	cert, err := credentials.NewServerTLSFromFile(files.Cert, files.Key)
 	if err != nil {
 		t.Fatal(err)

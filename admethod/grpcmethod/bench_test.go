@@ -21,10 +21,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/testca"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -53,9 +53,9 @@ func benchmark(b *testing.B, secure bool, f func(*testing.B, site)) {
 	at := site{address: freeAddress(b), secure: secure}
 	env := []string{serveAt + "=" + at.address, behave + "="}
 	if secure {
-		ca, later := testca.New(b), time.Now().Add(time.Hour)
-		server := ca.Issue(b, b.TempDir(), "detector", later)
-		at.files = ca.Issue(b, b.TempDir(), "mapper", later)
+		ca, dir := certtest.New(), b.TempDir()
+		at.files = ca.Issue(b, dir, "mapper")
+		server := ca.Issue(b, dir, "detector", "127.0.0.1")
 		env = append(env, serveTLS+"="+filepath.Dir(server.CA))
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0])
@@ -239,11 +239,18 @@ func (null) Shutdown(context.Context) error                        { return nil 
 func (null) TrySubmit(driver.Row) bool                             { return true }
 func (null) Close()                                                {}
 
-func benchmarkObserve(b *testing.B, delivery, detector string) {
+// observers are two properties: of the adapter, and of one that does nothing.
+type observers struct {
+	own, idle *admethod.Binding
+	detector  *exec.Cmd // nil where it is absent
+}
+
+func observe(b *testing.B, delivery, detector string) observers {
+	b.Helper()
+	var o observers
 	path := filepath.Join(b.TempDir(), "s")
-	var cmd *exec.Cmd
 	if detector != "absent" {
-		cmd = spawn(b, path, "")
+		o.detector = spawn(b, path, "")
 	}
 	adapters := new(admethod.AdapterRegistry)
 	f := Factory()
@@ -256,68 +263,92 @@ func benchmarkObserve(b *testing.B, delivery, detector string) {
 	if err := h.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	config, err := admethod.ParseSettings(map[string]any{
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.Context()), 10*time.Second)
+		defer cancel()
+		_ = h.Shutdown(ctx)
+	})
+	bind := func(property string, settings map[string]any) *admethod.Binding {
+		config, err := admethod.ParseSettings(settings)
+		if err != nil {
+			b.Fatal(err)
+		}
+		binding, err := h.Bind(driver.Key{Namespace: "default", Device: "light", Property: property}, config, admethod.Meta{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return binding
+	}
+	o.own = bind("power", map[string]any{
 		"adMethodName": Name, "quality.missing": 0, "quality.late": 0, "grpc.address": "unix:" + path, "grpc.insecure": true,
 		"grpc.backoff": "100ms", "grpc.timeout": "1s", "grpc.staleAfter": "1s", "grpc.delivery": delivery, "grpc.spool.size": 16,
 	})
-	if err != nil {
-		b.Fatal(err)
+	o.idle = bind("idle", map[string]any{"adMethodName": "null", "quality.missing": 0, "quality.late": 0})
+	return o
+}
+
+// report tells the percentiles of both.
+func report(b *testing.B, own, idle []time.Duration) {
+	slices.Sort(own)
+	slices.Sort(idle)
+	for _, q := range []struct {
+		name string
+		of   float64
+	}{{"p50-ns", 0.5}, {"p99-ns", 0.99}, {"p99.9-ns", 0.999}} {
+		b.ReportMetric(float64(own[int(float64(len(own))*q.of)].Nanoseconds()), q.name)
+		b.ReportMetric(float64(idle[int(float64(len(idle))*q.of)].Nanoseconds()), q.name+"-null")
 	}
-	binding, err := h.Bind(key, config, admethod.Meta{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	noConfig, err := admethod.ParseSettings(map[string]any{"adMethodName": "null", "quality.missing": 0, "quality.late": 0})
-	if err != nil {
-		b.Fatal(err)
-	}
-	idle, err := h.Bind(driver.Key{Namespace: "default", Device: "idle", Property: "p"}, noConfig, admethod.Meta{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func took(binding *admethod.Binding) time.Duration {
+	at := time.Now()
+	binding.Observe(at, 21.5)
+	return time.Since(at)
+}
+
+func benchmarkObserve(b *testing.B, delivery, detector string) {
+	o := observe(b, delivery, detector)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	var nothing []time.Duration
-	pace := func(n int) []time.Duration {
-		took := make([]time.Duration, 0, n)
-		nothing = make([]time.Duration, 0, n)
-		for len(took) < n {
+	pace := func(n int) (own, idle []time.Duration) {
+		own, idle = make([]time.Duration, 0, n), make([]time.Duration, 0, n)
+		for len(own) < n {
 			<-tick.C
 			for range 100 {
-				at := time.Now()
-				binding.Observe(at, 21.5)
-				took = append(took, time.Since(at))
+				own = append(own, took(o.own))
 			}
 			<-tick.C
 			for range 100 {
-				at := time.Now()
-				idle.Observe(at, 21.5)
-				nothing = append(nothing, time.Since(at))
+				idle = append(idle, took(o.idle))
 			}
 		}
-		return took
+		return own, idle
 	}
 	pace(20_000)
 	if detector == "hangs" {
-		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		if err := o.detector.Process.Signal(syscall.SIGSTOP); err != nil {
 			b.Fatal(err)
 		}
 		pace(20_000)
 	}
 	b.ResetTimer()
-	took := pace(b.N)
+	own, idle := pace(b.N)
 	b.StopTimer()
-	slices.Sort(took)
-	slices.Sort(nothing)
-	for _, q := range []struct {
-		name string
-		of   float64
-	}{{"p50-ns", 0.5}, {"p99-ns", 0.99}, {"p99.9-ns", 0.999}} {
-		b.ReportMetric(float64(took[int(float64(len(took))*q.of)].Nanoseconds()), q.name)
-		b.ReportMetric(float64(nothing[int(float64(len(nothing))*q.of)].Nanoseconds()), q.name+"-null")
+	report(b, own, idle)
+}
+
+// BenchmarkObserveSeldom is the same for a property that is read now and then: nothing of the path is in the caches.
+func BenchmarkObserveSeldom(b *testing.B) {
+	o := observe(b, "latest", "answers")
+	tick := time.NewTicker(13 * time.Millisecond)
+	defer tick.Stop()
+	own, idle := make([]time.Duration, 0, b.N), make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		<-tick.C
+		own = append(own, took(o.own))
+		<-tick.C
+		idle = append(idle, took(o.idle))
 	}
-	b.ReportMetric(0, "ns/op")
-	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
-	defer cancel()
-	_ = h.Shutdown(ctx)
+	report(b, own, idle)
 }

@@ -26,9 +26,9 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/testca"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -373,36 +373,35 @@ func TestFaultsOfCertificates(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	t.Parallel()
-	later := time.Now().Add(time.Hour)
-	good, other := testca.New(t), testca.New(t)
+	good, other := certtest.New(), certtest.New()
 	for _, c := range []struct {
 		name   string
 		before func(t *testing.T, server, client string)
 		after  func(t *testing.T, server, client string)
 	}{
 		{"the server's is expired", func(t *testing.T, server, _ string) {
-			good.Issue(t, server, "detector", time.Now().Add(-time.Minute))
-		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector", later) }},
+			good.Expired(t, server, "detector")
+		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector") }},
 		{"the server's is of an unknown authority", func(t *testing.T, server, _ string) {
-			files := other.Issue(t, server, "detector", later)
-			copyFile(t, good.Issue(t, t.TempDir(), "x", later).CA, files.CA)
-		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector", later) }},
+			files := other.Issue(t, server, "detector")
+			copyFile(t, good.Issue(t, t.TempDir(), "x").CA, files.CA)
+		}, func(t *testing.T, server, _ string) { good.Issue(t, server, "detector") }},
 		{"the mapper's is expired", func(t *testing.T, _, client string) {
-			good.Issue(t, client, "mapper", time.Now().Add(-time.Minute))
-		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper", later) }},
+			good.Expired(t, client, "mapper")
+		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper") }},
 		{"the mapper's is of an unknown authority", func(t *testing.T, _, client string) {
-			files := other.Issue(t, client, "mapper", later)
-			copyFile(t, good.Issue(t, t.TempDir(), "x", later).CA, files.CA)
-		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper", later) }},
+			files := other.Issue(t, client, "mapper")
+			copyFile(t, good.Issue(t, t.TempDir(), "x").CA, files.CA)
+		}, func(t *testing.T, _, client string) { good.Issue(t, client, "mapper") }},
 		{"both are rotated to another authority", func(t *testing.T, server, _ string) {
-			other.Issue(t, server, "detector", later)
-		}, func(t *testing.T, _, client string) { other.Issue(t, client, "mapper", later) }},
+			other.Issue(t, server, "detector")
+		}, func(t *testing.T, _, client string) { other.Issue(t, client, "mapper") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server, client := t.TempDir(), t.TempDir()
-			serverFiles := good.Issue(t, server, "detector", later)
-			clientFiles := good.Issue(t, client, "mapper", later)
+			serverFiles := good.Issue(t, server, "detector")
+			clientFiles := good.Issue(t, client, "mapper")
 			loader, err := tlsfiles.New(serverFiles, nil)
 			if err != nil {
 				t.Fatal(err)

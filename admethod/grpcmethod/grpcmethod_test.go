@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 		}
 		var options []grpc.ServerOption
 		if dir := os.Getenv(serveTLS); dir != "" {
-			files := tlsfiles.Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+			files := tlsfiles.Files{CA: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, "detector.crt"), Key: filepath.Join(dir, "detector.key")}
 			loader, err := tlsfiles.New(files, nil)
 			if err != nil {
 				panic(err)

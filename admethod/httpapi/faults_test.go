@@ -7,16 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -30,35 +23,8 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
-
-// issue writes a certificate of its own authority for 127.0.0.1 and returns the files; the name tells two apart.
-func issue(t *testing.T, dir, name string) tlsfiles.Files {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := tlsfiles.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
-	put(t, files.Cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	put(t, files.Key, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})))
-	return files
-}
 
 // put replaces a file at once, as whoever renews certificates does.
 func put(t *testing.T, name, text string) {
@@ -98,12 +64,14 @@ func newServer(t *testing.T, c Config) *Server {
 // Certificate and token are followed while the server runs; a token that became too short lets nobody in.
 func TestTLSAndTokenFollowTheirFiles(t *testing.T) {
 	dir := t.TempDir()
-	files := issue(t, dir, "first")
+	ca := certtest.New()
+	files := ca.Issue(t, dir, "server")
+	files.CA = ""
 	secret := filepath.Join(dir, "token")
 	put(t, secret, token)
 	s := start(t, newServer(t, Config{Address: "127.0.0.1:0", TLS: files, TokenFile: secret}))
 
-	ask := func(bearer string) (name string, status int) {
+	ask := func(bearer string) (serial string, status int) {
 		client := &http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test looks at the certificate itself
 		}}
@@ -117,16 +85,17 @@ func TestTLSAndTokenFollowTheirFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		return resp.TLS.PeerCertificates[0].Subject.CommonName, resp.StatusCode
+		return resp.TLS.PeerCertificates[0].SerialNumber.String(), resp.StatusCode
 	}
-	if name, status := ask(token); name != "first" || status != http.StatusOK {
-		t.Errorf("certificate %q, status %d", name, status)
+	first, status := ask(token)
+	if status != http.StatusOK {
+		t.Errorf("status %d", status)
 	}
-	issue(t, dir, "second")
+	ca.Issue(t, dir, "server")
 	put(t, secret, "another-token-of-good-length")
 	sinktest.Eventually(t, "new certificate and token", func() bool {
-		name, status := ask("another-token-of-good-length")
-		return name == "second" && status == http.StatusOK
+		serial, status := ask("another-token-of-good-length")
+		return serial != first && status == http.StatusOK
 	})
 	if _, status := ask(token); status != http.StatusUnauthorized {
 		t.Errorf("the old token: status %d", status)
@@ -150,8 +119,7 @@ func TestTLSAndTokenFollowTheirFiles(t *testing.T) {
 
 // With a CA, clients need a certificate that comes from it.
 func TestClientCertificates(t *testing.T) {
-	files, stranger := issue(t, t.TempDir(), "known"), issue(t, t.TempDir(), "stranger")
-	files.CA = files.Cert
+	files, stranger := certtest.New().Issue(t, t.TempDir(), "known"), certtest.New().Issue(t, t.TempDir(), "stranger")
 	s := start(t, newServer(t, Config{Address: "127.0.0.1:0", TLS: files}))
 	for name, want := range map[string]bool{"none": false, "stranger": false, "known": true} {
 		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server's is not the question
@@ -175,8 +143,10 @@ func TestClientCertificates(t *testing.T) {
 
 // A stream of events lasts, whatever requests and answers may take.
 func TestEventsOutliveTheTimeOfARequest(t *testing.T) {
+	files := certtest.New().Issue(t, t.TempDir(), "server")
+	files.CA = ""
 	for name, c := range map[string]Config{
-		"http": {Address: "127.0.0.1:0"}, "https": {Address: "127.0.0.1:0", TLS: issue(t, t.TempDir(), "server")},
+		"http": {Address: "127.0.0.1:0"}, "https": {Address: "127.0.0.1:0", TLS: files},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, c)

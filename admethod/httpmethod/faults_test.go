@@ -5,18 +5,10 @@ package httpmethod
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log"
 	"maps"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -32,6 +24,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -173,79 +166,6 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// authority issues certificates.
-type authority struct {
-	dir, path string
-	cert      *x509.Certificate
-	key       *ecdsa.PrivateKey
-}
-
-func newAuthority(tb testing.TB, dir string) *authority {
-	tb.Helper()
-	a := &authority{dir: dir, path: filepath.Join(dir, rand.Text()+".pem")}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	a.key = key
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: rand.Text()}, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		tb.Fatal(err)
-	}
-	writePEM(tb, a.path, "CERTIFICATE", der)
-	return a
-}
-
-func writePEM(tb testing.TB, path, kind string, der []byte) {
-	tb.Helper()
-	// Replaced in one step, as a Secret is: a half-written file would be a fault of another kind.
-	if err := os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// issue writes a certificate for an IP address or a name, which is valid for that long.
-func (a *authority) issue(tb testing.TB, name string, valid time.Duration) (tls.Certificate, tlsfiles.Files) {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	if ip := net.ParseIP(name); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{name}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	base := filepath.Join(a.dir, rand.Text())
-	files := tlsfiles.Files{CA: a.path, Cert: base + ".crt", Key: base + ".key"}
-	writePEM(tb, files.Cert, "CERTIFICATE", der)
-	writePEM(tb, files.Key, "PRIVATE KEY", private)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, files
-}
-
 // serveTLS serves with a certificate, to clients that show one where files name an authority. It returns host and port.
 func serveTLS(tb testing.TB, h http.Handler, files tlsfiles.Files) string {
 	tb.Helper()
@@ -283,13 +203,11 @@ func serveMutual(tb testing.TB, h http.Handler, files tlsfiles.Files) string {
 
 func TestCertificates(t *testing.T) {
 	dir := t.TempDir()
-	ca, stranger := newAuthority(t, dir), newAuthority(t, dir)
-	_, server := ca.issue(t, "127.0.0.1", time.Hour)
-	_, other := ca.issue(t, "other", time.Hour)
-	_, expired := ca.issue(t, "127.0.0.1", -time.Minute)
-	_, client := ca.issue(t, "mapper", time.Hour)
-	_, foreign := stranger.issue(t, "mapper", time.Hour)
-	good := map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key}
+	ca := certtest.New()
+	server, other, client := ca.Issue(t, dir, "127.0.0.1"), ca.Issue(t, dir, "other"), ca.Issue(t, dir, "mapper")
+	expired := ca.Expired(t, t.TempDir(), "127.0.0.1")
+	foreign := certtest.New().Issue(t, t.TempDir(), "mapper")
+	good := map[string]any{"tls.ca": client.CA, "tls.cert": client.Cert, "tls.key": client.Key}
 	for name, test := range map[string]struct {
 		server  tlsfiles.Files
 		options map[string]any
@@ -298,13 +216,13 @@ func TestCertificates(t *testing.T) {
 		"good":              {server, good, ""},
 		"another name":      {other, good, "127.0.0.1"},
 		"expired":           {expired, good, "expired"},
-		"unknown authority": {server, map[string]any{"tls.ca": stranger.path}, "unknown authority"},
+		"unknown authority": {server, map[string]any{"tls.ca": foreign.CA}, "unknown authority"},
 		// The refusal of a certificate comes after the handshake, and is told in words of several layers.
-		"none":                      {server, map[string]any{"tls.ca": ca.path}, "the detector at"},
-		"a stranger's":              {server, map[string]any{"tls.ca": ca.path, "tls.cert": foreign.Cert, "tls.key": foreign.Key}, "the detector at"},
+		"none":                      {server, map[string]any{"tls.ca": client.CA}, "the detector at"},
+		"a stranger's":              {server, map[string]any{"tls.ca": client.CA, "tls.cert": foreign.Cert, "tls.key": foreign.Key}, "the detector at"},
 		"plaintext to TLS":          {server, map[string]any{"insecure": true}, "HTTP request to an HTTPS server"},
-		"the wanted name":           {other, map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, ""},
-		"an unwanted name":          {server, map[string]any{"tls.ca": ca.path, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, "other"},
+		"the wanted name":           {other, map[string]any{"tls.ca": client.CA, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, ""},
+		"an unwanted name":          {server, map[string]any{"tls.ca": client.CA, "tls.cert": client.Cert, "tls.key": client.Key, "tls.serverName": "other"}, "other"},
 		"authorities of the system": {server, map[string]any{"tls.cert": client.Cert, "tls.key": client.Key}, "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -331,20 +249,17 @@ func TestCertificatesRotate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("files are looked at once a second")
 	}
-	dir := t.TempDir()
-	old := newAuthority(t, dir)
-	_, server := old.issue(t, "127.0.0.1", time.Hour)
-	_, client := old.issue(t, "mapper", time.Hour)
+	old, oldDir := certtest.New(), t.TempDir()
+	server, client := old.Issue(t, oldDir, "127.0.0.1"), old.Issue(t, oldDir, "mapper")
 	d := &detector{before: func(w http.ResponseWriter, _ *http.Request, _ *pb.DetectRequest) bool {
 		w.Header().Set("Connection", "close") // so that each batch needs a handshake
 		return false
 	}}
-	r := newRig(t, serveMutual(t, d, server), map[string]any{"insecure": false, "tls.ca": old.path, "tls.cert": client.Cert, "tls.key": client.Key})
+	r := newRig(t, serveMutual(t, d, server), map[string]any{"insecure": false, "tls.ca": client.CA, "tls.cert": client.Cert, "tls.key": client.Key})
 	r.await(t, 1, driver.Normal)
 
-	next := newAuthority(t, dir)
-	_, newServer := next.issue(t, "127.0.0.1", time.Hour)
-	_, newClient := next.issue(t, "mapper", time.Hour)
+	next, nextDir := certtest.New(), t.TempDir()
+	newServer, newClient := next.Issue(t, nextDir, "127.0.0.1"), next.Issue(t, nextDir, "mapper")
 	replace := func(to, from string) {
 		if err := os.Rename(from, to); err != nil {
 			t.Fatal(err)
@@ -355,6 +270,6 @@ func TestCertificatesRotate(t *testing.T) {
 	r.await(t, 1, driver.Unknown, "unknown authority")
 	replace(client.Cert, newClient.Cert)
 	replace(client.Key, newClient.Key)
-	replace(old.path, next.path) // trusted by both sides
+	replace(client.CA, newClient.CA) // trusted by both sides
 	r.await(t, 1, driver.Normal)
 }

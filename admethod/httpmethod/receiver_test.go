@@ -5,8 +5,6 @@ package httpmethod
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +21,8 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -85,17 +85,18 @@ func (l *later) post(url, contentType, token string, body []byte) int {
 // Verdicts that are posted later reach the readings that they are on.
 func TestCallback(t *testing.T) {
 	dir := t.TempDir()
-	ca := newAuthority(t, dir)
-	_, own := ca.issue(t, "127.0.0.1", time.Hour)
+	own := certtest.New().Issue(t, dir, "127.0.0.1")
 	token := filepath.Join(dir, "token")
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
+	trust, err := tlsfiles.New(tlsfiles.Files{CA: own.CA}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, format := range []string{"json", "cloudevents"} {
 		t.Run(format, func(t *testing.T) {
-			client := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+			client := &http.Transport{TLSClientConfig: trust.Client(), ForceAttemptHTTP2: true}
 			l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}, token: "secret"}
 			defer client.CloseIdleConnections()
 			defer l.wg.Wait()
@@ -108,19 +109,7 @@ func TestCallback(t *testing.T) {
 				"callback.tls.cert": own.Cert, "callback.tls.key": own.Key,
 			}
 			r := newRig(t, d.serve(t), options)
-			const n = 2000
-			for i := range n {
-				r.submit(float64(i % 2 * 200))
-			}
-			r.flush(t)
-			if len(r.results) != n || len(r.dropped) != 0 {
-				t.Fatalf("%d verdicts and %d drops, want %d and 0", len(r.results), len(r.dropped), n)
-			}
-			for range n {
-				if got := <-r.results; got.Severity.Anomalous() != (got.Value > 100) || got.Severity == driver.Unknown {
-					t.Fatalf("verdict of another reading: %+v", got)
-				}
-			}
+			r.judgeMany(t, 2000)
 			l.wg.Wait()
 			if l.codes[http.StatusNoContent] == 0 || len(l.codes) != 1 {
 				t.Errorf("the posts were answered with %v", l.codes)

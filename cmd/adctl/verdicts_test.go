@@ -5,10 +5,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/x509"
-	"encoding/pem"
 	"math"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/history"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 func TestVerdicts(t *testing.T) {
@@ -83,27 +81,13 @@ func TestVerdicts(t *testing.T) {
 // The API of a mapper in the network: with a certificate of one's own authority, and a token.
 func TestVerdictsOverTLS(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, text string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	model := httptest.NewUnstartedServer(nil) // has a certificate for 127.0.0.1
-	model.StartTLS()
-	defer model.Close()
-	pair := model.TLS.Certificates[0]
-	keyDER, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
+	files := certtest.New().Issue(t, dir, "127.0.0.1")
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("a-token-of-good-length"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cert := write("tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
-	key := write("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
-	token := write("token", "a-token-of-good-length")
-
 	server, err := httpapi.New(httpapi.Config{
-		Address: "127.0.0.1:0", TokenFile: token, TLS: tlsfiles.Files{Cert: cert, Key: key},
+		Address: "127.0.0.1:0", TokenFile: token, TLS: tlsfiles.Files{Cert: files.Cert, Key: files.Key},
 	}, new(httpapi.Routes))
 	if err != nil {
 		t.Fatal(err)
@@ -120,12 +104,12 @@ func TestVerdictsOverTLS(t *testing.T) {
 		args string
 		code int
 	}{
-		{url + " --ca " + cert + " --token " + token, exitOK},
-		{url + " --ca " + cert, exitFailed},
+		{url + " --ca " + files.CA + " --token " + token, exitOK},
+		{url + " --ca " + files.CA, exitFailed},
 		{url + " --token " + token, exitFailed},
 		{url + " --ca " + token, exitUsage},
-		{url + " --cert " + cert, exitUsage},
-		{url + " --ca " + cert + " --token /nonexistent", exitUsage},
+		{url + " --cert " + files.Cert, exitUsage},
+		{url + " --ca " + files.CA + " --token /nonexistent", exitUsage},
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append([]string{"verdicts"}, strings.Fields(test.args)...), nil, &out, &errs)

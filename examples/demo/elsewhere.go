@@ -17,7 +17,8 @@ import (
 	"github.com/kubeedge/api/apis/devices/v1beta1"
 
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/examples/internal/certs"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 const (
@@ -42,9 +43,9 @@ var elsewhereFaults = []fault{darkLight(), stuckSensor()}
 
 // external is the external detector.
 type external struct {
-	address string // gRPC
-	api     string // base URL
-	dir     string // certificates
+	address string         // gRPC
+	api     string         // base URL
+	mapper  tlsfiles.Files // its certificate
 }
 
 // goElsewhere plays the second round: the lights and the brightness sensor are judged by an external detector, over gRPC
@@ -69,21 +70,18 @@ func (s *story) goElsewhere(ctx context.Context) ([]outcome, error) {
 
 // startDetector makes certificates and starts the external detector.
 func (s *stage) startDetector(ctx context.Context) (*external, error) {
-	d := &external{dir: filepath.Join(s.dir, "tls")}
-	if err := os.Mkdir(d.dir, 0o700); err != nil {
+	dir := filepath.Join(s.dir, "tls")
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	authority, err := certs.NewAuthority()
+	authority := certtest.New()
+	own, err := authority.Write(dir, "localhost", "127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	if err := authority.WriteCA(d.file("ca.crt")); err != nil {
+	d := new(external)
+	if d.mapper, err = authority.Write(dir, clientName); err != nil {
 		return nil, err
-	}
-	for _, c := range [][]string{{"detector", "localhost", "127.0.0.1"}, {clientName, clientName}} {
-		if err := authority.Write(d.dir, c[0], c[1:]...); err != nil {
-			return nil, err
-		}
 	}
 	api, err := freeAddress(ctx)
 	if err != nil {
@@ -91,7 +89,7 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 	}
 	d.api = "http://" + api
 	file := filepath.Join(s.logs, "detector.yaml")
-	config := fmt.Sprintf(detectorConfig, d.file("ca.crt"), d.file("detector.crt"), d.file("detector.key"), clientName, namespace, s.logs, api)
+	config := fmt.Sprintf(detectorConfig, own.CA, own.Cert, own.Key, clientName, namespace, s.logs, api)
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
 	}
@@ -120,14 +118,12 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 	}
 }
 
-func (d *external) file(name string) string { return filepath.Join(d.dir, name) }
-
 // settings are what a Device says to be judged there.
 func (d *external) settings() map[string]any {
 	return map[string]any{
 		"adMethodName": "grpc",
 		"grpc.address": d.address,
-		"grpc.tls.ca":  d.file("ca.crt"), "grpc.tls.cert": d.file(clientName + ".crt"), "grpc.tls.key": d.file(clientName + ".key"),
+		"grpc.tls.ca":  d.mapper.CA, "grpc.tls.cert": d.mapper.Cert, "grpc.tls.key": d.mapper.Key,
 		"grpc.backoff": "1s",
 		// A property cannot leave one group for another of the same name that is judged otherwise.
 		"group": "room-elsewhere",

@@ -12,6 +12,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // The Devices of the group are to be judged elsewhere, as one group with the same model, and all that they say of it is
@@ -21,7 +22,7 @@ func TestPatchForElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &external{address: "127.0.0.1:6804", dir: "/tls"}
+	d := &external{address: "127.0.0.1:6804", mapper: tlsfiles.Files{CA: "/tls/ca.crt", Cert: "/tls/mapper.crt", Key: "/tls/mapper.key"}}
 	for _, device := range m.Devices {
 		d.patch(device)
 		p := device.Spec.Properties[0]

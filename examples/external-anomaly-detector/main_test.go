@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,7 +26,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/kubeedge/edge-anomaly/examples/internal/certs"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -60,13 +60,13 @@ func TestMain(m *testing.M) {
 // room is a directory with certificates in tls, and a configuration.
 type room struct {
 	dir       string
-	authority *certs.Authority
+	authority *certtest.Authority
 }
 
 const plainConfig = `
 listen: 127.0.0.1:0
 http: {listen: "127.0.0.1:0"}
-tls: {ca: tls/ca.crt, cert: tls/tls.crt, key: tls/tls.key}
+tls: {ca: tls/ca.crt, cert: tls/localhost.crt, key: tls/localhost.key}
 clients:
 - {name: mapper.edge, namespaces: [default]}
 anomalyDetection:
@@ -76,17 +76,12 @@ anomalyDetection:
 
 func newRoom(t *testing.T, config string) *room {
 	t.Helper()
-	r := &room{dir: t.TempDir()}
-	var err error
-	if r.authority, err = certs.NewAuthority(); err != nil {
-		t.Fatal(err)
-	}
+	r := &room{dir: t.TempDir(), authority: certtest.New()}
 	folder := filepath.Join(r.dir, "tls")
 	must(t, os.Mkdir(folder, 0o700))
-	must(t, r.authority.WriteCA(filepath.Join(folder, "ca.crt")))
-	must(t, r.authority.Write(folder, "tls", "localhost", "127.0.0.1"))
-	must(t, r.authority.Write(folder, "mapper.edge", "mapper.edge"))
-	must(t, r.authority.Write(folder, "other", "other"))
+	r.authority.Issue(t, folder, "localhost", "127.0.0.1")
+	r.authority.Issue(t, folder, "mapper.edge")
+	r.authority.Issue(t, folder, "other")
 	must(t, os.WriteFile(filepath.Join(r.dir, "config.yaml"), []byte(config), 0o600))
 	return r
 }
@@ -103,16 +98,13 @@ func (r *room) file(name string) string { return filepath.Join(r.dir, "tls", nam
 // client trusts the authority and shows a certificate, none for "".
 func (r *room) client(t *testing.T, name string) *tls.Config {
 	t.Helper()
-	ca, err := os.ReadFile(r.file("ca.crt"))
-	must(t, err)
-	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", MinVersion: tls.VersionTLS12}
-	config.RootCAs.AppendCertsFromPEM(ca)
+	files := tlsfiles.Files{CA: r.file("ca.crt"), ServerName: "localhost"}
 	if name != "" {
-		pair, err := tls.LoadX509KeyPair(r.file(name+".crt"), r.file(name+".key"))
-		must(t, err)
-		config.Certificates = []tls.Certificate{pair}
+		files.Cert, files.Key = r.file(name+".crt"), r.file(name+".key")
 	}
-	return config
+	loader, err := tlsfiles.New(files, nil)
+	must(t, err)
+	return loader.Client()
 }
 
 func (r *room) dial(t *testing.T, p *program, name string) *grpc.ClientConn {
@@ -350,7 +342,7 @@ func TestCertificatesAreRotated(t *testing.T) {
 	}
 	exchange(0)
 	before := serial()
-	must(t, r.authority.Write(filepath.Join(r.dir, "tls"), "tls", "localhost", "127.0.0.1"))
+	r.authority.Issue(t, filepath.Join(r.dir, "tls"), "localhost", "127.0.0.1")
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for ctx := within(t); serial() == before; {
@@ -362,7 +354,7 @@ func TestCertificatesAreRotated(t *testing.T) {
 	}
 	exchange(1)
 	// One that cannot be read is not taken.
-	must(t, os.WriteFile(r.file("tls.crt"), []byte("no certificate"), 0o600))
+	must(t, os.WriteFile(r.file("localhost.crt"), []byte("no certificate"), 0o600))
 	for ctx := within(t); !strings.Contains(p.logged(), "keeps its certificates"); {
 		serial()
 		select {
@@ -395,8 +387,8 @@ func TestCannotServe(t *testing.T) {
 		}
 	}
 	p.stop(t)
-	must(t, os.Remove(r.file("tls.key")))
-	if out, err := r.run(t, "--check"); err == nil || !strings.Contains(out, "tls.key") {
+	must(t, os.Remove(r.file("localhost.key")))
+	if out, err := r.run(t, "--check"); err == nil || !strings.Contains(out, "localhost.key") {
 		t.Errorf("without the key: %v\n%s", err, out)
 	}
 	if _, err := r.run(t, "--help"); err != nil {

@@ -7,14 +7,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 // startDetectserver serves gRPC and HTTP until the test ends.
@@ -92,11 +91,11 @@ func TestPlainClientDetectserver(t *testing.T) {
 
 // With mutual TLS the detector server tells clients apart by their certificates, and says for what it refuses one.
 func TestPlainClientDetectserverMutualTLS(t *testing.T) {
-	dir := t.TempDir()
-	certificates(t, dir)
-	file := func(name string) string { return filepath.Join(dir, name) }
+	dir, authority := t.TempDir(), certtest.New()
+	server, client := authority.Issue(t, dir, "server", "127.0.0.1"), authority.Issue(t, dir, "client")
+	show := []string{"--cert", client.Cert, "--key", client.Key}
 	grpc, http := startDetectserver(t, detectserver.Config{
-		TLS:     tlsfiles.Files{CA: file("ca.crt"), Cert: file("server.crt"), Key: file("server.key")},
+		TLS:     server,
 		Clients: map[string]detectserver.Client{"plain": {Names: []string{"client"}, Namespaces: []string{"default"}}},
 	})
 	in := values(100)
@@ -104,7 +103,7 @@ func TestPlainClientDetectserverMutualTLS(t *testing.T) {
 		"client.py": {"--address", grpc}, "http_client.py": {"--device", "boiler-2", "--url", "https://" + http + batch.Path},
 	} {
 		run := func(more ...string) (string, error) {
-			args := append([]string{"--ca", file("ca.crt"), "--timeout", "20"}, address...)
+			args := append([]string{"--ca", client.CA, "--timeout", "20"}, address...)
 			cmd := python(t.Context(), t, script, append(args, more...)...)
 			cmd.Stdin = strings.NewReader(in)
 			out, err := cmd.Output()
@@ -113,13 +112,13 @@ func TestPlainClientDetectserverMutualTLS(t *testing.T) {
 			}
 			return string(out), err
 		}
-		out, err := run("--cert", file("client.crt"), "--key", file("client.key"))
+		out, err := run(show...)
 		if err != nil {
 			t.Fatalf("%s: %v", script, err)
 		}
 		judged(t, in, out)
 		const foreign = `may not send for namespace \"foreign\"`
-		_, err = run("--cert", file("client.crt"), "--key", file("client.key"), "--namespace", "foreign")
+		_, err = run(append(show, "--namespace", "foreign")...)
 		if err == nil || !strings.Contains(err.Error(), foreign) && !strings.Contains(err.Error(), `may not send for namespace "foreign"`) {
 			t.Errorf("%s: for a foreign namespace: %v", script, err)
 		}

@@ -4,88 +4,33 @@
 package interop
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// certificates writes NAME.crt and NAME.key for an authority and for the server and the client that it vouches for.
-func certificates(tb testing.TB, dir string) {
-	tb.Helper()
-	var authority *x509.Certificate
-	var authorityKey *ecdsa.PrivateKey
-	for i, name := range []string{"ca", "server", "client"} {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-			KeyUsage:    x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		}
-		if authority == nil {
-			template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
-			authority, authorityKey = template, key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, authority, &key.PublicKey, authorityKey)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for file, block := range map[string]*pem.Block{
-			name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: pkcs8},
-		} {
-			if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-				tb.Fatal(err)
-			}
-		}
-	}
-}
-
 // Over mutual TLS the plain client is served; without its certificate it is refused.
 func TestPlainClientMutualTLS(t *testing.T) {
-	dir := t.TempDir()
-	certificates(t, dir)
-	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key"))
+	dir, authority := t.TempDir(), certtest.New()
+	own, err := tlsfiles.New(authority.Issue(t, dir, "server", "127.0.0.1"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	config, err := own.Server("h2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	address := startFullServer(t, &fullServer{fail: func(*pb.DevicePropertyData) error { return nil }},
-		grpc.Creds(credentials.NewTLS(&tls.Config{
-			Certificates: []tls.Certificate{own}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
-			MinVersion: tls.VersionTLS13,
-		})))
+	address := startFullServer(t, &fullServer{fail: func(*pb.DevicePropertyData) error { return nil }}, grpc.Creds(credentials.NewTLS(config)))
 
-	trust := []string{"--address", address, "--ca", filepath.Join(dir, "ca.crt"), "--timeout", "20"}
-	show := []string{"--cert", filepath.Join(dir, "client.crt"), "--key", filepath.Join(dir, "client.key")}
+	client := authority.Issue(t, dir, "client")
+	trust := []string{"--address", address, "--ca", client.CA, "--timeout", "20"}
+	show := []string{"--cert", client.Cert, "--key", client.Key}
 	cmd := python(t.Context(), t, "client.py", append(trust, show...)...)
 	cmd.Stdin = strings.NewReader("21.5\n")
 	out, err := cmd.Output()

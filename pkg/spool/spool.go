@@ -13,6 +13,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/internal/filelock"
 )
 
 // State of a record: Done, or flags with a meaning for the user of the log.
@@ -110,7 +113,7 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l := &Log{dir: dir, opts: o}
 	var err error
-	if l.lock, err = lock(filepath.Join(dir, "lock")); err != nil {
+	if l.lock, err = filelock.Take(filepath.Join(dir, "lock")); err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
 	if err := errors.Join(l.meta.open(filepath.Join(dir, "meta"), o), l.recover()); err != nil {
@@ -343,20 +346,17 @@ func (l *Log) Trim(now time.Time) {
 	}
 }
 
+// find returns where the segment is, or where it would be, and whether it is there. The caller holds l.mu.
+func (l *Log) find(number uint64) (int, bool) {
+	return slices.BinarySearchFunc(l.segments, number, func(s *segment, n uint64) int { return cmp.Compare(s.number, n) })
+}
+
 // Next visits the records from the place on that are not done, in order, and returns the place behind them. It ends
 // with the record for which visit returns false, or when some have been visited. The end is reached when the place is
 // not before [Log.End]. buf, which should have 64 KiB, is where Data is until the next call.
 func (l *Log) Next(from Pos, buf []byte, visit func(Pos, Record) bool) (Pos, error) {
 	l.mu.Lock()
-	i, found := slices.BinarySearchFunc(l.segments, from.segment, func(s *segment, n uint64) int {
-		switch {
-		case s.number < n:
-			return -1
-		case s.number > n:
-			return 1
-		}
-		return 0
-	})
+	i, found := l.find(from.segment)
 	if i < len(l.segments) && found && from.offset >= l.segments[i].size && i+1 < len(l.segments) {
 		i, found = i+1, false
 	}
@@ -388,15 +388,7 @@ func (l *Log) Next(from Pos, buf []byte, visit func(Pos, Record) bool) (Pos, err
 func (l *Log) Set(p Pos, to State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, found := slices.BinarySearchFunc(l.segments, p.segment, func(s *segment, n uint64) int {
-		switch {
-		case s.number < n:
-			return -1
-		case s.number > n:
-			return 1
-		}
-		return 0
-	})
+	i, found := l.find(p.segment)
 	if !found {
 		return nil // given up
 	}

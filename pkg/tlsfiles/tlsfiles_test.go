@@ -1,18 +1,11 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package tlsfiles
+package tlsfiles_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,67 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
-
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{cert, key}
-}
-
-func write(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// issue writes the authority, a certificate for name and its key into dir.
-func (a authority) issue(t *testing.T, dir, name string, until time.Time) Files {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{name},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), ServerName: name}
-	write(t, f.CA, "CERTIFICATE", a.cert.Raw)
-	write(t, f.Cert, "CERTIFICATE", der)
-	write(t, f.Key, "PRIVATE KEY", keyDER)
-	return f
-}
 
 // handshake connects a client to a server and returns what each of them says.
 func handshake(t *testing.T, client, server *tls.Config) (peer []string, clientErr, serverErr error) {
@@ -107,7 +43,7 @@ func handshake(t *testing.T, client, server *tls.Config) (peer []string, clientE
 		s := tls.Server(b, server)
 		if serverErr = s.Handshake(); serverErr == nil {
 			if certs := s.ConnectionState().PeerCertificates; len(certs) > 0 {
-				peer = Names(certs[0])
+				peer = tlsfiles.Names(certs[0])
 			}
 			_, serverErr = s.Write([]byte{1})
 		}
@@ -121,9 +57,9 @@ func handshake(t *testing.T, client, server *tls.Config) (peer []string, clientE
 	return peer, clientErr, serverErr
 }
 
-func mustServer(t *testing.T, f Files) (*Loader, *tls.Config) {
+func mustServer(t *testing.T, f tlsfiles.Files) (*tlsfiles.Loader, *tls.Config) {
 	t.Helper()
-	l, err := New(f, nil)
+	l, err := tlsfiles.New(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,29 +71,24 @@ func mustServer(t *testing.T, f Files) (*Loader, *tls.Config) {
 }
 
 func TestHandshakes(t *testing.T) {
-	later := time.Now().Add(time.Hour)
-	us, them := newAuthority(t), newAuthority(t)
-	_, server := mustServer(t, us.issue(t, t.TempDir(), "detector", later))
+	us, them := certtest.New(), certtest.New()
+	_, server := mustServer(t, us.Issue(t, t.TempDir(), "detector"))
+	good := us.Issue(t, t.TempDir(), "mapper")
 	for _, c := range []struct {
-		name  string
-		files func() Files
-		ok    bool
+		name       string
+		files      tlsfiles.Files
+		serverName string
+		ok         bool
 	}{
-		{"good", func() Files { f := us.issue(t, t.TempDir(), "mapper", later); f.ServerName = "detector"; return f }, true},
-		{"other name", func() Files { return us.issue(t, t.TempDir(), "mapper", later) }, false},
-		{"expired", func() Files {
-			f := us.issue(t, t.TempDir(), "mapper", time.Now().Add(-time.Hour))
-			f.ServerName = "detector"
-			return f
-		}, false},
-		{"unknown authority", func() Files { f := them.issue(t, t.TempDir(), "mapper", later); f.ServerName = "detector"; return f }, false},
-		{"no certificate", func() Files {
-			f := us.issue(t, t.TempDir(), "mapper", later)
-			return Files{CA: f.CA, ServerName: "detector"}
-		}, false},
+		{"good", good, "detector", true},
+		{"other name", good, "mapper", false},
+		{"expired", us.Expired(t, t.TempDir(), "mapper"), "detector", false},
+		{"unknown authority", them.Issue(t, t.TempDir(), "mapper"), "detector", false},
+		{"no certificate", tlsfiles.Files{CA: good.CA}, "detector", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			client, err := New(c.files(), nil)
+			c.files.ServerName = c.serverName
+			client, err := tlsfiles.New(c.files, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,23 +104,24 @@ func TestHandshakes(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	later := time.Now().Add(time.Hour)
-	before, after := newAuthority(t), newAuthority(t)
+	before, after := certtest.New(), certtest.New()
 	dir := t.TempDir()
-	f := before.issue(t, dir, "detector", later)
+	f := before.Issue(t, dir, "detector")
 	var troubles []error
-	l, err := New(f, func(err error) { troubles = append(troubles, err) })
+	l, err := tlsfiles.New(f, func(err error) { troubles = append(troubles, err) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	l.watch.now = func() time.Time { now = now.Add(2 * lookEvery); return now }
+	l.SetClock(func() time.Time { now = now.Add(2 * tlsfiles.LookEvery); return now })
 	server, err := l.Server()
 	if err != nil {
 		t.Fatal(err)
 	}
-	connects := func(a authority) bool {
-		client, err := New(a.issue(t, t.TempDir(), "detector", later), nil)
+	connects := func(a *certtest.Authority) bool {
+		files := a.Issue(t, t.TempDir(), "detector")
+		files.ServerName = "detector"
+		client, err := tlsfiles.New(files, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,11 +143,11 @@ func TestRotation(t *testing.T) {
 	if len(troubles) != 1 {
 		t.Fatalf("a broken file is reported %d times in a minute, want 1", len(troubles))
 	}
-	now = now.Add(tellEvery)
+	now = now.Add(tlsfiles.TellEvery)
 	if l.Client(); len(troubles) != 2 {
 		t.Fatalf("a file that is broken for longer is reported %d times, want again", len(troubles))
 	}
-	after.issue(t, dir, "detector", later)
+	after.Issue(t, dir, "detector")
 	if connects(before) || !connects(after) {
 		t.Fatal("the new files are not in use")
 	}
@@ -223,7 +155,7 @@ func TestRotation(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	if _, err := NewToken(path, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := tlsfiles.NewToken(path, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("a missing file gives %v", err)
 	}
 	put := func(text string) {
@@ -232,12 +164,12 @@ func TestToken(t *testing.T) {
 		}
 	}
 	put(" one\n")
-	token, err := NewToken(path, nil)
+	token, err := tlsfiles.NewToken(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	token.watch.now = func() time.Time { now = now.Add(2 * lookEvery); return now }
+	token.SetClock(func() time.Time { now = now.Add(2 * tlsfiles.LookEvery); return now })
 	for _, c := range []struct{ text, want string }{{"one", "one"}, {"second\n", "second"}, {"", "second"}, {"two\nlines", "second"}, {"third", "third"}} {
 		put(c.text)
 		if got := token.Get(); got != c.want {
@@ -247,12 +179,12 @@ func TestToken(t *testing.T) {
 }
 
 func TestFilesThatCannotBe(t *testing.T) {
-	for _, f := range []Files{{Cert: "a"}, {Key: "a"}, {CA: filepath.Join(t.TempDir(), "absent")}} {
-		if _, err := New(f, nil); err == nil {
+	for _, f := range []tlsfiles.Files{{Cert: "a"}, {Key: "a"}, {CA: filepath.Join(t.TempDir(), "absent")}} {
+		if _, err := tlsfiles.New(f, nil); err == nil {
 			t.Errorf("%+v is accepted", f)
 		}
 	}
-	l, err := New(Files{}, nil)
+	l, err := tlsfiles.New(tlsfiles.Files{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

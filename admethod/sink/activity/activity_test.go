@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -117,19 +118,6 @@ func (s *sink) put(t *testing.T, results ...driver.Result) {
 	}
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for tick := time.NewTicker(10 * time.Millisecond); !holds(); {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
-
 func (s *sink) runs(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +126,7 @@ func (s *sink) runs(name string) int {
 
 func (s *sink) awaitRuns(t *testing.T, name string, n int) status {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d runs of %s", n, name), func() bool { return s.runs(name) >= n })
+	sinktest.Eventually(t, fmt.Sprintf("%d runs of %s", n, name), func() bool { return s.runs(name) >= n })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return *s.status[name]
@@ -291,7 +279,7 @@ func TestFloodStartsNoMoreThanTheLimit(t *testing.T) {
 	for i := range 1000 {
 		s.put(t, verdict("light-"+strconv.Itoa(i), driver.Critical))
 	}
-	eventually(t, "two run", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.status["a"].Running == 2 })
+	sinktest.Eventually(t, "two run", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.status["a"].Running == 2 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.status["a"]; st.Running != 2 || st.Skipped < 1000-10 || len(s.locks.held) > 10 || len(s.queue) > 8 {
@@ -324,7 +312,7 @@ func TestHangingScriptIsKilledWithItsChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "end of "+p, func() bool {
+		sinktest.Eventually(t, "end of "+p, func() bool {
 			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // a zombie that init has not reaped yet is dead
 			return syscall.Kill(pid, 0) != nil || err == nil && strings.Contains(string(state), ") Z ")
 		})
@@ -359,7 +347,7 @@ func TestLocksSurviveKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := filepath.Join(dir, "scripts", "log")
-	eventually(t, "run in the child", func() bool { text, _ := os.ReadFile(log); return string(text) == "ran\n" })
+	sinktest.Eventually(t, "run in the child", func() bool { text, _ := os.ReadFile(log); return string(text) == "ran\n" })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

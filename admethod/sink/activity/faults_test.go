@@ -190,7 +190,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	for i := range 5000 {
 		s.put(t, verdict("light-"+strconv.Itoa(i), driver.Critical))
 	}
-	eventually(t, "all that had room have run", func() bool {
+	sinktest.Eventually(t, "all that had room have run", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.status["a"].Running == 0 && len(s.queue) == 0

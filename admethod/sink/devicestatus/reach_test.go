@@ -60,9 +60,9 @@ func TestMetaServer(t *testing.T) {
 	for _, score := range []float64{1, 0.1, 0.97} {
 		write(t, s, result("light-1", "power", score), result("light-2", "power", 1))
 	}
-	eventually(t, "the MetaServer is offline", func() bool { return meta.refused.Load() >= 2 && s.Stats().Failed >= 2 })
+	sinktest.Eventually(t, "the MetaServer is offline", func() bool { return meta.refused.Load() >= 2 && s.Stats().Failed >= 2 })
 	meta.online.Store(true)
-	eventually(t, "the latest verdicts", func() bool {
+	sinktest.Eventually(t, "the latest verdicts", func() bool {
 		return cloud.severity("default/light-1") == "warning" && cloud.severity("default/light-2") == "critical" && s.Stats().Waiting == 0
 	})
 	cloud.setFail(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -70,7 +70,7 @@ func TestMetaServer(t *testing.T) {
 		return true
 	})
 	write(t, s, result("light-1", "power", 0.1))
-	eventually(t, "what the API server says comes through", func() bool { return s.Stats().Forbidden > 0 })
+	sinktest.Eventually(t, "what the API server says comes through", func() bool { return s.Stats().Forbidden > 0 })
 	cloud.mu.Lock()
 	defer cloud.mu.Unlock()
 	if len(cloud.other) > 0 {
@@ -110,14 +110,14 @@ func TestServerWithToken(t *testing.T) {
 	a, server, ca := secured(t)
 	s := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", secret), "caFile": put(t, "ca.crt", ca)})
 	write(t, s, result("light-1", "power", 1))
-	eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+	sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 
 	stranger := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", "another"), "caFile": put(t, "ca.crt", ca)})
 	write(t, stranger, result("light-1", "power", 0.1))
-	eventually(t, "a wrong token is refused", func() bool { return stranger.Stats().Forbidden > 0 })
+	sinktest.Eventually(t, "a wrong token is refused", func() bool { return stranger.Stats().Forbidden > 0 })
 	distrusting := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", secret)})
 	write(t, distrusting, result("light-1", "power", 0.1))
-	eventually(t, "an authority that is not trusted", func() bool { return distrusting.Stats().Failed > 0 })
+	sinktest.Eventually(t, "an authority that is not trusted", func() bool { return distrusting.Stats().Failed > 0 })
 	if a.severity("default/light-1") != "critical" {
 		t.Error("it was written nevertheless")
 	}
@@ -143,25 +143,13 @@ func TestKubeconfig(t *testing.T) {
 	made := func(options map[string]any) *Sink {
 		t.Helper()
 		maps.Copy(options, map[string]any{"interval": "20ms", "kubeconfig": file})
-		s, err := New(admethod.SinkSettings{Options: options})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-			cancel()
-			_ = s.Shutdown(ctx)
-		})
-		return s
+		return startWith(t, options)
 	}
 	write(t, made(map[string]any{"context": "here"}), result("light-1", "power", 1))
-	eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+	sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 	elsewhere := made(map[string]any{})
 	write(t, elsewhere, result("light-1", "power", 0.1))
-	eventually(t, "the current context leads elsewhere", func() bool { return elsewhere.Stats().Failed > 0 })
+	sinktest.Eventually(t, "the current context leads elsewhere", func() bool { return elsewhere.Stats().Failed > 0 })
 	if _, err := New(admethod.SinkSettings{Options: map[string]any{"kubeconfig": file, "context": "none"}}); err == nil {
 		t.Error("a context that is not there: no error")
 	}
@@ -240,7 +228,7 @@ func TestNamesThatAreNoDevice(t *testing.T) {
 		s.Forget(r.Key)
 	}
 	write(t, s, result("light-1", "power", 1))
-	eventually(t, "the one that is a Device is written", func() bool { return a.severity("default/light-1") == "critical" })
+	sinktest.Eventually(t, "the one that is a Device is written", func() bool { return a.severity("default/light-1") == "critical" })
 	if got := s.Stats(); got.Refused != uint64(2*len(names)) || got.Devices != 1 || paths.Load() != 0 {
 		t.Errorf("%+v, %d requests to other paths", got, paths.Load())
 	}
@@ -285,7 +273,7 @@ func TestGroups(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "both members are told of", func() bool {
+	sinktest.Eventually(t, "both members are told of", func() bool {
 		return a.severity("default/light-1") != nil && a.severity("default/light-2") != nil && s.Stats().Waiting == 0
 	})
 	if got := s.Stats(); got.Missing > 0 || got.Refused > 0 || got.Devices != 2 {
@@ -307,9 +295,9 @@ func TestForgottenDevicesWaitTheirTurn(t *testing.T) {
 	for ; time.Since(began) < 2*time.Second; rounds++ {
 		r := result("light-1", "power", 1)
 		write(t, s, r)
-		eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+		sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 		s.Forget(r.Key)
-		eventually(t, "it is forgotten", func() bool { return s.Stats().Devices == 0 })
+		sinktest.Eventually(t, "it is forgotten", func() bool { return s.Stats().Devices == 0 })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -145,7 +146,13 @@ func start(t *testing.T, a *api, options map[string]any) *Sink {
 	t.Helper()
 	all := map[string]any{"server": a.URL, "interval": "20ms", "rate": 2000}
 	maps.Copy(all, options)
-	s, err := New(admethod.SinkSettings{Options: all})
+	return startWith(t, all)
+}
+
+// startWith starts a sink with these options and no others.
+func startWith(t *testing.T, options map[string]any) *Sink {
+	t.Helper()
+	s, err := New(admethod.SinkSettings{Options: options})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,21 +165,6 @@ func start(t *testing.T, a *api, options map[string]any) *Sink {
 		_ = s.Shutdown(ctx)
 	})
 	return s
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }
 
 func result(device, property string, score float64) driver.Result {
@@ -207,7 +199,7 @@ func TestExtension(t *testing.T) {
 	r.Causes = []driver.Cause{{Key: driver.Key{Namespace: "default", Device: "light-1", Property: "current"}, Weight: 0.5}}
 	write(t, s, r, result("light-1", "current", 0.1))
 	properties := []string{"status", "extensions", "anomaly-detector", "data", "properties"}
-	eventually(t, "what a former process left is removed", func() bool {
+	sinktest.Eventually(t, "what a former process left is removed", func() bool {
 		m, _ := a.get("default/light-1", properties...).(map[string]any)
 		return len(m) == 2 && m["gone"] == nil
 	})
@@ -227,19 +219,19 @@ func TestExtension(t *testing.T) {
 
 	// Back to normal: what the new verdict does not have goes.
 	write(t, s, result("light-1", "power", 0.2))
-	eventually(t, "back to normal", func() bool { return a.severity("default/light-1") == "normal" })
+	sinktest.Eventually(t, "back to normal", func() bool { return a.severity("default/light-1") == "normal" })
 	for _, field := range []string{"kind", "expected", "lower", "model", "message", "causes"} {
 		if v := a.get("default/light-1", append(properties, "power", field)...); v != nil {
 			t.Errorf("%s is still %v", field, v)
 		}
 	}
 	s.Forget(r.Key)
-	eventually(t, "the property is gone", func() bool {
+	sinktest.Eventually(t, "the property is gone", func() bool {
 		m, _ := a.get("default/light-1", properties...).(map[string]any)
 		return len(m) == 1
 	})
 	s.Forget(driver.Key{Namespace: "default", Device: "light-1", Property: "current"})
-	eventually(t, "the extension is gone", func() bool {
+	sinktest.Eventually(t, "the extension is gone", func() bool {
 		return a.get("default/light-1", "status", "extensions", "anomaly-detector") == nil && s.Stats().Devices == 0
 	})
 	wantLeft := map[string]any{"status": map[string]any{"twins": []any{"a twin"}, "extensions": map[string]any{"other": map[string]any{"data": 1.0}}}}
@@ -281,11 +273,11 @@ func TestFailuresPass(t *testing.T) {
 			a.setFail(func(w http.ResponseWriter, r *http.Request) bool { c.fail(w, r); return true })
 			s := start(t, a, map[string]any{"timeout": "200ms"})
 			write(t, s, result("light-1", "power", 0.97))
-			eventually(t, "the failure is counted", func() bool { return c.count(s.Stats()) > 0 })
+			sinktest.Eventually(t, "the failure is counted", func() bool { return c.count(s.Stats()) > 0 })
 			write(t, s, result("light-1", "power", 1))
 			a.setFail(nil)
-			eventually(t, "the latest is written", func() bool { return a.severity("default/light-1") == "critical" })
-			eventually(t, "nothing waits", func() bool { return s.Stats().Waiting == 0 })
+			sinktest.Eventually(t, "the latest is written", func() bool { return a.severity("default/light-1") == "critical" })
+			sinktest.Eventually(t, "nothing waits", func() bool { return s.Stats().Waiting == 0 })
 		})
 	}
 }
@@ -295,14 +287,14 @@ func TestMissing(t *testing.T) {
 	a := newAPI(t)
 	s := start(t, a, nil)
 	write(t, s, result("light-1", "power", 1))
-	eventually(t, "it is missed", func() bool { return s.Stats().Missing > 0 })
+	sinktest.Eventually(t, "it is missed", func() bool { return s.Stats().Missing > 0 })
 	if len(a.other) > 0 {
 		t.Errorf("it must not create nor read: %v", a.other)
 	}
 
 	s = start(t, a, map[string]any{"create": true})
 	write(t, s, result("light-2", "power", 1))
-	eventually(t, "it is created", func() bool { return a.severity("default/light-2") == "critical" })
+	sinktest.Eventually(t, "it is created", func() bool { return a.severity("default/light-2") == "critical" })
 	owner := a.get("default/light-2", "metadata", "ownerReferences").([]any)[0].(map[string]any)
 	if owner["uid"] != "u-1" || owner["kind"] != "Device" || owner["name"] != "light-2" {
 		t.Errorf("owner is %v", owner)
@@ -340,13 +332,13 @@ func TestForbidden(t *testing.T) {
 	r := result("light-1", "power", 1)
 	r.Key.Namespace = "secret"
 	write(t, s, r)
-	eventually(t, "it is refused", func() bool { return s.Measure()["forbidden_answers"] == 1 })
+	sinktest.Eventually(t, "it is refused", func() bool { return s.Measure()["forbidden_answers"] == 1 })
 	for i := range 10 {
 		severity := []float64{0.1, 1}[i%2]
 		r.Judge(severity, driver.KindSpike)
 		want := r.Severity.String()
 		write(t, s, r, result("light-1", "power", severity))
-		eventually(t, "others are written", func() bool { return a.severity("default/light-1") == want })
+		sinktest.Eventually(t, "others are written", func() bool { return a.severity("default/light-1") == want })
 	}
 	if err := s.Shutdown(t.Context()); err == nil {
 		t.Error("Shutdown does not tell what is lost")
@@ -410,7 +402,7 @@ func TestFlapping(t *testing.T) {
 		write(t, s, batch...)
 	}
 	write(t, s, result("one-too-many", "power", 1))
-	eventually(t, "the final state", func() bool {
+	sinktest.Eventually(t, "the final state", func() bool {
 		for i := range batch {
 			if a.severity(names[i]) != batch[i].Severity.String() {
 				return false

@@ -21,6 +21,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 // mosquitto is Debian's broker, over TLS and with a password.
@@ -35,7 +36,7 @@ func newMosquitto(t *testing.T) *mosquitto {
 	t.Helper()
 	path, passwd := sinktest.Program(t, "mosquitto"), sinktest.Program(t, "mosquitto_passwd")
 	dir := t.TempDir()
-	m := &mosquitto{address: sinktest.FreeAddress(t), passwordFile: filepath.Join(dir, "password"), files: sinktest.Certificate(t)}
+	m := &mosquitto{address: sinktest.FreeAddress(t), passwordFile: filepath.Join(dir, "password"), files: certtest.New().Issue(t, dir, "127.0.0.1")}
 	config, users := filepath.Join(dir, "mosquitto.conf"), filepath.Join(dir, "users")
 	host, port, err := net.SplitHostPort(m.address)
 	if err != nil {

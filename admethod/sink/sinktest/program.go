@@ -7,20 +7,14 @@ package sinktest
 
 import (
 	"bytes"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // EnvRequired names the environment variable that makes a missing program an error instead of a skipped test.
@@ -139,28 +133,4 @@ func Eventually(tb testing.TB, what string, f func() bool) {
 			tb.Fatalf("the test ended before: %s", what)
 		}
 	}
-}
-
-// Certificate writes a certificate for 127.0.0.1 that is its own authority, and its key.
-func Certificate(tb testing.TB) tlsfiles.Files {
-	tb.Helper()
-	s := httptest.NewTLSServer(nil)
-	cert := s.TLS.Certificates[0]
-	s.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	dir := tb.TempDir()
-	f := tlsfiles.Files{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	f.CA = f.Cert
-	for path, block := range map[string]*pem.Block{
-		f.Cert: {Type: "CERTIFICATE", Bytes: cert.Certificate[0]},
-		f.Key:  {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return f
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/internal/filelock"
 )
 
 // Settings of a [Store]. Zero means the default.
@@ -87,7 +89,7 @@ func Open(dir string, set Settings) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	lock, err := lockDir(filepath.Join(dir, "lock"))
+	lock, err := filelock.Take(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}

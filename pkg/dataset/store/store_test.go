@@ -214,7 +214,7 @@ func TestOneRecorderAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Open(dir, store.Settings{}); err == nil || !strings.Contains(err.Error(), "another recorder") {
+	if _, err := store.Open(dir, store.Settings{}); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("error of the second is %v", err)
 	}
 	if err := s.Close(); err != nil {

@@ -3,7 +3,8 @@
 
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package spool
+// Package filelock keeps a directory to one process.
+package filelock
 
 import (
 	"errors"
@@ -12,14 +13,14 @@ import (
 	"syscall"
 )
 
-// lock takes the lock file; it is free again when the file is closed or the process has died.
-func lock(path string) (*os.File, error) {
+// Take takes the lock file; it is free again when the file is closed or the process has died.
+func Take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("in use by another process: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("another process is at work here: %w", err), f.Close())
 	}
 	return f, nil
 }
