@@ -29,7 +29,7 @@ type Adapter interface {
 // Stream takes the rows of one property, or of one group. It is not called concurrently.
 type Stream interface {
 	// TrySubmit queues a copy of the row. It never blocks, allocates in steady state or logs. A full queue drops its
-	// oldest row, counts it against the stream that it belonged to, and reports false.
+	// oldest row, which is counted, at once or a moment later, against the stream that it belonged to, and reports false.
 	TrySubmit(row driver.Row) bool
 	// Close ends the stream without waiting for what is queued, and keeps what its detector learned where the adapter
 	// keeps state. It is idempotent.
@@ -95,6 +95,9 @@ type AdapterFactory struct {
 	Params func() []params.Param
 	// Check finds what is wrong with such keys, given without the prefix; nil where Open alone can tell.
 	Check func(settings map[string]any) error
+	// CheckStream finds what Open would find wrong with the stream that s describes beside that, where detectors of the
+	// registry are asked for; nil where there is nothing. It opens nothing that lives on.
+	CheckStream func(drivers *driver.Registry, s *StreamSettings) error
 }
 
 // AdapterRegistry holds adapters by name. The zero value is empty and ready for use.

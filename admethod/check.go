@@ -38,15 +38,30 @@ func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members
 	}
 	member, err := newMember(key, &config, meta)
 	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	s := StreamSettings{Config: config, Members: make([]driver.Member, max(members, 1))}
+	for i := range s.Members {
+		s.Members[i] = member
+		if i > 0 {
+			s.Members[i].Key.Property += fmt.Sprint("#", i)
+		}
+	}
+	if config.Group != "" {
+		s.Group = key.Namespace + "/" + config.Group
+	}
+	if err := o.checkDetector(&s); err != nil {
 		errs = append(errs, err)
-	} else if err := o.checkDetector(&config, member, members); err != nil {
-		errs = append(errs, err)
+	}
+	if f, err := o.Adapters.Lookup("adapter", config.ADMethodName); err == nil && f.CheckStream != nil {
+		errs = append(errs, f.CheckStream(o.Drivers, &s))
 	}
 	return errors.Join(errs...)
 }
 
 // checkDetector opens the detector once; what it would need from a model file is not looked at.
-func (o *Options) checkDetector(c *ADMethodConfig, member driver.Member, members int) error {
+func (o *Options) checkDetector(s *StreamSettings) error {
+	c := &s.Config
 	f, err := o.Drivers.Lookup(c.Detector)
 	if err != nil {
 		return fmt.Errorf("detector: %w", err)
@@ -54,14 +69,7 @@ func (o *Options) checkDetector(c *ADMethodConfig, member driver.Member, members
 	if c.Group != "" && f.Info().Members < 2 {
 		return fmt.Errorf("detector %q judges one property alone: want one for groups, or no group", c.Detector)
 	}
-	settings := driver.Settings{Members: make([]driver.Member, max(members, 1)), Threshold: c.Threshold}
-	for i := range settings.Members {
-		settings.Members[i] = member
-		if i > 0 {
-			settings.Members[i].Key.Property += fmt.Sprint("#", i)
-		}
-	}
-	_, err = f.Open(settings, c.Options["detector"])
+	_, err = f.Open(driver.Settings{Members: s.Members, Threshold: c.Threshold}, c.Options["detector"])
 	var wrong *params.Error
 	if err != nil && c.Model != "" && !errors.As(err, &wrong) {
 		return nil

@@ -88,7 +88,7 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	shared := a.kind.Shared(&c)
 	if shared.Fallback != "" {
 		if st.local, err = openLocal(a.settings.Drivers, shared.Fallback, parameters, &s); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
+			return nil, params.Prefix(a.kind.Name+".", err)
 		}
 		shared.Fallback = "any" // streams with different ones may share a link
 	}

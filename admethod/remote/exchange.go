@@ -38,8 +38,11 @@ func (l *link) send(ctx context.Context, session Session) error {
 
 const (
 	// While rows keep coming the sender looks for them itself: waking it would cost who observes several microseconds.
-	lookEvery = time.Millisecond
-	looks     = 20
+	// It looks often at first, then less so, and sleeps only when nothing has come for ten seconds.
+	lookEvery  = time.Millisecond
+	looks      = 20
+	lookSlowly = 20 * time.Millisecond
+	slowLooks  = 500
 )
 
 // idle waits until there may be something to send.
@@ -47,14 +50,16 @@ func (l *link) idle(ctx context.Context) error {
 	timer := time.NewTimer(max(l.config.Window, lookEvery))
 	defer timer.Stop()
 	for n := 0; ; n++ {
-		if n > 0 {
+		if n >= looks {
+			timer.Reset(max(l.config.Window, lookSlowly))
+		} else if n > 0 {
 			timer.Reset(max(l.config.Window, lookEvery))
 		}
 		look := timer.C
 		switch {
 		case l.stuck():
 			look = nil
-		case n >= looks && l.inbox.sleep():
+		case n >= looks+slowLooks && l.inbox.sleep():
 			look = nil
 		}
 		select {
@@ -113,11 +118,8 @@ func (l *link) enqueue(c *chunk) {
 		now = time.Now()
 	}
 	for i := c.first; i < c.n; i++ {
-		w := &c.rows[i]
 		it := l.queue.push()
-		spare := it.row[:0]
-		*it = item{s: w.s, since: now, row: w.row}
-		w.s, w.row = nil, spare
+		*it = item{s: c.rows[i].s, since: now, row: append(it.row[:0], c.row(i)...)}
 		if l.keeper != nil { // numbered now, as the spool keeps the order of the numbers
 			it.sequence = l.sequence + 1
 			l.sequence += uint64(len(it.row))
@@ -134,9 +136,9 @@ func (l *link) take() []Request {
 	}
 	var lost []*Stream // of streams that were closed meanwhile
 	var changes []change
-	n := 0
+	n, full := 0, false
 	l.mu.Lock()
-	for n < batchSize && l.inFlight() < l.config.MaxInFlight {
+	for n < batchSize {
 		from := &l.retry
 		if from.n == 0 {
 			from = &l.queue
@@ -159,6 +161,9 @@ func (l *link) take() []Request {
 			from.pop()
 			continue
 		}
+		if full = !l.room(it); full {
+			break
+		}
 		if it.sequence == 0 {
 			it.sequence = l.sequence + 1
 			l.sequence += uint64(len(it.row))
@@ -179,7 +184,7 @@ func (l *link) take() []Request {
 		s.session = l.session
 		n++
 	}
-	l.full = l.inFlight() >= l.config.MaxInFlight
+	l.full = full
 	l.settle()
 	l.mu.Unlock()
 	l.mark(changes)
@@ -194,6 +199,17 @@ func (l *link) inFlight() int {
 		return 0
 	}
 	return int(l.position - l.pending.at(0).position + 1)
+}
+
+// room tells whether a row may be sent. Detectors remember by sequence: those between that are answered count as well.
+// The caller holds l.mu.
+func (l *link) room(it *item) bool {
+	if l.pending.n == 0 {
+		return true
+	}
+	n, most := uint64(len(it.row)), uint64(l.config.MaxInFlight)
+	first := l.pending.at(0)
+	return uint64(l.inFlight())+n <= most && (it.sequence < first.sequence || it.sequence+n-first.sequence <= most)
 }
 
 // receive delivers answers until the session fails.

@@ -5,15 +5,19 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 const judgeEvery = 5 * time.Millisecond
@@ -29,15 +33,43 @@ type local struct {
 	unused   driver.Result
 }
 
-// openLocal opens the detector of the given driver for a stream.
+// openLocal opens the detector of the given driver for a stream. Errors are about the key "fallback" and those below it.
 func openLocal(drivers *driver.Registry, name string, settings map[string]any, s *admethod.StreamSettings) (*local, error) {
 	h := fnv.New64a()
 	h.Write([]byte(s.ID()))
 	d, err := drivers.Open(name, driver.Settings{Members: s.Members, Threshold: s.Config.Threshold, Seed: h.Sum64()}, settings)
 	if err != nil {
-		return nil, fmt.Errorf("fallback: %w", err)
+		return nil, fallbackError(err)
 	}
 	return &local{name: name, key: s.Members[0].Key, group: s.Group != "", detector: d}, nil
+}
+
+// fallbackError says what is wrong with a fallback in terms of the keys that it was configured by.
+func fallbackError(err error) error {
+	var several interface{ Unwrap() []error }
+	if errors.As(err, &several) {
+		errs := slices.Clone(several.Unwrap())
+		for i := range errs {
+			errs[i] = fallbackError(errs[i])
+		}
+		return errors.Join(errs...)
+	}
+	var wrong *params.Error
+	if errors.As(err, &wrong) {
+		if key, ok := strings.CutPrefix(wrong.Key, "detector."); ok {
+			return &params.Error{Key: "fallback." + key, Value: wrong.Value, Want: wrong.Want}
+		}
+	}
+	return &params.Error{Key: "fallback", Want: err.Error()}
+}
+
+// checkFallback finds what is wrong with the fallback that a stream asks for by its own settings.
+func checkFallback(drivers *driver.Registry, s *admethod.StreamSettings, name string, parameters map[string]any) error {
+	if name == "" { // its parameters are for the one that the mapper may set
+		return nil
+	}
+	_, err := openLocal(drivers, name, parameters, s)
+	return err
 }
 
 // judge writes the verdict on a row to r, which was reset for it.

@@ -32,6 +32,7 @@ const (
 //
 // Locks are taken in the order delivering, mu, that of the inbox.
 type link struct {
+	inbox     inbox
 	kind      string
 	config    Config
 	hooks     *admethod.Hooks
@@ -39,8 +40,7 @@ type link struct {
 	transport Transport // of the run goroutine
 	cancel    context.CancelFunc
 	wake      chan struct{} // to the sender: something waits, or there is room in flight
-	inbox     inbox
-	keeper    *keeper // nil with delivery latest
+	keeper    *keeper       // nil with delivery latest
 	local     atomic.Bool
 	judge     chan struct{} // to the fallback: it is its turn; nil where there is none
 
@@ -77,7 +77,6 @@ func newLink(kind string, config Config, hooks *admethod.Hooks) *link {
 	l := &link{
 		kind: kind, config: config, hooks: hooks,
 		wake: make(chan struct{}, 1), streams: make(map[*Stream]struct{}),
-		inbox:   inbox{limit: config.Queue},
 		queue:   ring{limit: max(config.Queue, chunkRows)},
 		retry:   ring{limit: config.MaxInFlight + batchSize},
 		pending: ring{limit: config.MaxInFlight + batchSize},
@@ -88,6 +87,7 @@ func newLink(kind string, config Config, hooks *admethod.Hooks) *link {
 		l.judge = make(chan struct{}, 1)
 	}
 	l.quiet.L = &l.mu
+	l.inbox.open(config.Queue)
 	return l
 }
 
@@ -116,15 +116,22 @@ func (l *link) submit(s *Stream, row driver.Row) bool {
 	if len(row) == 0 {
 		return true
 	}
-	loser, wake := l.inbox.put(s, row)
+	lost, wake, closed := l.inbox.put(s, row)
 	if wake {
 		l.signal()
 	}
-	if loser != nil {
-		loser.Settings.Dropped(1)
-		return false
+	if closed {
+		s.Settings.Dropped(1)
 	}
-	return true
+	return !lost
+}
+
+// tend does what those who observe leave to others.
+func (l *link) tend() {
+	l.inbox.prepare()
+	for _, d := range l.inbox.dropped() {
+		d.s.Settings.Dropped(d.n)
+	}
 }
 
 func (l *link) signal() { signal(l.wake) }
@@ -162,6 +169,7 @@ func (l *link) flush(ctx context.Context, whileUp bool) error {
 		l.mu.Unlock()
 	})
 	defer stop()
+	defer l.tend() // what was dropped is told
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.outstanding() > 0 && ctx.Err() == nil && !l.closed && (l.up || !whileUp || l.local.Load()) {
@@ -224,6 +232,7 @@ func (l *link) run(ctx context.Context) {
 // end gives up what is left, but for what the spool keeps.
 func (l *link) end() {
 	l.inbox.close()
+	l.tend()
 	var errs []error
 	if l.keeper != nil {
 		errs = append(errs, l.keepAll())

@@ -31,7 +31,7 @@ import (
 // Config is what all remote adapters let a Device, or the mapper for all of its devices, set. Properties with equal
 // configurations share one connection.
 type Config struct {
-	Address     string         `param:"address" doc:"where the detector listens"`
+	Address     string         `param:"address" doc:"where the detector listens; several, separated by commas, share the devices"`
 	TLS         tlsfiles.Files `param:"tls"`
 	Token       string         `param:"token" doc:"file with a bearer token; it is read again when it changes"`
 	Insecure    bool           `param:"insecure" doc:"plaintext: anyone on the way can read and change readings and verdicts"`
@@ -146,6 +146,12 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 			c := k.Defaults()
 			own, _ := splitFallback(settings)
 			return params.Decode(&c, own) // what the device leaves out, the mapper may set
+		},
+		CheckStream: func(drivers *driver.Registry, s *admethod.StreamSettings) error {
+			c := k.Defaults()
+			own, parameters := splitFallback(s.Config.Options[k.Name])
+			_ = params.Decode(&c, own) // Check tells
+			return params.Prefix(k.Name+".", checkFallback(drivers, s, k.Shared(&c).Fallback, parameters))
 		},
 	}
 }

@@ -14,16 +14,17 @@ import (
 
 // Stream is one property, or one group, on a link.
 type Stream struct {
+	link   *link
+	closed atomic.Bool
+	last   time.Time // of the newest reading submitted; zero before the first; guarded by the lock of the inbox
+	lost   int       // rows that were dropped from the inbox and not told; guarded by its lock
+
 	Settings admethod.StreamSettings
 
-	link    *link
 	release func()
 	once    sync.Once
-	closed  atomic.Bool
 	id      string // on disk; "" where nothing is kept there
 	local   *local // nil without a fallback
-
-	last time.Time // of the newest reading submitted; zero before the first; guarded by the lock of the inbox
 
 	// Of the link's sender.
 	session uint64 // in which it was announced last

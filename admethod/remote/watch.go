@@ -41,9 +41,11 @@ func (l *link) watchProgress(ctx context.Context, end context.CancelCauseFunc) {
 	}
 }
 
+const tendEvery = 100 * time.Millisecond
+
 // watchStale tells every stream when its detector has not answered for long, once in each outage.
 func (l *link) watchStale(ctx context.Context) {
-	tick := time.NewTicker(max(l.config.StaleAfter/8, 10*time.Millisecond))
+	tick := time.NewTicker(min(max(l.config.StaleAfter/8, 10*time.Millisecond), tendEvery))
 	defer tick.Stop()
 	since, answers := time.Now(), uint64(0)
 	for {
@@ -51,6 +53,7 @@ func (l *link) watchStale(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			l.tend()
 			l.mu.Lock()
 			moved := !l.inbox.owes() || l.answers != answers
 			answers = l.answers
