@@ -254,11 +254,12 @@ func (l *link) end() {
 	l.mu.Unlock()
 	count(lost)
 	if len(lost) > 0 {
-		errs = append(errs, fmt.Errorf("%s: %s: %d readings were not answered", l.kind, l.config.Address, len(lost)))
+		errs = append(errs, fmt.Errorf("%d readings were not answered", len(lost)))
 	}
 	errs = append(errs, l.transport.Close())
-	if l.failure = errors.Join(errs...); l.failure != nil {
-		klog.Warningf("%s: %s: %v", l.kind, l.config.Address, l.failure)
+	if err := errors.Join(errs...); err != nil {
+		l.failure = fmt.Errorf("%s: %s: %w", l.kind, l.config.Address, err)
+		klog.Warning(l.failure)
 	}
 }
 

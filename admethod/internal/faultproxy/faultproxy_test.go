@@ -90,8 +90,11 @@ func TestFaults(t *testing.T) {
 		t.Error("the connection was cut and works")
 	}
 	p.Set(Fault{Refuse: true})
-	if _, err := say(t, dial(), "hello", time.Minute); err == nil {
-		t.Error("refused, and works")
+	if c, err := net.Dial("tcp", p.Addr()); err == nil { // else it is reset before it is there
+		if _, err := say(t, c, "hello", time.Minute); err == nil {
+			t.Error("refused, and works")
+		}
+		_ = c.Close()
 	}
 	p.Set(Fault{Truncate: 3})
 	if got, err := say(t, dial(), "hello", time.Minute); err == nil || len(got) > 3 {
