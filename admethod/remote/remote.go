@@ -39,7 +39,7 @@ type Config struct {
 	Timeout     time.Duration  `param:"timeout" min:"100ms" doc:"time without an answer after which the session is given up and begun anew"`
 	Window      time.Duration  `param:"window" min:"0s" max:"1m" doc:"time that readings may wait to be sent together"`
 	Queue       int            `param:"queue" min:"16" max:"1048576" doc:"rows that may wait to be sent; the oldest is dropped when full"`
-	MaxInFlight int            `param:"maxInFlight" min:"1" max:"65536" doc:"readings that may be sent and not answered"`
+	MaxInFlight int            `param:"maxInFlight" min:"1" max:"65536" doc:"readings that may be sent and not answered; detectserver recognises repeats among the last 4096"`
 	Backoff     time.Duration  `param:"backoff" min:"10ms" max:"1h" doc:"longest wait between two tries to connect"`
 	Delivery    string         `param:"delivery" enum:"latest,atLeastOnce" doc:"latest: the newest readings win while the detector is away; atLeastOnce: readings that are not answered are kept on disk and sent again"`
 	Spool       SpoolConfig    `param:"spool"`
