@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,6 +96,7 @@ func (d *doorman) disturb(f func(cl *mochi.Client, topic string)) {
 // broker is a broker within the test.
 type broker struct {
 	*doorman
+	door    *door
 	server  *mochi.Server
 	address string
 	once    sync.Once
@@ -106,18 +108,61 @@ func startBroker(t *testing.T, address, password string) *broker {
 		server:  mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}),
 		doorman: &doorman{password: password, messages: make(map[string]packets.Packet)},
 	}
-	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: address})
-	for _, err := range []error{b.server.AddHook(b.doorman, nil), b.server.AddListener(tcp), b.server.Serve()} {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.door = &door{Listener: l}
+	for _, err := range []error{b.server.AddHook(b.doorman, nil), b.server.AddListener(listeners.NewNet("tcp", b.door)), b.server.Serve()} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.address = tcp.Address()
+	b.address = l.Addr().String()
 	t.Cleanup(b.stop)
 	return b
 }
 
-func (b *broker) stop() { b.once.Do(func() { _ = b.server.Close() }) }
+// stop ends the broker when all of its connections have begun: its own count of them may not grow while it is waited for.
+func (b *broker) stop() {
+	b.once.Do(func() {
+		_ = b.door.Close()
+		for b.door.accepted.Load() != b.door.begun.Load() {
+			runtime.Gosched()
+		}
+		_ = b.server.Close()
+	})
+}
+
+// door counts connections that are accepted, and those of which the broker reads.
+type door struct {
+	net.Listener
+	accepted, begun atomic.Int64
+}
+
+func (d *door) Accept() (net.Conn, error) {
+	conn, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	d.accepted.Add(1)
+	return &guest{Conn: conn, begin: sync.OnceFunc(func() { d.begun.Add(1) })}, nil
+}
+
+type guest struct {
+	net.Conn
+	begin func()
+}
+
+func (g *guest) Read(p []byte) (int, error) {
+	g.begin()
+	return g.Conn.Read(p)
+}
+
+func (g *guest) Close() error {
+	g.begin() // without a read
+	return g.Conn.Close()
+}
 
 // retained is what the broker keeps: of verdicts their severity, of other messages the text, by topic.
 func (b *broker) retained() map[string]string {
