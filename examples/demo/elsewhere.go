@@ -105,6 +105,9 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The mapper sends to it up to its own end, so it is the last to end.
+	last := len(s.processes) - 1
+	s.processes = slices.Insert(s.processes[:last], 0, s.processes[last])
 	timer := time.NewTimer(startLimit)
 	defer timer.Stop()
 	select {

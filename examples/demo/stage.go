@@ -41,7 +41,7 @@ type stage struct {
 
 	properties map[string][]string // of each device
 
-	processes []*process // in the order of their start
+	processes []*process // the last ends first
 	fail      context.CancelCauseFunc
 }
 
@@ -259,8 +259,8 @@ func (s *stage) onEvent(ev edgecoretest.Event) {
 	}
 }
 
-// clear stops the children in the reverse order of their start, then EdgeCore, so that the mapper can report to the
-// end, and removes the temporary directory.
+// clear stops the children, the last one first, then EdgeCore, so that the mapper can report to the end, and removes the
+// temporary directory.
 func (s *stage) clear() error {
 	s.fail(nil) // whoever ends now has been told to
 	var errs []error
