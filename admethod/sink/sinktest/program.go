@@ -101,14 +101,20 @@ func (p *Process) Signal(tb testing.TB, s os.Signal) {
 // Output is what the program has written so far.
 func (p *Process) Output() string { return p.output.String() }
 
-// FreeAddress returns an address of loopback that nobody listens on. Its port is below those that systems give to
-// connections on their way out: one of them could take it before the test does.
+var given sync.Map // ports
+
+// FreeAddress returns an address of loopback that nobody listens on, another one at each call. Its port is below those
+// that systems give to connections on their way out: one of them could take it before the test does.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	var err error
 	for range 100 {
+		port := 10_000 + rand.N(20_000)
+		if _, twice := given.LoadOrStore(port, true); twice {
+			continue
+		}
 		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000))); err == nil {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			defer l.Close()
 			return l.Addr().String()
 		}
