@@ -153,8 +153,8 @@ func load(file string) (c *Config, raw []byte, err error) {
 	return c, raw, nil
 }
 
-// Parse is [Load] on the content of a file.
-func Parse(raw []byte) (*Config, error) {
+// ParseTree reads YAML whose top is a mapping. Numbers are kept as they are written, as [json.Number].
+func ParseTree(raw []byte) (map[string]any, error) {
 	asJSON, err := yaml.YAMLToJSONStrict(raw)
 	if err != nil {
 		return nil, err
@@ -164,6 +164,15 @@ func Parse(raw []byte) (*Config, error) {
 	dec.UseNumber() // 3 stays 3
 	if err := dec.Decode(&tree); err != nil {
 		return nil, fmt.Errorf("want a mapping: %w", err)
+	}
+	return tree, nil
+}
+
+// Parse is [Load] on the content of a file.
+func Parse(raw []byte) (*Config, error) {
+	tree, err := ParseTree(raw)
+	if err != nil {
+		return nil, err
 	}
 	p := parser{values: make(map[string]any)}
 	// dev_init belongs to older templates; it says nothing that still matters.

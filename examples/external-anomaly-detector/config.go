@@ -4,8 +4,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +15,6 @@ import (
 	"time"
 
 	"github.com/spf13/viper"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/device/config"
@@ -111,15 +108,9 @@ func load(file string, flags map[string]any) (*configuration, error) {
 }
 
 func parse(raw []byte, flags map[string]any) (*configuration, error) {
-	asJSON, err := yaml.YAMLToJSONStrict(raw)
+	tree, err := config.ParseTree(raw)
 	if err != nil {
 		return nil, err
-	}
-	var tree map[string]any
-	dec := json.NewDecoder(bytes.NewReader(asJSON))
-	dec.UseNumber() // 3 stays 3
-	if err := dec.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("want a mapping: %w", err)
 	}
 	c := &configuration{settings: defaults()}
 	flat := make(map[string]any)
