@@ -87,8 +87,31 @@ type Trainer interface {
 
 // Explainer is implemented by detectors that can say in a sentence why they judged as they did.
 type Explainer interface {
-	// Explain says what was unusual about the row that Detect judged last.
-	Explain(r *Result) string
+	// Explain says what was unusual about the row that Detect judged last, with numbers and units.
+	Explain(r *Result, in Language) string
+}
+
+// Language is that of sentences for people.
+type Language string
+
+// The languages. What a detector does not know it says in English.
+const (
+	English Language = "en"
+	Chinese Language = "zh"
+)
+
+// Learner is implemented by detectors that can be told that what they took for an anomaly was normal.
+type Learner interface {
+	// Accept takes what happened in the span for normal: the same shape begins no incident any more, a different one
+	// does. What was learned is part of the detector's state. It fails where the detector neither gets the readings of
+	// the span nor remembers them.
+	Accept(span Span) error
+}
+
+// Span is a stretch of a stream.
+type Span struct {
+	From, To time.Time     // of the first and of the last reading in it
+	Rows     iter.Seq[Row] // its readings in time order; nil: those that the detector remembers
 }
 
 // Member describes one property that a detector watches.
@@ -109,9 +132,16 @@ type Settings struct {
 	Seed      uint64   // for detectors that draw random numbers; equal seeds give equal verdicts
 	Model     []byte   // content of the trained model file; nil where none is configured
 	ModelName string   // names the model in verdicts, for example "room@3f2a"
+	// Accept is for how long a stream must behave in a new way, uncontradicted, until that is the new normal and the
+	// incident ends as accepted: 0 is the detector's default, [NeverAccept] for signals whose faults must be told until
+	// they are mended.
+	Accept time.Duration
 
 	_ struct{} // keyed literals only: fields may be added
 }
+
+// NeverAccept keeps an incident open until the stream is back to what was normal before it.
+const NeverAccept time.Duration = -1
 
 // The scale of scores. A score s says that a reading at least as unusual is expected with probability (1−s)³ while all
 // is well, so that scores of different drivers compare and a threshold is an expected rate of false alarms:

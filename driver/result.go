@@ -84,14 +84,17 @@ type Result struct {
 	Key        Key       // Property "" is the device, or the group, as a whole
 	At         time.Time // of the reading that was judged
 	Severity   Severity
-	Score      float64 // 0..1 on the scale of [TailScore]; NaN where Unknown
-	Threshold  float64 // anomalous when Score >= Threshold
-	Confidence float64 // 0..1: how far the detector trusts this verdict; low while warming up
-	Kind       Kind    // KindNone while Normal
-	Ongoing    bool    // the incident told before lasts, though this reading is no news of it: sinks hold on to it
-	Value      float64 // the reading
-	Expected   float64 // NaN where the driver makes no forecast
-	Lower      float64 // bounds of what is normal; NaN where the driver has none
+	Score      float64  // 0..1 on the scale of [TailScore]; NaN where Unknown
+	Threshold  float64  // anomalous when Score >= Threshold
+	Confidence float64  // 0..1: how far the detector trusts this verdict; low while warming up
+	Kind       Kind     // KindNone while Normal
+	Onset      float64  // 0..1, the score as news: what may begin an incident, 0 while one lasts; NaN where the detector tells no difference from Score
+	Ongoing    bool     // the stream is still away from what was normal, whatever this reading scores: the incident lasts
+	Accepted   bool     // what the incident was about has lasted so long, uncontradicted, that it is the new normal
+	Incident   Incident // that the reading is part of; set by the incident stage, not by drivers
+	Value      float64  // the reading
+	Expected   float64  // NaN where the driver makes no forecast
+	Lower      float64  // bounds of what is normal; NaN where the driver has none
 	Upper      float64
 	Causes     []Cause // ranked: which property or device is to blame
 	Detector   string  // name of the driver, for example "auto"
@@ -107,7 +110,7 @@ func (r *Result) Reset(row Row) {
 	// Field by field, as this is on the path of every reading: a literal would be built first and copied then.
 	r.Key, r.At = Key{}, time.Time{}
 	r.Severity, r.Score, r.Threshold, r.Confidence, r.Kind = Unknown, nan, 0, 0, KindNone
-	r.Ongoing = false
+	r.Onset, r.Ongoing, r.Accepted, r.Incident = nan, false, false, Incident{}
 	r.Value, r.Expected, r.Lower, r.Upper = nan, nan, nan, nan
 	r.Causes = r.Causes[:0]
 	r.Detector, r.Model, r.Config, r.Message = "", "", "", ""

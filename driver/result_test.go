@@ -47,11 +47,11 @@ func TestResetForgetsEverythingButCapacity(t *testing.T) {
 	key := driver.Key{Namespace: "default", Device: "light-1", Property: "power"}
 	r := driver.Result{
 		Severity: driver.Critical, Score: 1, Threshold: 0.5, Confidence: 1, Kind: driver.KindJump, Expected: 4, Lower: 3,
-		Upper: 5, Causes: make([]driver.Cause, 3, 8), Detector: "old", Model: "old", Message: "old",
+		Upper: 5, Onset: 1, Ongoing: true, Accepted: true, Incident: driver.Incident{ID: 7}, Causes: make([]driver.Cause, 3, 8), Detector: "old", Model: "old", Message: "old",
 	}
 	nan := math.NaN()
 	r.Reset(driver.Row{{Key: key, At: at, Value: 7}, {Value: 8}})
-	want := driver.Result{Key: key, At: at, Score: nan, Value: 7, Expected: nan, Lower: nan, Upper: nan}
+	want := driver.Result{Key: key, At: at, Score: nan, Onset: nan, Value: 7, Expected: nan, Lower: nan, Upper: nan}
 	if diff := cmp.Diff(want, r, cmpopts.EquateNaNs(), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("after Reset (-want +got):\n%s", diff)
 	}

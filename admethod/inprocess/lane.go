@@ -399,7 +399,7 @@ func (r *runner) judge(it *item) {
 	}
 	if r.out.Severity.Anomalous() && r.out.Message == "" {
 		if e, ok := s.detector.(driver.Explainer); ok {
-			r.out.Message = e.Explain(&r.out)
+			r.out.Message = e.Explain(&r.out, driver.English)
 		}
 	}
 	if s.answer != nil {

@@ -166,7 +166,7 @@ func (d *autogroupDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]
 }
 
 // Explain implements driver.Explainer.
-func (d *autogroupDetector) Explain(r *driver.Result) string {
+func (d *autogroupDetector) Explain(r *driver.Result, _ driver.Language) string {
 	switch {
 	case r.Severity == driver.Unknown:
 		return fmt.Sprintf("learning: %d of %d rows", d.seen, d.config.TrainRows)

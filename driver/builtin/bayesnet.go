@@ -260,7 +260,7 @@ func (d *bayesnetDetector) collect() {
 }
 
 // Explain implements driver.Explainer: it tells what the other members let expect of those that are blamed.
-func (d *bayesnetDetector) Explain(r *driver.Result) string {
+func (d *bayesnetDetector) Explain(r *driver.Result, _ driver.Language) string {
 	switch {
 	case d.known == nil && d.trouble != "":
 		return d.trouble

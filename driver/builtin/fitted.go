@@ -241,7 +241,7 @@ func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spa
 }
 
 // Explain implements driver.Explainer.
-func (d *fittedDetector) Explain(r *driver.Result) string {
+func (d *fittedDetector) Explain(r *driver.Result, _ driver.Language) string {
 	switch {
 	case d.model == nil && d.trouble != "":
 		return d.trouble

@@ -257,7 +257,7 @@ func TestExplain(t *testing.T) {
 		members := plantMembers(3)
 		g := openGroup(t, name, driver.Settings{Members: members}, map[string]any{"trainRows": 200})
 		rows := plant(9, 3)
-		say := func() string { return g.d.(driver.Explainer).Explain(&g.out) }
+		say := func() string { return g.d.(driver.Explainer).Explain(&g.out, driver.English) }
 		for range 10 {
 			g.feed(rows()...)
 		}

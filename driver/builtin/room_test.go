@@ -300,7 +300,7 @@ func TestRoomSelfStarting(t *testing.T) {
 	if last != "light-1" {
 		t.Errorf("accused is %s, want light-1", last)
 	}
-	why := g.d.(driver.Explainer).Explain(&g.out)
+	why := g.d.(driver.Explainer).Explain(&g.out, driver.English)
 	if !strings.HasPrefix(why, "light-1 contradicts the other members: light-1 reports") {
 		t.Errorf("explained as %q", why)
 	}

@@ -73,7 +73,7 @@ func (d *statesDetector) assess(x float64, step int) assessment {
 }
 
 // Explain implements driver.Explainer.
-func (d *statesDetector) Explain(*driver.Result) string {
+func (d *statesDetector) Explain(*driver.Result, driver.Language) string {
 	switch d.event {
 	case discrete.NewState:
 		return "a state that was never met before"
