@@ -3,7 +3,11 @@
 
 package driver
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Incident is what people are told of: it begins when a stream leaves what was normal, lasts while it is away, and ends
 // when it is back or when the new behaviour is accepted as the new normal. Brief excursions of one cause are one
@@ -42,5 +46,26 @@ func (p Phase) String() string {
 	return "phase?"
 }
 
+// MarshalText is String, for JSON and the like.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (p *Phase) UnmarshalText(text []byte) error {
+	i := slices.Index(phaseNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("one of began, lasts, returned, newNormal, abandoned, not %q", text)
+	}
+	*p = Phase(i)
+	return nil
+}
+
 // Open reports whether the incident goes on.
 func (p Phase) Open() bool { return p == Began || p == Lasts }
+
+// Duration is how long the incident lasted, or has lasted by the time of the reading at.
+func (i *Incident) Duration(at time.Time) time.Duration {
+	if !i.End.IsZero() {
+		at = i.End
+	}
+	return max(at.Sub(i.Start), 0)
+}

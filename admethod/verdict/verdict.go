@@ -6,7 +6,9 @@
 package verdict
 
 import (
+	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -20,11 +22,13 @@ type Verdict struct {
 	At         time.Time       `json:"at"`       // when the reading that was judged was taken
 	Severity   driver.Severity `json:"severity"`
 	Kind       driver.Kind     `json:"kind,omitempty"`
-	Score      *float64        `json:"score,omitempty"`
+	Score      *float64        `json:"score,omitempty"` // how unusual now
+	Onset      *float64        `json:"onset,omitempty"` // how unusual as news; 0 while an incident lasts
 	Threshold  *float64        `json:"threshold,omitempty"`
 	Confidence *float64        `json:"confidence,omitempty"`
 	Ongoing    bool            `json:"ongoing,omitempty"`
-	Value      *float64        `json:"value,omitempty"` // the reading
+	Incident   *Incident       `json:"incident,omitempty"` // that the reading is part of, or ended
+	Value      *float64        `json:"value,omitempty"`    // the reading
 	Expected   *float64        `json:"expected,omitempty"`
 	Lower      *float64        `json:"lower,omitempty"`
 	Upper      *float64        `json:"upper,omitempty"`
@@ -33,6 +37,25 @@ type Verdict struct {
 	Model      string          `json:"model,omitempty"`
 	Config     string          `json:"config,omitempty"`
 	Message    string          `json:"message,omitempty"`
+}
+
+// Incident is an incident in JSON.
+type Incident struct {
+	ID       string          `json:"id"` // 16 hexadecimal digits
+	Phase    driver.Phase    `json:"phase"`
+	Start    time.Time       `json:"start"`
+	End      *time.Time      `json:"end,omitempty"` // left out while it lasts
+	Duration float64         `json:"duration"`      // seconds: to its end, or to the reading that the verdict is on
+	Severity driver.Severity `json:"severity"`      // worst so far
+	Kind     driver.Kind     `json:"kind,omitempty"`
+	Score    *float64        `json:"score,omitempty"` // worst so far
+	Cause    *Blamed         `json:"cause,omitempty"` // to blame most
+}
+
+// Blamed is what is to blame for an incident.
+type Blamed struct {
+	Device   string `json:"device"`
+	Property string `json:"property,omitempty"`
 }
 
 // Cause is one candidate for the blame.
@@ -51,17 +74,15 @@ var (
 // FromResult copies a verdict. A time that JSON cannot hold becomes the nearest that it can.
 func FromResult(r *driver.Result) Verdict {
 	v := Verdict{
-		Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property, At: r.At.UTC(),
+		Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property, At: stamp(r.At),
 		Severity: r.Severity, Kind: r.Kind, Ongoing: r.Ongoing,
-		Score: finite(r.Score), Threshold: finite(r.Threshold), Confidence: finite(r.Confidence),
+		Score: finite(r.Score), Onset: finite(r.Onset), Threshold: finite(r.Threshold), Confidence: finite(r.Confidence),
 		Value: finite(r.Value), Expected: finite(r.Expected), Lower: finite(r.Lower), Upper: finite(r.Upper),
 		Detector: r.Detector, Model: r.Model, Config: r.Config, Message: r.Message,
 	}
-	switch {
-	case v.At.Before(earliest):
-		v.At = earliest
-	case v.At.After(newest):
-		v.At = newest
+	if r.Incident.ID != 0 {
+		i := FromIncident(&r.Incident, r.At)
+		v.Incident = &i
 	}
 	for _, c := range r.Causes {
 		if w := finite(c.Weight); w != nil {
@@ -69,6 +90,44 @@ func FromResult(r *driver.Result) Verdict {
 		}
 	}
 	return v
+}
+
+// FromIncident copies an incident as it was at the time of a reading.
+func FromIncident(i *driver.Incident, at time.Time) Incident {
+	out := Incident{
+		ID: ID(i.ID), Phase: i.Phase, Start: stamp(i.Start), Duration: i.Duration(at).Seconds(),
+		Severity: i.Severity, Kind: i.Kind, Score: finite(i.Score),
+	}
+	if !i.End.IsZero() {
+		end := stamp(i.End)
+		out.End = &end
+	}
+	if i.Cause != (driver.Key{}) {
+		out.Cause = &Blamed{i.Cause.Device, i.Cause.Property}
+	}
+	return out
+}
+
+// ID is the name of an incident in text.
+func ID(id uint64) string { return fmt.Sprintf("%016x", id) }
+
+// ParseID reads what [ID] wrote.
+func ParseID(text string) (uint64, error) {
+	id, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || len(text) != 16 || id == 0 {
+		return 0, fmt.Errorf("incident: got %q, want 16 hexadecimal digits as verdicts show them", text)
+	}
+	return id, nil
+}
+
+func stamp(t time.Time) time.Time {
+	switch t = t.UTC(); {
+	case t.Before(earliest):
+		return earliest
+	case t.After(newest):
+		return newest
+	}
+	return t
 }
 
 // finite is nil for what JSON has no number for.

@@ -1,18 +1,21 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package log is the sink that writes verdicts to the mapper's log by klog: anomalies as warnings, the return to
-// normal as information. Import it for its side effect: it registers itself under the name "log".
+// Package log is the sink that writes incidents to the mapper's log by klog: a warning when one begins, with the reason,
+// and a line when it ends, with how long it lasted and how it ended. Import it for its side effect: it registers itself under the name "log".
 package log
 
 import (
 	"context"
 	"math"
 	"strconv"
+	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -26,20 +29,23 @@ func init() { admethod.RegisterSink(Factory()) }
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "writes verdicts that change to the mapper's log",
+		Summary: "writes the beginning and the end of incidents to the mapper's log",
 		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
 			if err := params.Decode(&struct{}{}, s.Options); err != nil {
 				return nil, err
 			}
-			return &sink{last: make(map[driver.Key]driver.Severity)}, nil
+			return &sink{book: incidents.NewBook(mostProperties), failed: make(map[driver.Key]struct{})}, nil
 		},
 		Params: func() []params.Param { return nil },
 	}
 }
 
-// sink remembers what it said of each stream: a heartbeat that says the same again is not worth a line.
+// mostProperties are remembered; verdicts on more are not told apart from news.
+const mostProperties = 100_000
+
 type sink struct {
-	last map[driver.Key]driver.Severity
+	book   *incidents.Book
+	failed map[driver.Key]struct{} // properties of which it was said that nothing judges them
 }
 
 func (s *sink) Start(context.Context) error    { return nil }
@@ -48,22 +54,37 @@ func (s *sink) Shutdown(context.Context) error { return nil }
 func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 	for i := range batch {
 		r := &batch[i]
-		before, said := s.last[r.Key]
-		s.last[r.Key] = r.Severity
-		switch {
-		case r.Severity.Anomalous() && r.Severity != before:
-			klog.Warningf("anomaly: %s", Line(r))
-		case r.Kind == driver.KindFailed:
-			klog.Warningf("no verdict: %s", Line(r))
-		case said && before.Anomalous() && !r.Severity.Anomalous():
-			klog.Infof("anomaly over: %s", Line(r))
+		news := s.book.Take(r)
+		if news.Ended.ID != 0 {
+			klog.Infof("anomaly ended: %s, incident %s", incidents.Summary(r.Key, &news.Ended, driver.English), verdict.ID(news.Ended.ID))
 		}
+		if news.Began {
+			klog.Warningf("anomaly: %s, incident %s", Line(r), verdict.ID(news.Now.ID))
+		}
+		s.fails(r)
 	}
 	return nil
 }
 
-// Forget drops what was said of a property that is no longer watched.
-func (s *sink) Forget(key driver.Key) { delete(s.last, key) }
+// fails says once that a property is not judged, until it is again.
+func (s *sink) fails(r *driver.Result) {
+	if r.Kind != driver.KindFailed {
+		delete(s.failed, r.Key)
+	} else if _, said := s.failed[r.Key]; !said {
+		if len(s.failed) < mostProperties {
+			s.failed[r.Key] = struct{}{}
+		}
+		klog.Warningf("no verdict: %s", Line(r))
+	}
+}
+
+// Forget drops a property that is no longer watched, and says that its incident is not followed any more.
+func (s *sink) Forget(key driver.Key) {
+	delete(s.failed, key)
+	if i := s.book.Forget(key, time.Now()); i.ID != 0 {
+		klog.Infof("anomaly ended: %s, incident %s", incidents.Summary(key, &i, driver.English), verdict.ID(i.ID))
+	}
+}
 
 // Line is a verdict in one line for people: what, how bad, what was read and what was expected.
 func Line(r *driver.Result) string {

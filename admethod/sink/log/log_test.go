@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +40,9 @@ func ExampleLine() {
 	// default/sensor-1/temperature normal score=0.5 value=35 detector=ewma message="all is well"
 }
 
-// One line when it begins, one when it gets worse, one when it is over; heartbeats between say nothing.
-func TestSinkLogsChanges(t *testing.T) {
+// logged is what the sink logs of a batch, and of what is forgotten after it.
+func logged(t *testing.T, batch []driver.Result, forget ...driver.Key) []string {
+	t.Helper()
 	var log bytes.Buffer
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
@@ -54,23 +56,80 @@ func TestSinkLogsChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var batch []driver.Result
-	for _, score := range []float64{0.1, 0.96, 0.96, 0.995, 0.2, 0.1} {
-		batch = append(batch, temperature(20, score, driver.KindSpike))
-	}
 	if err := s.Write(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	klog.Flush()
-	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-	want := []string{"anomaly: default/sensor-1/temperature warning", "anomaly: default/sensor-1/temperature critical", "anomaly over: "}
-	if len(lines) != len(want) {
-		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), log.String())
+	for _, key := range forget {
+		s.(admethod.Forgetter).Forget(key)
 	}
-	for i, w := range want {
-		if !strings.Contains(lines[i], w) {
-			t.Errorf("line %d is %q, want %q in it", i, lines[i], w)
-		}
+	klog.Flush()
+	return strings.Split(strings.TrimSpace(log.String()), "\n")
+}
+
+// incident is a verdict on the temperature some minutes after an incident began.
+func incident(minute int, phase driver.Phase, score float64) driver.Result {
+	r := temperature(31.5, score, driver.KindLevel)
+	start := r.At
+	r.At = start.Add(time.Duration(minute) * time.Minute)
+	r.Incident = driver.Incident{ID: 0xbeef, Phase: phase, Start: start, Severity: driver.Critical, Kind: driver.KindLevel}
+	if !phase.Open() {
+		r.Incident.End = r.At
+	} else {
+		r.Message = "10 °C above what was expected"
+	}
+	return r
+}
+
+// One line when an incident begins, with the reason; one when it ends, with how long it lasted and how it ended.
+func TestSinkLogsIncidents(t *testing.T) {
+	normal := temperature(20, 0.1, driver.KindNone)
+	for _, c := range []struct {
+		name  string
+		batch []driver.Result
+		want  []string
+	}{
+		{"accepted", []driver.Result{
+			normal, incident(0, driver.Began, 0.96), incident(1, driver.Lasts, 0.995), incident(2, driver.Lasts, 0.96), incident(360, driver.NewNormal, 0.2), normal,
+		}, []string{
+			`anomaly: default/sensor-1/temperature warning level score=0.96 value=31.5 detector=ewma message="10 °C above what was expected", incident 000000000000beef`,
+			"anomaly ended: default/sensor-1/temperature: critical level: new normal after 6 h, incident 000000000000beef",
+		}},
+		{"returned", []driver.Result{incident(0, driver.Began, 0.96), incident(12, driver.Returned, 0.1)}, []string{
+			"anomaly: default/sensor-1/temperature warning level", "level: back to normal after 12 min",
+		}},
+		{"met while it lasts", []driver.Result{incident(3, driver.Lasts, 0.96), incident(12, driver.Returned, 0.1)}, []string{
+			"anomaly: default/sensor-1/temperature warning level", "level: back to normal after 12 min",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := logged(t, c.batch)
+			if len(lines) != len(c.want) {
+				t.Fatalf("%d lines, want %d:\n%s", len(lines), len(c.want), strings.Join(lines, "\n"))
+			}
+			for i, w := range c.want {
+				if !strings.Contains(lines[i], w) {
+					t.Errorf("line %d is %q, want %q in it", i, lines[i], w)
+				}
+			}
+		})
+	}
+}
+
+func TestSinkLogsWhatIsGone(t *testing.T) {
+	r := incident(0, driver.Began, 0.96)
+	lines := logged(t, []driver.Result{r}, r.Key, r.Key)
+	if len(lines) != 2 || !strings.Contains(lines[1], "no longer followed after") {
+		t.Errorf("got %q", lines)
+	}
+}
+
+// A detector that fails is told once, not with every reading.
+func TestSinkLogsFailureOnce(t *testing.T) {
+	failed := temperature(20, math.NaN(), driver.KindNone)
+	failed.Kind, failed.Message = driver.KindFailed, "the detector panicked"
+	lines := logged(t, []driver.Result{failed, failed, temperature(20, 0.1, driver.KindNone), failed})
+	if len(lines) != 2 || !strings.Contains(lines[0], "no verdict: default/sensor-1/temperature") {
+		t.Errorf("got %q, want it twice", lines)
 	}
 }
 

@@ -7,10 +7,12 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -19,6 +21,9 @@ var (
 
 	scoreDesc    = prometheus.NewDesc("anomaly_score", "How unusual the property is, 0 to 1.", verdictLabels, nil)
 	anomalyDesc  = prometheus.NewDesc("anomaly", "1 while the property is anomalous, else 0.", verdictLabels, nil)
+	valueDesc    = prometheus.NewDesc("anomaly_value", "The reading that was judged.", verdictLabels, nil)
+	lastsDesc    = prometheus.NewDesc("anomaly_incident_seconds", "How long the open incident of the property has lasted; no series without one.", verdictLabels, nil)
+	openDesc     = prometheus.NewDesc("anomaly_incidents_open", "Incidents that last, by their worst severity.", []string{"severity"}, nil)
 	yhatDesc     = prometheus.NewDesc("yhat", "Expected value.", verdictLabels, nil)
 	lowerDesc    = prometheus.NewDesc("yhat_lower", "Lower bound of what is normal.", verdictLabels, nil)
 	upperDesc    = prometheus.NewDesc("yhat_upper", "Upper bound of what is normal.", verdictLabels, nil)
@@ -32,16 +37,20 @@ var (
 	ownDesc      = prometheus.NewDesc("edge_anomaly_sink_measure", "What a sink says of itself, such as the readings that it has written.", []string{"sink", "measure"}, nil)
 	excessDesc   = prometheus.NewDesc("edge_anomaly_hidden_verdicts_total", "Verdicts on properties beyond maxProperties.", nil, nil)
 	descriptions = []*prometheus.Desc{
-		scoreDesc, anomalyDesc, yhatDesc, lowerDesc, upperDesc, severityDesc, modelDesc, readingsDesc, dropsDesc,
+		scoreDesc, anomalyDesc, valueDesc, lastsDesc, openDesc, yhatDesc, lowerDesc, upperDesc, severityDesc, modelDesc, readingsDesc, dropsDesc,
 		faultsDesc, waitingDesc, lostDesc, ownDesc, excessDesc,
 	}
 )
 
 // shown is what is kept of the last verdict on a property.
 type shown struct {
-	detector, model               string
-	severity                      driver.Severity
-	score, expected, lower, upper float64
+	detector, model                      string
+	severity                             driver.Severity
+	score, value, expected, lower, upper float64
+
+	incident driver.Incident // that is open; the zero value is none
+	lasted   time.Duration   // it, by the time of the reading
+	taken    time.Time       // when the verdict came
 }
 
 // collector makes metrics of the latest verdicts and of the handler's counts when it is asked: nothing is kept twice.
@@ -50,14 +59,17 @@ type collector struct {
 	stats func() admethod.Stats
 
 	sinkSeen, detectorSeen func(name string) // a name was met, perhaps again
+	began, ended           func(severity driver.Severity, kind string, outcome driver.Phase)
 
 	// judges are the labels of detectors by property: for hooks, which must not wait for a scrape.
 	judges sync.Map // driver.Key as of labelKey to string
 
 	mu     sync.Mutex
+	book   *incidents.Book
 	latest map[driver.Key]shown
 	excess uint64
 	names  map[string]struct{}                  // of detectors, as labels
+	kinds  map[string]struct{}                  // of incidents, as labels
 	seen   map[driver.Key]admethod.BindingStats // at the last scrape
 	total  admethod.BindingStats                // must not fall when a property is forgotten
 }
@@ -65,7 +77,9 @@ type collector struct {
 func newCollector(limit int, stats func() admethod.Stats) *collector {
 	return &collector{
 		limit: limit, stats: stats, sinkSeen: func(string) {}, detectorSeen: func(string) {},
-		latest: make(map[driver.Key]shown), names: make(map[string]struct{}),
+		began: func(driver.Severity, string, driver.Phase) {}, ended: func(driver.Severity, string, driver.Phase) {},
+		book: incidents.NewBook(limit), latest: make(map[driver.Key]shown),
+		names: make(map[string]struct{}), kinds: make(map[string]struct{}),
 	}
 }
 
@@ -93,9 +107,12 @@ func (c *collector) take(batch []driver.Result) {
 				c.judges.Store(key, name)
 			}
 		}
+		news := c.book.Take(r)
+		c.count(&news)
 		c.latest[key] = shown{
 			detector: label(r.Detector), model: label(r.Model), severity: r.Severity,
-			score: r.Score, expected: r.Expected, lower: r.Lower, upper: r.Upper,
+			score: r.Score, value: r.Value, expected: r.Expected, lower: r.Lower, upper: r.Upper,
+			incident: news.Now, lasted: news.Now.Duration(r.At), taken: time.Now(),
 		}
 	}
 }
@@ -103,8 +120,38 @@ func (c *collector) take(batch []driver.Result) {
 const (
 	qualityStage  = "quality" // what it calls itself in verdicts
 	otherDetector = "other"
+	otherKind     = "other"
 	maxDetectors  = 64
+	maxKinds      = 64
 )
+
+// outcomes are the ends that an incident may have.
+var outcomes = [...]driver.Phase{driver.Returned, driver.NewNormal, driver.Abandoned}
+
+// count counts what ended. What begins gets its counters at once, with 0, so that its end is seen as an increase. It
+// needs c.mu.
+func (c *collector) count(n *incidents.News) {
+	if n.Began || n.Changed {
+		for _, outcome := range outcomes {
+			c.began(n.Now.Severity, c.kind(n.Now.Kind), outcome)
+		}
+	}
+	if n.Ended.ID != 0 {
+		c.ended(n.Ended.Severity, c.kind(n.Ended.Kind), n.Ended.Phase)
+	}
+}
+
+// kind makes a label of a kind: one of a bounded number, as detectors elsewhere have kinds of their own.
+func (c *collector) kind(k driver.Kind) string {
+	name := label(string(k))
+	if _, known := c.kinds[name]; !known {
+		if len(c.kinds) >= maxKinds {
+			return otherKind
+		}
+		c.kinds[name] = struct{}{}
+	}
+	return name
+}
 
 // name makes a label of a detector's name: one of a bounded number, as names come from outside too. It needs c.mu.
 func (c *collector) name(detector string) string {
@@ -130,6 +177,7 @@ func (c *collector) detector(key driver.Key) string {
 func (c *collector) forget(key driver.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.count(&incidents.News{Ended: c.book.Forget(key, time.Now())})
 	delete(c.latest, labelKey(key))
 	c.judges.Delete(labelKey(key))
 }
@@ -174,6 +222,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(ownDesc, v, label(name), label(measure))
 		}
 	}
+	open := make(map[driver.Severity]int)
 	for k, v := range c.latest {
 		show := func(d *prometheus.Desc, value float64) {
 			if !math.IsNaN(value) {
@@ -187,12 +236,20 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		show(scoreDesc, v.score)
 		show(anomalyDesc, anomaly)
 		show(severityDesc, float64(v.severity))
+		show(valueDesc, v.value)
+		if v.incident.ID != 0 {
+			open[v.incident.Severity]++
+			show(lastsDesc, (v.lasted + time.Since(v.taken)).Seconds())
+		}
 		show(yhatDesc, v.expected)
 		show(lowerDesc, v.lower)
 		show(upperDesc, v.upper)
 		if v.model != "" {
 			gauge(modelDesc, 1, k.Namespace, k.Device, k.Property, v.detector, v.model)
 		}
+	}
+	for _, severity := range []driver.Severity{driver.Warning, driver.Critical} {
+		gauge(openDesc, float64(open[severity]), severity.String())
 	}
 }
 

@@ -29,7 +29,7 @@ const Name = "metrics"
 // Config holds the mapper's settings for the sink.
 type Config struct {
 	Address       string `param:"address" doc:"host and port to listen on"`
-	MaxProperties int    `param:"maxProperties" min:"1" max:"1000000" doc:"most properties shown, each by up to seven series; verdicts on more are counted only"`
+	MaxProperties int    `param:"maxProperties" min:"1" max:"1000000" doc:"most properties shown, each by up to nine series; verdicts on more are counted only"`
 }
 
 func defaults() Config { return Config{Address: "127.0.0.1:9464", MaxProperties: 10_000} }
@@ -64,6 +64,7 @@ type sink struct {
 	failures *prometheus.CounterVec // of detectors
 	failed   *prometheus.CounterVec // of sinks
 	loads    *prometheus.CounterVec
+	ended    *prometheus.CounterVec // incidents
 	state    prometheus.Counter
 	server   *http.Server
 	listener net.Listener
@@ -93,6 +94,8 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 		failures: counterVec("edge_anomaly_detector_failures_total", "Detectors that panicked or hang.", "detector"),
 		failed:   counterVec("edge_anomaly_sink_errors_total", "Batches of verdicts that a sink, or its receiver, did not take.", "sink", "retried"),
 		loads:    counterVec("edge_anomaly_model_loads_total", "Changed model files that were taken into use.", "detector"),
+		ended: counterVec("anomaly_incidents_total", "Incidents that ended, by worst severity, last kind and outcome: returned to normal, newNormal, or abandoned without an answer.",
+			"severity", "kind", "outcome"),
 		state: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "edge_anomaly_state_errors_total",
 			Help: "Trouble with learned state: snapshots and model files that are unreadable, damaged, refused or not writable.",
@@ -109,8 +112,14 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 		s.loads.WithLabelValues(name)
 	}
 	s.verdicts.detectorSeen(otherDetector)
+	s.verdicts.began = func(severity driver.Severity, kind string, outcome driver.Phase) {
+		s.ended.WithLabelValues(severity.String(), kind, outcome.String())
+	}
+	s.verdicts.ended = func(severity driver.Severity, kind string, outcome driver.Phase) {
+		s.ended.WithLabelValues(severity.String(), kind, outcome.String()).Inc()
+	}
 	registry := prometheus.NewRegistry() // not the global one: a mapper has several parts that may use that
-	registry.MustRegister(s.verdicts, s.took, s.failures, s.failed, s.loads, s.state)
+	registry.MustRegister(s.verdicts, s.took, s.failures, s.failed, s.loads, s.ended, s.state)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

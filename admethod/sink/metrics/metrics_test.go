@@ -141,6 +141,50 @@ func TestScrape(t *testing.T) {
 	}
 }
 
+// A lasting incident has an age, and is counted once when it ends, whatever becomes of its severity meanwhile.
+func TestIncidents(t *testing.T) {
+	f := start(t, 10)
+	began := time.Unix(1_700_000_000, 0)
+	during := func(minute int, id uint64, phase driver.Phase, severity driver.Severity) driver.Result {
+		r := verdict("brightness", 0.97)
+		r.At, r.Severity = began.Add(time.Duration(minute)*time.Minute), severity
+		r.Incident = driver.Incident{ID: id, Phase: phase, Start: began, Severity: max(severity, driver.Warning), Kind: driver.KindLevel}
+		if !phase.Open() {
+			r.Incident.End, r.Incident.Severity = r.At, driver.Critical
+		}
+		return r
+	}
+	page := func(batch ...driver.Result) string {
+		t.Helper()
+		if err := f.Write(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		_, page := f.get(t, "/metrics")
+		return page
+	}
+	shows := func(page, want string) {
+		t.Helper()
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not on the page:\n%s", want, page)
+		}
+	}
+	p := page(during(0, 7, driver.Began, driver.Warning), during(10, 7, driver.Lasts, driver.Critical))
+	shows(p, "anomaly_incident_seconds"+light+"} 600.") // and what passed since
+	shows(p, "anomaly_value"+light+"} 35")
+	shows(p, `anomaly_incidents_open{severity="critical"} 1`)
+	shows(p, `anomaly_incidents_open{severity="warning"} 0`)
+	shows(p, `anomaly_incidents_total{kind="level",outcome="newNormal",severity="critical"} 0`)
+	p = page(during(360, 7, driver.NewNormal, driver.Normal), during(361, 7, driver.NewNormal, driver.Normal))
+	shows(p, `anomaly_incidents_total{kind="level",outcome="newNormal",severity="critical"} 1`)
+	shows(p, `anomaly_incidents_open{severity="critical"} 0`)
+	if strings.Contains(p, "anomaly_incident_seconds{") {
+		t.Errorf("an incident that is over has an age:\n%s", p)
+	}
+	page(during(0, 8, driver.Began, driver.Critical))
+	f.Forget(driver.Key{Namespace: "default", Device: "light-1", Property: "brightness"})
+	shows(page(), `anomaly_incidents_total{kind="level",outcome="abandoned",severity="critical"} 1`)
+}
+
 // Names of detectors come from outside with remote ones: there are no more series than a few.
 func TestDetectorsAreBounded(t *testing.T) {
 	c := newCollector(1000, nil)

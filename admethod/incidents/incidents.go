@@ -1,0 +1,120 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package incidents is what sinks share that tell of incidents. A sink sees some of the verdicts: not those that a later
+// one replaced while it was slow, nor those before it started. A [Book] keeps the incident that is open of each property,
+// so that a sink tells of the beginning and the end of each once, whichever verdicts reached it.
+package incidents
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// Book holds the open incident of each property, as the last verdict told it. Its memory is bounded by the number of
+// properties. It is not safe for concurrent use.
+type Book struct {
+	most  int
+	known map[driver.Key]driver.Incident // open, or the last one that ended
+}
+
+// NewBook makes a book for incidents of at most so many properties. Those of more are told as they come: each verdict
+// begins one.
+func NewBook(most int) *Book { return &Book{most: most, known: make(map[driver.Key]driver.Incident)} }
+
+// News is what a verdict adds to what was known of its property.
+type News struct {
+	Began   bool            // Now was not known
+	Changed bool            // its kind or cause is another, or it got worse
+	Now     driver.Incident // that is open after the verdict; the zero value is none
+	Ended   driver.Incident // that is over since the verdict; the zero value is none
+}
+
+// Take says what a verdict adds. An incident of which the end was not heard ended with the verdict: as returned where that
+// is normal, as abandoned where it is of another incident. A verdict that is unknown ends nothing.
+func (b *Book) Take(r *driver.Result) (n News) {
+	was := b.known[r.Key]
+	is := r.Incident
+	if is.ID == 0 {
+		is = b.apart(r, was)
+	}
+	switch {
+	case is.Phase.Open():
+		n.Now, n.Began = is, was.ID != is.ID || !was.Phase.Open()
+		n.Changed = !n.Began && (is.Severity > was.Severity || is.Kind != was.Kind || is.Cause != was.Cause)
+		if was.Phase.Open() && was.ID != is.ID {
+			n.Ended = end(was, driver.Abandoned, is.Start)
+		}
+	case is.ID != 0 && (was.ID != is.ID || was.Phase.Open()):
+		n.Ended = is
+	case is.ID == 0 && was.Phase.Open() && r.Severity == driver.Normal:
+		is = end(was, driver.Returned, r.At)
+		n.Ended = is
+	case is.ID == 0:
+		n.Now = was
+		if !was.Phase.Open() {
+			n.Now = driver.Incident{}
+		}
+		return n
+	}
+	if was.ID != 0 || len(b.known) < b.most {
+		b.known[r.Key] = is
+	}
+	return n
+}
+
+// apart makes an incident of a verdict that is anomalous and part of none, as those of a handler without incidents are.
+func (b *Book) apart(r *driver.Result, was driver.Incident) driver.Incident {
+	if !r.Severity.Anomalous() {
+		return driver.Incident{}
+	}
+	if was.Phase.Open() {
+		was.Phase, was.Severity, was.Kind = driver.Lasts, max(was.Severity, r.Severity), r.Kind
+		was.Score = max(was.Score, r.Score)
+		return was
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte(r.Key.String()), uint64(r.At.UnixNano())))
+	i := driver.Incident{ID: h.Sum64() | 1, Phase: driver.Began, Start: r.At, Severity: r.Severity, Score: r.Score, Kind: r.Kind}
+	if len(r.Causes) > 0 {
+		i.Cause = r.Causes[0].Key
+	}
+	return i
+}
+
+// Forget drops a property that is no longer watched, and returns its open incident, ended as abandoned; the zero value
+// where there is none.
+func (b *Book) Forget(key driver.Key, at time.Time) (ended driver.Incident) {
+	if was := b.known[key]; was.Phase.Open() {
+		ended = end(was, driver.Abandoned, at)
+	}
+	delete(b.known, key)
+	return ended
+}
+
+// Restore makes an incident known that was open when an earlier process ended.
+func (b *Book) Restore(key driver.Key, i driver.Incident) {
+	if i.Phase.Open() && len(b.known) < b.most {
+		b.known[key] = i
+	}
+}
+
+// Open calls f with every open incident.
+func (b *Book) Open(f func(driver.Key, driver.Incident)) {
+	for key, i := range b.known {
+		if i.Phase.Open() {
+			f(key, i)
+		}
+	}
+}
+
+func end(i driver.Incident, as driver.Phase, at time.Time) driver.Incident {
+	if at.Before(i.Start) { // a clock was set back
+		at = i.Start
+	}
+	i.Phase, i.End = as, at
+	return i
+}
