@@ -65,10 +65,10 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	for i := range s.Members {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1}
 		b.row[0].Key = s.Members[i].Key
-		b.verdicts = verdicts{quality: driver.Normal, heartbeat: int64(s.Config.Heartbeat)}
+		b.coalesce.Init(s.Config.Heartbeat, s.Config.Policy.Clear)
 		a.members = append(a.members, b)
 	}
-	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].dropped
+	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].lost
 	stream, err := adapter.Open(settings)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
@@ -143,7 +143,7 @@ func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
 
 func (a *Attachment) judged(number uint64, r *driver.Result, row driver.Row) {
 	if r == nil {
-		a.members[0].dropped(1)
+		a.members[0].lost(1)
 	} else {
 		a.deliver(r, row)
 	}

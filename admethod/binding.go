@@ -11,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
@@ -38,14 +40,16 @@ type Binding struct {
 	until   time.Time
 	ended   bool
 	silent  bool // a verdict on missing readings stands
-	convert converter
-	quality quality
+	convert stage.Converter
+	quality stage.Quality
 	row     [1]driver.Sample
 	stream  Stream // nil for a member of a group
 	group   *group
 	stats   BindingStats
 
-	verdicts verdicts
+	coalesce stage.Coalescer // what is asked concurrently is atomic
+	telling  sync.Mutex      // guards the rest of it, and the order of verdicts
+	dropped  atomic.Uint64   // rows lost from the adapter's queue
 }
 
 // setup is what properties with the same configuration and the same kind of property share.
@@ -54,7 +58,7 @@ type setup struct {
 	meta        Meta
 	fingerprint string
 	hash        string // of the configuration alone
-	policy      *policy
+	policy      *stage.Policy
 	queues      []*sinkQueue
 	refs        int // guarded by the handler's lock
 }
@@ -125,7 +129,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	b.row[0].Key = key
 	var errs []error
 	var err error
-	if b.convert, err = newConverter(meta.DataType, config.Categories); err != nil {
+	if b.convert, err = stage.NewConverter(meta.DataType, config.Categories); err != nil {
 		errs = append(errs, err)
 	}
 	member, err := newMember(key, b.config, meta)
@@ -136,7 +140,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 		errs = append(errs, h.prepare(shared))
 	}
 	errs = append(errs, checkModel(config.Model), h.opts.checkPrefixes(b.config))
-	b.verdicts = verdicts{quality: driver.Normal, heartbeat: int64(config.Heartbeat)}
+	b.coalesce.Init(config.Heartbeat, config.Policy.Clear)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -169,7 +173,7 @@ func (h *Handler) share(config ADMethodConfig, meta Meta) *setup {
 
 // prepare makes a new setup ready for use. The caller holds h.mu.
 func (h *Handler) prepare(s *setup) error {
-	p, policyErr := newPolicy(&s.config.Policy)
+	p, policyErr := stage.NewPolicy(&s.config.Policy)
 	queues, err := h.queues(s.config.Sinks)
 	s.policy, s.queues = p, queues
 	return errors.Join(policyErr, err)
@@ -184,7 +188,7 @@ func (h *Handler) open(b *Binding, member driver.Member) error {
 	b.stream, err = a.Open(StreamSettings{
 		Members: []driver.Member{member}, Config: *b.config,
 		Deliver: func(r *driver.Result, _ driver.Row) { b.deliver(r, false) },
-		Dropped: b.dropped, Aux: b, ModelFile: h.modelFile(b.config.Model),
+		Dropped: b.lost, Aux: b, ModelFile: h.modelFile(b.config.Model),
 	})
 	return err
 }
@@ -221,7 +225,7 @@ func (b *Binding) Key() driver.Key { return b.row[0].Key }
 // Observe takes a numeric reading. It does not block and does not allocate.
 func (b *Binding) Observe(at time.Time, v float64) {
 	b.mu.Lock()
-	value, text, flags := b.convert.number(v)
+	value, text, flags := b.convert.Number(v)
 	b.observe(at, value, text, flags)
 	b.mu.Unlock()
 }
@@ -230,7 +234,7 @@ func (b *Binding) Observe(at time.Time, v float64) {
 // It keeps no reference to v.
 func (b *Binding) ObserveAny(at time.Time, v any) {
 	b.mu.Lock()
-	value, text, flags := b.convert.convert(v)
+	value, text, flags := b.convert.Convert(v)
 	b.observe(at, value, text, flags)
 	b.mu.Unlock()
 }
@@ -244,13 +248,13 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	if at.IsZero() && now != 0 {
 		at = time.Unix(0, now)
 	}
-	flags, pass := b.quality.observe(at.UnixNano(), now, v, flags, &b.config.Quality)
+	flags, pass := b.quality.Observe(at.UnixNano(), now, v, flags, &b.config.Quality)
 	s := &b.row[0]
 	s.At, s.Value, s.Text, s.Flags = at, v, text, flags
 	if b.handler.mirrored.Load() {
 		b.handler.hooks.Reading(s, pass)
 	}
-	if flags != 0 || b.quality.fault != 0 || b.silent {
+	if flags != 0 || b.quality.Standing() || b.silent {
 		b.flagged(flags)
 	}
 	if !pass {
@@ -266,13 +270,13 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 // flagged counts what was wrong with a reading and judges whether it persists.
 func (b *Binding) flagged(flags driver.Flags) {
 	b.stats.count(flags)
-	before := b.quality.fault
-	kind, strength := b.quality.judge(&b.config.Quality)
-	if kind == driver.KindNone && before == 0 && !b.silent {
+	before := b.quality.Standing()
+	kind, strength := b.quality.Judge(&b.config.Quality)
+	if kind == driver.KindNone && !before && !b.silent {
 		return
 	}
 	b.silent = false
-	r := qualityResult(&b.row[0], b.config.Threshold, kind, strength, "")
+	r := stage.QualityResult(&b.row[0], b.config.Threshold, kind, strength, "")
 	b.deliver(&r, true)
 }
 
@@ -280,11 +284,10 @@ func (b *Binding) flagged(flags driver.Flags) {
 func (b *Binding) sweep(now time.Time) (expired bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if strength := b.quality.overdue(now.UnixNano(), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
+	if strength := b.quality.Overdue(now.UnixNano(), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
 		b.silent = true
-		since := time.Unix(0, b.quality.last)
-		r := qualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
-			"no reading since "+since.UTC().Format(time.RFC3339))
+		r := stage.QualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
+			"no reading since "+b.quality.Last().UTC().Format(time.RFC3339))
 		r.At = now
 		b.deliver(&r, true)
 	}
@@ -336,17 +339,31 @@ func (b *Binding) end() {
 	}
 }
 
-// deliver passes a verdict on to the sinks; fromQuality tells that the quality stage judged, not the detector.
+// deliver passes a verdict on to the sinks; fromQuality tells that the quality stage judged, not the detector. r is not
+// kept.
 func (b *Binding) deliver(r *driver.Result, fromQuality bool) {
 	r.Config = b.setup.hash
-	b.setup.policy.apply(r)
-	b.verdicts.deliver(r, fromQuality, b)
+	b.setup.policy.Apply(r)
+	if b.handler.watched.Load() {
+		b.handler.hooks.Verdict(r)
+	}
+	if !fromQuality && b.coalesce.Quiet(r) {
+		return
+	}
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	if !b.coalesce.Pass(r, fromQuality) || len(b.setup.queues) == 0 {
+		return
+	}
+	clone := r.Clone()
+	for _, q := range b.setup.queues {
+		q.push(clone)
+	}
 }
 
-func (b *Binding) dropped(n int) {
-	b.verdicts.mu.Lock()
-	b.verdicts.dropped += uint64(n)
-	b.verdicts.mu.Unlock()
+// lost counts rows that found no room in the adapter's queue.
+func (b *Binding) lost(n int) {
+	b.dropped.Add(uint64(n))
 	b.handler.hooks.Dropped(b.Key(), n)
 }
 
@@ -355,9 +372,7 @@ func (b *Binding) Stats() BindingStats {
 	b.mu.Lock()
 	s := b.stats
 	b.mu.Unlock()
-	b.verdicts.mu.Lock()
-	s.Dropped = b.verdicts.dropped
-	b.verdicts.mu.Unlock()
+	s.Dropped = b.dropped.Load()
 	return s
 }
 
@@ -375,7 +390,7 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 func (b *Binding) UnmarshalBinary(data []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c, q := b.convert, quality{}
+	c, q := b.convert, stage.Quality{}
 	r := state.NewReader(data)
 	c.DecodeState(r)
 	q.DecodeState(r)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -18,10 +19,10 @@ import (
 func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members int) error {
 	o.link()
 	errs := []error{checkModel(config.Model), o.checkPrefixes(&config)}
-	if _, err := newConverter(meta.DataType, config.Categories); err != nil {
+	if _, err := stage.NewConverter(meta.DataType, config.Categories); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := newPolicy(&config.Policy); err != nil {
+	if _, err := stage.NewPolicy(&config.Policy); err != nil {
 		errs = append(errs, err)
 	}
 	for _, name := range config.Sinks {

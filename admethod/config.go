@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
+	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -49,13 +50,15 @@ type ADMethodConfig struct {
 	settings map[string]any // as given, flattened
 }
 
-// QualityConfig tells the quality stage what is normal. The zero value of a limit turns its check off.
-type QualityConfig struct {
-	Cycle   time.Duration `param:"cycle" min:"0s" doc:"expected time between readings; 0 means the report cycle of the property, or learned from the readings"`
-	Missing float64       `param:"missing" min:"0" max:"1000000" doc:"cycles without a reading after which readings are missing; 0 turns the check off"`
-	Late    float64       `param:"late" min:"0" max:"1000000" doc:"cycles between two readings, or from reading to arrival, over which a reading is late; 0 turns the check off"`
-	Persist int           `param:"persist" min:"1" max:"1000" doc:"faulty readings, among about ten times as many, that make a verdict"`
-}
+// The stages' own parts of the configuration.
+type (
+	// PolicyConfig tells which anomalies are of interest.
+	PolicyConfig = stage.PolicyConfig
+	// QualityConfig tells the quality stage what is normal.
+	QualityConfig = stage.QualityConfig
+	// RowsConfig tells how the readings of a group become rows.
+	RowsConfig = stage.RowsConfig
+)
 
 // DefaultConfig returns the built-in defaults.
 func DefaultConfig() ADMethodConfig {
@@ -64,9 +67,9 @@ func DefaultConfig() ADMethodConfig {
 		Detector:     "auto",
 		Threshold:    driver.DefaultThreshold,
 		Heartbeat:    time.Minute,
-		Policy:       PolicyConfig{Direction: "both", Timezone: "UTC", Clear: 3},
-		Quality:      QualityConfig{Missing: 4, Late: 1.6, Persist: 3},
-		Rows:         RowsConfig{Evaluate: "cycle"},
+		Policy:       stage.DefaultPolicy(),
+		Quality:      stage.DefaultQuality(),
+		Rows:         stage.DefaultRows(),
 	}
 }
 
@@ -139,7 +142,7 @@ func ParseSettings(settings map[string]any) (ADMethodConfig, error) {
 		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
 	}
 	if _, own := flat["threshold"]; !own && c.Policy.Sensitivity != "" {
-		c.Threshold = thresholds[c.Policy.Sensitivity]
+		c.Threshold = c.Policy.Threshold()
 	}
 	return c, nil
 }

@@ -172,3 +172,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestSensitivitySetsTheThreshold(t *testing.T) {
+	tests := []struct {
+		settings map[string]any
+		want     float64
+	}{
+		{nil, 0.95},
+		{map[string]any{"sensitivity": "low"}, 0.98},
+		{map[string]any{"sensitivity": "medium"}, 0.95},
+		{map[string]any{"sensitivity": "high"}, 0.90},
+		{map[string]any{"sensitivity": "high", "threshold": 0.97}, 0.97},
+	}
+	for _, tt := range tests {
+		c, err := ParseSettings(tt.settings)
+		if err != nil || c.Threshold != tt.want {
+			t.Errorf("%v: threshold %v, %v; want %v", tt.settings, c.Threshold, err, tt.want)
+		}
+	}
+}

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package admethod detects anomalies in what a KubeEdge mapper reads. It extends the mapper framework's
-// PushMethodConfig with an ADMethod, and runs readings through stages to verdicts:
+// PushMethodConfig with an ADMethod, and runs readings through stages (package stage) to verdicts:
 //
 //	convert → quality → group alignment → adapter (in-process, gRPC, HTTP) → sinks
 //

@@ -6,36 +6,27 @@ package admethod
 import (
 	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
-// RowsConfig tells how the readings of a group become rows.
-type RowsConfig struct {
-	Evaluate string        `param:"evaluate" enum:"cycle,each" doc:"when a row is judged: once each member has a new reading (cycle), or with each reading (each)"`
-	MaxAge   time.Duration `param:"maxAge" min:"0s" doc:"age from which a member's last reading no longer stands for it; 0 means 4 cycles of the slowest member"`
-}
-
 type groupKey struct{ namespace, name string }
 
-// group aligns the readings of its members to rows: a member without a new reading is represented by its last one
-// (flag Held) until that is older than the maximum age (flag Stale). While a member has no reading that counts, the
-// members' verdicts are Unknown and name it.
+// group is the stream of properties that are scored together. While a member has no reading that counts, the members'
+// verdicts are Unknown and name it.
 type group struct {
 	key     groupKey
 	handler *Handler
 
 	mu      sync.Mutex
 	members []*Binding // sorted by key; a member's slot is its index
-	row     []driver.Sample
-	fresh   []bool
-	began   time.Time // when the first of the fresh readings was taken
+	rows    *stage.Rows
 	stream  Stream
 }
 
@@ -78,8 +69,9 @@ func (g *group) open(members []*Binding) error {
 	}
 	first := members[0].config
 	id := fnv.New32a() // another set of members is another stream: what was learned of one says nothing of the other
+	slots := make([]stage.Slot, 0, len(members))
 	settings := StreamSettings{
-		Config: *first, Deliver: g.deliver, Dropped: members[0].dropped, Aux: stages(members),
+		Config: *first, Deliver: g.deliver, Dropped: members[0].lost, Aux: stages(members),
 		ModelFile: g.handler.modelFile(first.Model),
 	}
 	for _, m := range members {
@@ -92,6 +84,7 @@ func (g *group) open(members []*Binding) error {
 			return err
 		}
 		settings.Members = append(settings.Members, member)
+		slots = append(slots, stage.Slot{Key: m.Key(), Cycle: m.config.Quality.Cycle, Each: m.config.Rows.Evaluate == "each"})
 		fmt.Fprintln(id, m.Key())
 	}
 	settings.Group = fmt.Sprintf("%s/group/%s#%08x", g.key.namespace, g.key.name, id.Sum32())
@@ -105,14 +98,8 @@ func (g *group) open(members []*Binding) error {
 	}
 	g.mu.Lock()
 	old := g.stream
-	row := make([]driver.Sample, len(members))
-	for i, m := range members {
-		row[i].Key = m.Key()
-		if slot := slices.Index(g.members, m); slot >= 0 {
-			row[i] = g.row[slot]
-		}
-	}
-	g.members, g.row, g.fresh, g.stream = members, row, make([]bool, len(members)), stream
+	g.members, g.stream = members, stream
+	g.rows = stage.NewRows(slots, first.Rows.MaxAge, g.rows, g.submit)
 	g.mu.Unlock()
 	if old != nil {
 		old.Close()
@@ -138,49 +125,16 @@ func (g *group) observe(b *Binding, s *driver.Sample) {
 	if slot < 0 || g.stream == nil {
 		return
 	}
-	// A member comes round before others did, or a new cycle has begun: what there is makes a row of its own. Without
-	// the latter, one reading that is missed would mix two cycles in every row from then on.
-	if cycle := b.config.Quality.Cycle; g.fresh[slot] || cycle > 0 && slices.Contains(g.fresh, true) && s.At.Sub(g.began) > cycle*6/10 {
-		g.submit()
-	}
-	if !slices.Contains(g.fresh, true) {
-		g.began = s.At
-	}
-	g.row[slot] = *s
-	g.fresh[slot] = true
-	if b.config.Rows.Evaluate == "each" || !slices.Contains(g.fresh, false) {
-		g.submit()
-	}
+	g.rows.Observe(slot, s)
 }
 
-// submit sends the row on, unless a member has no reading that counts.
-func (g *group) submit() {
-	var newest time.Time
-	var slowest time.Duration
-	for i := range g.row {
-		if g.row[i].At.After(newest) {
-			newest = g.row[i].At
-		}
-		slowest = max(slowest, g.members[i].config.Quality.Cycle)
+// submit sends a row on, unless a member has no reading that counts. The caller holds g.mu.
+func (g *group) submit(row driver.Row, stale int) {
+	if stale >= 0 {
+		g.unknown(stale, stage.Newest(row))
+		return
 	}
-	maxAge := g.members[0].config.Rows.MaxAge
-	if maxAge == 0 {
-		maxAge = 4 * slowest // 0 where no cycle is known: then every age counts
-	}
-	for i := range g.row {
-		s := &g.row[i]
-		switch age := newest.Sub(s.At); {
-		case s.At.IsZero(), maxAge > 0 && age > maxAge:
-			s.Flags |= driver.Stale
-			g.unknown(i, newest)
-			clear(g.fresh)
-			return
-		case !g.fresh[i]:
-			s.Flags |= driver.Held
-		}
-	}
-	g.stream.TrySubmit(g.row)
-	clear(g.fresh)
+	g.stream.TrySubmit(row)
 }
 
 // unknown tells every member that the group cannot be judged for want of the member in slot. It says so each time: a
@@ -196,8 +150,7 @@ func (g *group) unknown(slot int, at time.Time) {
 	}
 }
 
-// deliver gives each member its own verdict: the group's to those that are blamed, a clean one to the others. Where
-// the detector blames nobody, the verdict is everybody's.
+// deliver gives each member its own verdict.
 func (g *group) deliver(r *driver.Result, row driver.Row) {
 	g.mu.Lock()
 	members := g.members // replaced as a whole, never written to
@@ -207,20 +160,7 @@ func (g *group) deliver(r *driver.Result, row driver.Row) {
 
 func deliverEach(members []*Binding, r *driver.Result, row driver.Row) {
 	for i, m := range members {
-		own := *r
-		own.Key = m.Key()
-		if own.Key != r.Key { // what was expected is said of one member
-			own.Value, own.Expected, own.Lower, own.Upper = math.NaN(), math.NaN(), math.NaN(), math.NaN()
-			if i < len(row) && row[i].Key == own.Key {
-				own.Value = row[i].Value
-			}
-		}
-		blamed := len(r.Causes) == 0 || slices.ContainsFunc(r.Causes, func(c driver.Cause) bool {
-			return c.Key == own.Key || c.Key.Property == "" && c.Key.Device == own.Key.Device && c.Key.Namespace == own.Key.Namespace
-		})
-		if r.Severity.Anomalous() && !blamed {
-			own.Severity, own.Kind, own.Score, own.Causes, own.Message = driver.Normal, driver.KindNone, 0, nil, ""
-		}
+		own := stage.Share(r, row, i, m.Key())
 		m.deliver(&own, false)
 	}
 }

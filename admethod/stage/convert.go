@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"encoding/json"
@@ -16,12 +16,12 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
-// converter turns what a device driver returned into a number. It is the state of one property.
+// Converter turns what a device driver returned into a number. It is the state of one property.
 //
 // Numbers and booleans are themselves. Text is parsed by the declared data type; text of a string or bytes property is
 // an enumeration: its number is the index among the categories, configured or learned in order of appearance. A
 // property whose first text is a number stays numeric: text that does not parse is then a fault, not a category.
-type converter struct {
+type Converter struct {
 	dataType   string
 	configured bool
 	mode       mode
@@ -42,8 +42,10 @@ const (
 	keptText      = 256
 )
 
-func newConverter(dataType string, categories []string) (converter, error) {
-	c := converter{dataType: strings.ToLower(dataType)}
+// NewConverter makes a converter for a property of the declared data type, and of the configured categories where it is
+// an enumeration.
+func NewConverter(dataType string, categories []string) (Converter, error) {
+	c := Converter{dataType: strings.ToLower(dataType)}
 	switch c.dataType {
 	case "int", "integer", "float", "double", "boolean", "bool":
 		c.mode = numeric // other types show with their first reading what they are
@@ -60,22 +62,22 @@ func newConverter(dataType string, categories []string) (converter, error) {
 	return c, nil
 }
 
-// convert returns the number of a reading, the text it came from if it was text, and what was wrong with it.
-func (c *converter) convert(v any) (float64, string, driver.Flags) {
+// Convert returns the number of a reading, the text it came from if it was text, and what was wrong with it.
+func (c *Converter) Convert(v any) (float64, string, driver.Flags) {
 	switch v := v.(type) {
 	case float64:
-		return c.number(v)
+		return c.Number(v)
 	case float32:
-		return c.number(float64(v))
+		return c.Number(float64(v))
 	case int:
-		return c.number(float64(v))
+		return c.Number(float64(v))
 	case int64:
-		return c.number(float64(v))
+		return c.Number(float64(v))
 	case bool:
 		if v {
-			return c.number(1)
+			return c.Number(1)
 		}
-		return c.number(0)
+		return c.Number(0)
 	case string:
 		return c.text(v)
 	case []byte:
@@ -88,20 +90,20 @@ func (c *converter) convert(v any) (float64, string, driver.Flags) {
 	return c.reflected(v)
 }
 
-func (c *converter) reflected(v any) (float64, string, driver.Flags) {
+func (c *Converter) reflected(v any) (float64, string, driver.Flags) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() == reflect.Pointer && !rv.IsNil() {
 		rv = rv.Elem()
 	}
 	switch {
 	case rv.CanInt():
-		return c.number(float64(rv.Int()))
+		return c.Number(float64(rv.Int()))
 	case rv.CanUint():
-		return c.number(float64(rv.Uint()))
+		return c.Number(float64(rv.Uint()))
 	case rv.CanFloat():
-		return c.number(rv.Float())
+		return c.Number(rv.Float())
 	case rv.Kind() == reflect.Bool:
-		return c.convert(rv.Bool())
+		return c.Convert(rv.Bool())
 	case rv.Kind() == reflect.String:
 		return c.text(rv.String())
 	}
@@ -111,7 +113,8 @@ func (c *converter) reflected(v any) (float64, string, driver.Flags) {
 	return math.NaN(), "", driver.Unparsable
 }
 
-func (c *converter) number(v float64) (float64, string, driver.Flags) {
+// Number is Convert for what is a number already.
+func (c *Converter) Number(v float64) (float64, string, driver.Flags) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return v, "", driver.NotANumber
 	}
@@ -121,13 +124,13 @@ func (c *converter) number(v float64) (float64, string, driver.Flags) {
 	return v, "", 0
 }
 
-func (c *converter) text(s string) (float64, string, driver.Flags) {
+func (c *Converter) text(s string) (float64, string, driver.Flags) {
 	if c.mode == categorical {
 		return c.category(s)
 	}
 	if v, ok := parseText(s, c.dataType); ok {
 		c.mode = numeric
-		return c.number(v)
+		return c.Number(v)
 	}
 	if c.mode == undecided && strings.TrimSpace(s) != "" {
 		c.mode = categorical
@@ -136,7 +139,7 @@ func (c *converter) text(s string) (float64, string, driver.Flags) {
 	return math.NaN(), clipTo(s, keptText), driver.Unparsable
 }
 
-func (c *converter) category(s string) (float64, string, driver.Flags) {
+func (c *Converter) category(s string) (float64, string, driver.Flags) {
 	s = clip(s)
 	if i := slices.Index(c.categories, s); i >= 0 {
 		return float64(i), s, 0
@@ -176,7 +179,7 @@ func parseText(s, dataType string) (float64, bool) {
 }
 
 // EncodeState writes what was learned.
-func (c *converter) EncodeState(w *state.Writer) {
+func (c *Converter) EncodeState(w *state.Writer) {
 	w.Uint(uint64(c.mode))
 	w.Uint(uint64(len(c.categories)))
 	for _, text := range c.categories {
@@ -185,7 +188,7 @@ func (c *converter) EncodeState(w *state.Writer) {
 }
 
 // DecodeState reads what EncodeState wrote. Configured categories win over learned ones.
-func (c *converter) DecodeState(r *state.Reader) {
+func (c *Converter) DecodeState(r *state.Reader) {
 	m := mode(r.Count("mode", int(categorical)))
 	n := r.Count("categories", maxCategories)
 	categories := make([]string, 0, n)

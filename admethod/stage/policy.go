@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"errors"
@@ -25,19 +25,25 @@ type PolicyConfig struct {
 	Clear        int      `param:"clear" min:"1" max:"100000" doc:"normal readings in a row after which an anomaly is over; until then it is one incident"`
 }
 
-// thresholds of the sensitivities.
+// DefaultPolicy returns the built-in defaults.
+func DefaultPolicy() PolicyConfig { return PolicyConfig{Direction: "both", Timezone: "UTC", Clear: 3} }
+
+// Threshold is the threshold that the sensitivity stands for, 0 where it is not set.
+func (c *PolicyConfig) Threshold() float64 { return thresholds[c.Sensitivity] }
+
 var thresholds = map[string]float64{"low": 0.98, "medium": driver.DefaultThreshold, "high": 0.90}
 
-// policy is a PolicyConfig made ready for use. It is immutable.
-type policy struct {
+// Policy is a PolicyConfig made ready for use. It is immutable.
+type Policy struct {
 	up, down     bool
 	minDeviation float64
 	windows      []window
 	location     *time.Location
 }
 
-func newPolicy(c *PolicyConfig) (*policy, error) {
-	p := &policy{up: c.Direction != "down", down: c.Direction != "up", minDeviation: c.MinDeviation}
+// NewPolicy checks c. All errors are joined, each a [params.Error] with its key.
+func NewPolicy(c *PolicyConfig) (*Policy, error) {
+	p := &Policy{up: c.Direction != "down", down: c.Direction != "up", minDeviation: c.MinDeviation}
 	var errs []error
 	var err error
 	if p.location, err = time.LoadLocation(c.Timezone); err != nil {
@@ -53,14 +59,14 @@ func newPolicy(c *PolicyConfig) (*policy, error) {
 	return p, errors.Join(errs...)
 }
 
-// apply makes an anomaly that is of no interest normal. The score stays as it is.
-func (p *policy) apply(r *driver.Result) {
+// Apply makes an anomaly that is of no interest normal. The score stays as it is.
+func (p *Policy) Apply(r *driver.Result) {
 	if r.Severity.Anomalous() && !p.interesting(r) {
 		r.Severity, r.Kind = driver.Normal, driver.KindNone
 	}
 }
 
-func (p *policy) interesting(r *driver.Result) bool {
+func (p *Policy) interesting(r *driver.Result) bool {
 	if deviation, known := deviationOf(r); known {
 		if deviation > 0 && !p.up || deviation < 0 && !p.down || math.Abs(deviation) < p.minDeviation {
 			return false

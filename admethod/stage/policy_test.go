@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"math"
@@ -59,57 +59,34 @@ func TestPolicy(t *testing.T) {
 	noon := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	tests := []struct {
 		name                          string
-		policy                        map[string]any
+		policy                        PolicyConfig
 		value, expected, lower, upper float64
 		anomalous                     bool
 	}{
-		{"everything by default", nil, 10, 20, nan, nan, true},
-		{"up: high is anomalous", map[string]any{"direction": "up"}, 30, 20, nan, nan, true},
-		{"up: low is not", map[string]any{"direction": "up"}, 10, 20, nan, nan, false},
-		{"down: low is anomalous", map[string]any{"direction": "down"}, 10, 20, nan, nan, true},
-		{"down: high is not", map[string]any{"direction": "down"}, 30, nan, 15, 25, false},
-		{"a small deviation", map[string]any{"minDeviation": 11}, 30, 20, nan, nan, false},
-		{"a large deviation", map[string]any{"minDeviation": 9}, 30, 20, nan, nan, true},
-		{"no forecast: the direction is unknown", map[string]any{"direction": "up", "minDeviation": 100}, 30, nan, nan, nan, true},
-		{"maintenance", map[string]any{"mute": "11:00-13:00"}, 30, 20, nan, nan, false},
-		{"maintenance elsewhere", map[string]any{"mute": "11:00-13:00", "timezone": "Asia/Shanghai"}, 30, 20, nan, nan, true},
+		{"everything by default", DefaultPolicy(), 10, 20, nan, nan, true},
+		{"up: high is anomalous", PolicyConfig{Direction: "up"}, 30, 20, nan, nan, true},
+		{"up: low is not", PolicyConfig{Direction: "up"}, 10, 20, nan, nan, false},
+		{"down: low is anomalous", PolicyConfig{Direction: "down"}, 10, 20, nan, nan, true},
+		{"down: high is not", PolicyConfig{Direction: "down"}, 30, nan, 15, 25, false},
+		{"a small deviation", PolicyConfig{MinDeviation: 11}, 30, 20, nan, nan, false},
+		{"a large deviation", PolicyConfig{MinDeviation: 9}, 30, 20, nan, nan, true},
+		{"no forecast: the direction is unknown", PolicyConfig{Direction: "up", MinDeviation: 100}, 30, nan, nan, nan, true},
+		{"maintenance", PolicyConfig{Mute: []string{"11:00-13:00"}}, 30, 20, nan, nan, false},
+		{"maintenance elsewhere", PolicyConfig{Mute: []string{"11:00-13:00"}, Timezone: "Asia/Shanghai"}, 30, 20, nan, nan, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := ParseSettings(tt.policy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := newPolicy(&c.Policy)
+			p, err := NewPolicy(&tt.policy)
 			if err != nil {
 				t.Skip(err) // no time zone data here
 			}
 			r := driver.Result{Key: driver.Key{Device: "d", Property: "p"}, At: noon, Threshold: 0.95}
 			r.Value, r.Expected, r.Lower, r.Upper = tt.value, tt.expected, tt.lower, tt.upper
 			r.Judge(0.97, driver.KindSpike)
-			p.apply(&r)
+			p.Apply(&r)
 			if got := r.Severity.Anomalous(); got != tt.anomalous || r.Score != 0.97 {
 				t.Errorf("anomalous %t, score %v; want %t, 0.97", got, r.Score, tt.anomalous)
 			}
 		})
-	}
-}
-
-func TestSensitivitySetsTheThreshold(t *testing.T) {
-	tests := []struct {
-		settings map[string]any
-		want     float64
-	}{
-		{nil, 0.95},
-		{map[string]any{"sensitivity": "low"}, 0.98},
-		{map[string]any{"sensitivity": "medium"}, 0.95},
-		{map[string]any{"sensitivity": "high"}, 0.90},
-		{map[string]any{"sensitivity": "high", "threshold": 0.97}, 0.97},
-	}
-	for _, tt := range tests {
-		c, err := ParseSettings(tt.settings)
-		if err != nil || c.Threshold != tt.want {
-			t.Errorf("%v: threshold %v, %v; want %v", tt.settings, c.Threshold, err, tt.want)
-		}
 	}
 }

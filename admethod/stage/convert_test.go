@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"fmt"
@@ -57,11 +57,11 @@ func TestConvert(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s/%v", tt.dataType, tt.reading), func(t *testing.T) {
-			c, err := newConverter(tt.dataType, tt.categories)
+			c, err := NewConverter(tt.dataType, tt.categories)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, _, flags := c.convert(tt.reading)
+			got, _, flags := c.Convert(tt.reading)
 			if got != tt.want && !(math.IsNaN(got) && math.IsNaN(tt.want)) || flags != tt.flags {
 				t.Errorf("got %v, flags %b; want %v, flags %b", got, flags, tt.want, tt.flags)
 			}
@@ -71,18 +71,18 @@ func TestConvert(t *testing.T) {
 
 // Categories are learned in order of appearance and survive a restart; a numeric stream stays numeric.
 func TestConvertLearnsCategories(t *testing.T) {
-	c, err := newConverter("string", nil)
+	c, err := NewConverter("string", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, text := range []string{"heat", "cool", "off", "12"} {
-		if got, _, flags := c.convert(text); got != float64(i) || flags != 0 {
+		if got, _, flags := c.Convert(text); got != float64(i) || flags != 0 {
 			t.Errorf("%q is %v, flags %b; want %d", text, got, flags, i)
 		}
 	}
 	var w state.Writer
 	c.EncodeState(&w)
-	restored, err := newConverter("string", nil)
+	restored, err := NewConverter("string", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,43 +91,43 @@ func TestConvertLearnsCategories(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, _, _ := restored.convert("off"); got != 2 {
+	if got, _, _ := restored.Convert("off"); got != 2 {
 		t.Errorf(`after a restart "off" is %v, want 2`, got)
 	}
 
-	n, err := newConverter("string", nil)
+	n, err := NewConverter("string", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.convert("20.5")
-	if got, _, flags := n.convert("error 7"); !math.IsNaN(got) || flags != driver.Unparsable {
+	n.Convert("20.5")
+	if got, _, flags := n.Convert("error 7"); !math.IsNaN(got) || flags != driver.Unparsable {
 		t.Errorf("text in a numeric stream is %v, flags %b; want a fault", got, flags)
 	}
 }
 
 func TestConvertBoundsCategories(t *testing.T) {
-	c, err := newConverter("string", nil)
+	c, err := NewConverter("string", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10 * maxCategories {
-		c.convert(fmt.Sprint("text ", i))
+		c.Convert(fmt.Sprint("text ", i))
 	}
 	if len(c.categories) != maxCategories {
 		t.Errorf("%d categories, want %d", len(c.categories), maxCategories)
 	}
-	if _, _, flags := c.convert("one more"); flags != driver.Unseen {
+	if _, _, flags := c.Convert("one more"); flags != driver.Unseen {
 		t.Errorf("flags %b, want Unseen", flags)
 	}
 }
 
 func TestConvertDoesNotKeepCallersMemory(t *testing.T) {
-	c, err := newConverter("bytes", nil)
+	c, err := NewConverter("bytes", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	buf := []byte("idle")
-	_, text, _ := c.convert(buf)
+	_, text, _ := c.Convert(buf)
 	copy(buf, "XXXX")
 	if text != "idle" || c.categories[0] != "idle" {
 		t.Errorf("kept the caller's memory: %q, %q", text, c.categories[0])

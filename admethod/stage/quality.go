@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"math"
@@ -11,13 +11,24 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
-// quality judges when readings come and whether they are readings at all. It is the state of one property.
+// QualityConfig tells the quality stage what is normal. The zero value of a limit turns its check off.
+type QualityConfig struct {
+	Cycle   time.Duration `param:"cycle" min:"0s" doc:"expected time between readings; 0 means the report cycle of the property, or learned from the readings"`
+	Missing float64       `param:"missing" min:"0" max:"1000000" doc:"cycles without a reading after which readings are missing; 0 turns the check off"`
+	Late    float64       `param:"late" min:"0" max:"1000000" doc:"cycles between two readings, or from reading to arrival, over which a reading is late; 0 turns the check off"`
+	Persist int           `param:"persist" min:"1" max:"1000" doc:"faulty readings, among about ten times as many, that make a verdict"`
+}
+
+// DefaultQuality returns the built-in defaults.
+func DefaultQuality() QualityConfig { return QualityConfig{Missing: 4, Late: 1.6, Persist: 3} }
+
+// Quality judges when readings come and whether they are readings at all. It is the state of one property.
 //
 // A reading that is no older than the newest is new: it moves the clock of the stream on. An older one is a repeat if
 // time and value are among the recent ones, else out of order; neither reaches the detector, so a device that repeats
 // its buffer after a reconnection cannot corrupt what was learned. A clock that was set back looks the same at first;
 // after rewind older readings in a row it is taken as the new time.
-type quality struct {
+type Quality struct {
 	last      int64 // newest time of reading, Unix ns; 0 before the first
 	cycle     float64
 	regular   float64 // share of intervals that agree with the learned cycle, exponentially weighted
@@ -57,9 +68,9 @@ var qualityKinds = [...]struct {
 
 const missingIndex = 1
 
-// observe notes a reading and returns its flags, how much it counts towards each of them, and whether it may reach
+// Observe notes a reading and returns its flags, how much it counts towards each of them, and whether it may reach
 // the detector. now is the time of arrival, 0 where the arrival is not known.
-func (q *quality) observe(at, now int64, v float64, flags driver.Flags, c *QualityConfig) (driver.Flags, bool) {
+func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *QualityConfig) (driver.Flags, bool) {
 	weight := float32(1)
 	pass := flags&(driver.NotANumber|driver.Unparsable) == 0
 	mark := fingerprint(at, v)
@@ -101,7 +112,7 @@ const (
 )
 
 // interval judges the time since the reading before: flags, and the number of readings that are missing.
-func (q *quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) {
+func (q *Quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) {
 	cycle := q.expected(c)
 	q.learn(d)
 	if cycle <= 0 || d-cycle < float64(jitterFloor) {
@@ -121,7 +132,7 @@ func (q *quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) 
 }
 
 // learn follows the median interval: the median of the first few, then steps of 2 % towards each new one.
-func (q *quality) learn(d float64) {
+func (q *Quality) learn(d float64) {
 	if q.seen < warmIntervals {
 		i := q.seen
 		for ; i > 0 && q.intervals[i-1] > float32(d); i-- {
@@ -145,7 +156,7 @@ func (q *quality) learn(d float64) {
 }
 
 // expected is the cycle in ns, 0 while unknown.
-func (q *quality) expected(c *QualityConfig) float64 {
+func (q *Quality) expected(c *QualityConfig) float64 {
 	if c.Cycle > 0 {
 		return float64(c.Cycle)
 	}
@@ -157,7 +168,7 @@ func (q *quality) expected(c *QualityConfig) float64 {
 
 // count lets the level of each flagged fault rise by weight, and all sink: a level is the number of faults among the
 // last 10 × Persist readings, roughly.
-func (q *quality) count(flags driver.Flags, weight float32, c *QualityConfig) driver.Flags {
+func (q *Quality) count(flags driver.Flags, weight float32, c *QualityConfig) driver.Flags {
 	if flags == 0 && !q.faulty {
 		return 0 // the usual case costs nothing
 	}
@@ -193,8 +204,8 @@ const mostLevel = 4
 // trigger is the level from which a fault makes a verdict: a little under Persist, as older faults count less.
 func trigger(c *QualityConfig) float32 { return 0.7 * float32(max(c.Persist, 1)) }
 
-// judge returns the fault that persists, KindNone for none, and its strength: 1 and more while it holds.
-func (q *quality) judge(c *QualityConfig) (driver.Kind, float64) {
+// Judge returns the fault that persists, KindNone for none, and its strength: 1 and more while it holds.
+func (q *Quality) Judge(c *QualityConfig) (driver.Kind, float64) {
 	trigger := trigger(c)
 	switch {
 	case q.fault == 0:
@@ -214,8 +225,8 @@ func (q *quality) judge(c *QualityConfig) (driver.Kind, float64) {
 	return qualityKinds[q.fault-1].kind, float64(max(q.levels[q.fault-1]/trigger, 1))
 }
 
-// overdue returns for how many times the allowed silence nothing has come, 0 while all is well.
-func (q *quality) overdue(now int64, c *QualityConfig) float64 {
+// Overdue returns for how many times the allowed silence nothing has come, 0 while all is well.
+func (q *Quality) Overdue(now int64, c *QualityConfig) float64 {
 	cycle := q.expected(c)
 	if q.last == 0 || cycle <= 0 || c.Missing <= 0 {
 		return 0
@@ -227,7 +238,13 @@ func (q *quality) overdue(now int64, c *QualityConfig) float64 {
 	return silence
 }
 
-func (q *quality) repeats(mark uint16) bool {
+// Last is the newest time of reading.
+func (q *Quality) Last() time.Time { return time.Unix(0, q.last) }
+
+// Standing reports whether a fault makes a verdict now, see [Quality.Judge].
+func (q *Quality) Standing() bool { return q.fault != 0 }
+
+func (q *Quality) repeats(mark uint16) bool {
 	for _, p := range q.recent {
 		if p == mark {
 			return true
@@ -244,7 +261,7 @@ func fingerprint(at int64, v float64) uint16 {
 }
 
 // EncodeState writes what was learned.
-func (q *quality) EncodeState(w *state.Writer) {
+func (q *Quality) EncodeState(w *state.Writer) {
 	w.Int(q.last)
 	w.Float(q.cycle)
 	w.Float(q.regular)
@@ -259,8 +276,8 @@ func (q *quality) EncodeState(w *state.Writer) {
 }
 
 // DecodeState reads what EncodeState wrote.
-func (q *quality) DecodeState(r *state.Reader) {
-	*q = quality{last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
+func (q *Quality) DecodeState(r *state.Reader) {
+	*q = Quality{last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
 	q.seen = uint8(r.Count("intervals", warmIntervals))
 	for i := range q.intervals {
 		q.intervals[i] = float32(r.Min("interval", 0))
@@ -269,4 +286,18 @@ func (q *quality) DecodeState(r *state.Reader) {
 	for i := range q.recent {
 		q.recent[i] = uint16(r.Count("fingerprint", math.MaxUint16))
 	}
+}
+
+// QualityResult is the verdict of the quality stage: strength 1 is just over the threshold, 5 is critical.
+func QualityResult(s *driver.Sample, threshold float64, kind driver.Kind, strength float64, message string) driver.Result {
+	r := driver.Result{Threshold: threshold}
+	nan := math.NaN()
+	r.Key, r.At, r.Value, r.Confidence, r.Detector, r.Message = s.Key, s.At, s.Value, 1, "quality", message
+	r.Expected, r.Lower, r.Upper = nan, nan, nan
+	if kind == driver.KindNone {
+		r.Judge(0, kind)
+	} else {
+		r.Judge(1-(1-threshold)/max(strength, 1), kind)
+	}
+	return r
 }

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+package stage
 
 import (
 	"math/rand/v2"
@@ -31,16 +31,16 @@ func regularly(from, n int) []stamp {
 }
 
 // run feeds readings and returns the flags of each, what reached the detector, and the kind that persists at the end.
-func run(q *quality, c *QualityConfig, stamps []stamp) (flags []driver.Flags, passed []stamp, kind driver.Kind) {
+func run(q *Quality, c *QualityConfig, stamps []stamp) (flags []driver.Flags, passed []stamp, kind driver.Kind) {
 	epoch := time.Unix(1_700_000_000, 0)
 	for _, s := range stamps {
 		at := epoch.Add(time.Duration(s.at * float64(testCycle)))
-		f, pass := q.observe(at.UnixNano(), 0, s.value, 0, c)
+		f, pass := q.Observe(at.UnixNano(), 0, s.value, 0, c)
 		flags = append(flags, f)
 		if pass {
 			passed = append(passed, s)
 		}
-		kind, _ = q.judge(c)
+		kind, _ = q.Judge(c)
 	}
 	return flags, passed, kind
 }
@@ -65,8 +65,8 @@ func TestQualityFlags(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var q quality
-			c := DefaultConfig().Quality
+			var q Quality
+			c := DefaultQuality()
 			c.Cycle = testCycle
 			run(&q, &c, base)
 			flags, passed, _ := run(&q, &c, tt.then)
@@ -99,8 +99,8 @@ func TestQualityPersistence(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var q quality
-			c := DefaultConfig().Quality
+			var q Quality
+			c := DefaultQuality()
 			c.Cycle = testCycle
 			run(&q, &c, regularly(0, 20))
 			if _, _, kind := run(&q, &c, tt.then(0)); kind != driver.KindNone {
@@ -122,8 +122,8 @@ func TestQualityPersistence(t *testing.T) {
 }
 
 func TestQualityStuckClock(t *testing.T) {
-	var q quality
-	c := DefaultConfig().Quality
+	var q Quality
+	c := DefaultQuality()
 	c.Cycle = testCycle
 	run(&q, &c, regularly(0, 20))
 	var stuck []stamp
@@ -138,8 +138,8 @@ func TestQualityStuckClock(t *testing.T) {
 
 // A clock that was set back is followed in the end; until then nothing reaches the detector.
 func TestQualityFollowsClockSetBack(t *testing.T) {
-	var q quality
-	c := DefaultConfig().Quality
+	var q Quality
+	c := DefaultQuality()
 	run(&q, &c, regularly(10_000, 100))
 	_, passed, _ := run(&q, &c, regularly(0, 200))
 	if want := 200 - rewind + 1; len(passed) != want {
@@ -149,15 +149,15 @@ func TestQualityFollowsClockSetBack(t *testing.T) {
 
 // Without a known cycle it is learned, if there is one: readings that come irregularly are never late.
 func TestQualityLearnsTheCycle(t *testing.T) {
-	c := DefaultConfig().Quality
-	var regular quality
+	c := DefaultQuality()
+	var regular Quality
 	flags, _, _ := run(&regular, &c, append(regularly(0, 60), stamp{70, 1}))
 	if got := flags[len(flags)-1]; got != driver.Gap {
 		t.Errorf("ten readings missing: flags %b, want Gap", got)
 	}
 
 	rng := rand.New(rand.NewPCG(1, 2))
-	var irregular quality
+	var irregular Quality
 	var stamps []stamp
 	at := 0.0
 	for i := range 2000 {
@@ -171,8 +171,8 @@ func TestQualityLearnsTheCycle(t *testing.T) {
 }
 
 func TestQualityStateSurvivesRestart(t *testing.T) {
-	c := DefaultConfig().Quality
-	var before, after quality
+	c := DefaultQuality()
+	var before, after Quality
 	run(&before, &c, regularly(0, 50))
 	var w state.Writer
 	before.EncodeState(&w)
@@ -189,8 +189,8 @@ func TestQualityStateSurvivesRestart(t *testing.T) {
 
 // A mapper that reads every 10 ms on a busy machine is not late by its own scheduling.
 func TestQualityForgivesSchedulingDelays(t *testing.T) {
-	var q quality
-	c := DefaultConfig().Quality
+	var q Quality
+	c := DefaultQuality()
 	c.Cycle = 10 * time.Millisecond
 	at := time.Unix(1_700_000_000, 0)
 	for i := range 200 {
@@ -198,20 +198,20 @@ func TestQualityForgivesSchedulingDelays(t *testing.T) {
 		if i%7 == 0 {
 			at = at.Add(150 * time.Millisecond)
 		}
-		if flags, _ := q.observe(at.UnixNano(), 0, float64(i), 0, &c); flags != 0 {
+		if flags, _ := q.Observe(at.UnixNano(), 0, float64(i), 0, &c); flags != 0 {
 			t.Fatalf("reading %d: flags %b", i, flags)
 		}
 	}
 }
 
 func TestQualityDoesNotAllocate(t *testing.T) {
-	var q quality
-	c := DefaultConfig().Quality
+	var q Quality
+	c := DefaultQuality()
 	at := int64(1e18)
 	if n := testing.AllocsPerRun(1000, func() {
 		at += int64(testCycle)
-		q.observe(at, at, float64(at), 0, &c)
-		q.judge(&c)
+		q.Observe(at, at, float64(at), 0, &c)
+		q.Judge(&c)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
