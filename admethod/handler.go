@@ -13,9 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Options configure a [Handler]. The zero value is usable: everything that is linked, no state kept on disk.
@@ -375,7 +374,7 @@ func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
 		queues, _ = h.queues(nil) // what is wrong with a sink is in cause
 	}
 	if len(queues) == 0 {
-		klog.ErrorS(cause, "Anomaly detection is off for this property", "property", key.String())
+		logs.ErrorS(cause, "Anomaly detection is off for this property", "property", key.String())
 	}
 	var r driver.Result
 	r.Reset(nil)

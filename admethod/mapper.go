@@ -12,11 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // DeviceReader is what the generated CustomizedClient of a mapper offers: it reads the property that visitor, a
@@ -40,11 +39,11 @@ type DeviceReader[V any] interface {
 func AnomalyDetectionHandler[V any, C DeviceReader[V]](ctx context.Context, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) {
 	h, err := Default() //nolint:contextcheck // the default handler outlives every device
 	if err != nil {
-		klog.ErrorS(err, "Anomaly detection is off")
+		logs.ErrorS(err, "Anomaly detection is off")
 		return
 	}
 	if err := Watch(ctx, h, twin, client, visitor, dataModel); err != nil {
-		klog.ErrorS(err, "Anomaly detection is off for this property")
+		logs.ErrorS(err, "Anomaly detection is off for this property")
 	}
 }
 
@@ -132,7 +131,7 @@ func poll(ctx, stop context.Context, cycle time.Duration, binding *Binding, read
 		value, err := safely(read)
 		if err != nil {
 			if !failing {
-				klog.ErrorS(err, "Cannot read the device for anomaly detection", "property", binding.Key().String())
+				logs.ErrorS(err, "Cannot read the device for anomaly detection", "property", binding.Key().String())
 			}
 			failing = true
 			continue

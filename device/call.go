@@ -11,7 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"k8s.io/klog/v2"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 const (
@@ -62,7 +62,7 @@ func (o *owner) call(ctx context.Context, timeout time.Duration, fn func(context
 func protect(ctx context.Context, fn func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			klog.ErrorS(nil, "Panic in a device driver", "panic", p, "stack", string(debug.Stack()))
+			logs.ErrorS(nil, "Panic in a device driver", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic in the driver: %v", p)
 		}
 	}()

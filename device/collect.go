@@ -16,11 +16,11 @@ import (
 	"time"
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 
 	"github.com/kubeedge/edge-anomaly/device/push"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // failuresToReconnect is how many reads of every property must fail in a row before the device is connected anew.
@@ -63,7 +63,7 @@ func (p *property) apply(spec *common.DeviceProperty, desired string, now time.T
 	}
 	if db := spec.PushMethod.DBMethod.DBMethodName; db != "" &&
 		(before == nil || before.PushMethod.DBMethod.DBMethodName != db) {
-		klog.InfoS("Writing to a database is not supported, dbMethod is ignored",
+		logs.InfoS("Writing to a database is not supported, dbMethod is ignored",
 			"device", p.owner.id, "property", spec.PropertyName, "dbMethod", db)
 	}
 	if desired != p.desired {
@@ -84,7 +84,7 @@ func (p *property) openTarget() {
 	}
 	target, err := pool.Open(method.MethodName, method.MethodConfig)
 	if err != nil {
-		klog.ErrorS(err, "Readings are not pushed", "device", p.owner.id, "property", p.spec.PropertyName)
+		logs.ErrorS(err, "Readings are not pushed", "device", p.owner.id, "property", p.spec.PropertyName)
 		return
 	}
 	p.target = target
@@ -110,7 +110,7 @@ func (p *property) bind() {
 		}
 	}
 	off := func(err error) { // detection has said so itself
-		klog.V(2).ErrorS(err, "Anomaly detection is off", "device", p.owner.id, "property", p.spec.PropertyName)
+		logs.V(2).ErrorS(err, "Anomaly detection is off", "device", p.owner.id, "property", p.spec.PropertyName)
 	}
 	settings, err := detection.Settings(meta, own)
 	if err != nil {
@@ -188,7 +188,7 @@ func (o *owner) visit(client Client, p *property) error {
 	}
 	p.failures++
 	if p.failures == 1 {
-		klog.ErrorS(reading.Err, "Property cannot be read", "device", o.id, "property", p.spec.PropertyName)
+		logs.ErrorS(reading.Err, "Property cannot be read", "device", o.id, "property", p.spec.PropertyName)
 	}
 	if err := lost(reading.Err); err != nil {
 		return fmt.Errorf("read %q: %w", p.spec.PropertyName, err)
@@ -204,7 +204,7 @@ func (o *owner) visit(client Client, p *property) error {
 
 func (o *owner) recovered(p *property) {
 	if p.failures > 0 {
-		klog.InfoS("Property can be read again", "device", o.id, "property", p.spec.PropertyName, "failed", p.failures)
+		logs.InfoS("Property can be read again", "device", o.id, "property", p.spec.PropertyName, "failed", p.failures)
 		p.failures = 0
 	}
 	o.retry.reset()
@@ -262,7 +262,7 @@ func (o *owner) writeDesired(client Client, p *property) error {
 	value, err := convertDesired(p.spec.PProperty.DataType, p.desired)
 	if err != nil {
 		p.written = true // nothing but another value can change that
-		klog.ErrorS(err, "Desired value cannot be used", "device", o.id, "property", p.spec.PropertyName)
+		logs.ErrorS(err, "Desired value cannot be used", "device", o.id, "property", p.spec.PropertyName)
 		return nil
 	}
 	if err := o.write(client, p, value); err != nil {
@@ -270,13 +270,13 @@ func (o *owner) writeDesired(client Client, p *property) error {
 		p.writeFailed = min(max(2*p.writeFailed, time.Second), longest)
 		p.nextWrite = time.Now().Add(p.writeFailed)
 		if o.ctx.Err() == nil {
-			klog.ErrorS(err, "Desired value was not written, trying again", "device", o.id,
+			logs.ErrorS(err, "Desired value was not written, trying again", "device", o.id,
 				"property", p.spec.PropertyName, "in", p.writeFailed)
 		}
 		return lost(err)
 	}
 	p.written, p.writeFailed = true, 0
-	klog.V(1).InfoS("Desired value written", "device", o.id, "property", p.spec.PropertyName, "value", p.desired)
+	logs.V(1).InfoS("Desired value written", "device", o.id, "property", p.spec.PropertyName, "value", p.desired)
 	return nil
 }
 
@@ -316,7 +316,7 @@ func (o *owner) report(p *property, r Reading) {
 func (o *owner) consume(c Consumer, r Reading) {
 	defer func() {
 		if p := recover(); p != nil {
-			klog.ErrorS(nil, "Panic in a consumer of readings", "panic", p, "stack", string(debug.Stack()))
+			logs.ErrorS(nil, "Panic in a consumer of readings", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	c.Consume(r)

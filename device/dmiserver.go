@@ -20,7 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // TwinGetter is what a panel needs for the GetDevice call to answer with twins, besides global.DevPanel, whose own
@@ -90,7 +91,7 @@ func (s *DMIServer) Start(ctx context.Context) error {
 	go func() {
 		defer close(s.done)
 		if err := server.Serve(lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			klog.ErrorS(err, "DMI server has ended", "socket", s.opts.Socket)
+			logs.ErrorS(err, "DMI server has ended", "socket", s.opts.Socket)
 		}
 	}()
 	return nil
@@ -206,7 +207,7 @@ func (s *DMIServer) intercept(ctx context.Context, req any, info *grpc.UnaryServ
 	method := info.FullMethod[strings.LastIndexByte(info.FullMethod, '/')+1:]
 	defer func() {
 		if p := recover(); p != nil {
-			klog.ErrorS(nil, "Panic in a DMI call", "method", method, "object", objectOf(req), "panic", p, "stack", string(debug.Stack()))
+			logs.ErrorS(nil, "Panic in a DMI call", "method", method, "object", objectOf(req), "panic", p, "stack", string(debug.Stack()))
 			resp, err = nil, status.Errorf(codes.Internal, "%s %s: panic: %v", method, objectOf(req), p)
 		}
 	}()
@@ -279,7 +280,7 @@ func (s *DMIServer) apply(action string, msg *dmiapi.Device, model *common.Devic
 		return status.Errorf(codes.InvalidArgument, "%s device %s: %v", action, ResourceID(msg.GetNamespace(), msg.GetName()), err)
 	}
 	if err != nil {
-		klog.ErrorS(err, "Device has defects; the rest of it is used", "action", action, "device", dev.ID)
+		logs.ErrorS(err, "Device has defects; the rest of it is used", "action", action, "device", dev.ID)
 	}
 	s.opts.Panel.UpdateDev(model, dev)
 	return nil
@@ -298,7 +299,7 @@ func (s *DMIServer) RemoveDevice(_ context.Context, req *dmiapi.RemoveDeviceRequ
 		if _, known := s.opts.Panel.GetDevice(id); known == nil {
 			return nil, status.Errorf(codes.Internal, "remove device %s: %v", id, err)
 		}
-		klog.V(2).InfoS("Device is removed", "device", id, "remark", err.Error())
+		logs.V(2).InfoS("Device is removed", "device", id, "remark", err.Error())
 	}
 	return &dmiapi.RemoveDeviceResponse{}, nil
 }
@@ -327,7 +328,7 @@ func (s *DMIServer) takeModel(action string, msg *dmiapi.DeviceModel) error {
 		return status.Errorf(codes.InvalidArgument, "%s device model: %v", action, err)
 	}
 	if err != nil {
-		klog.ErrorS(err, "Device model has defects; the rest of it is used", "action", action, "model", model.ID)
+		logs.ErrorS(err, "Device model has defects; the rest of it is used", "action", action, "model", model.ID)
 	}
 	s.awaiting.Lock()
 	defer s.awaiting.Unlock()
@@ -343,7 +344,7 @@ func (s *DMIServer) takeModel(action string, msg *dmiapi.DeviceModel) error {
 		dev := s.early[id]
 		delete(s.early, id)
 		if err := s.apply("register", dev, &model); err != nil {
-			klog.ErrorS(err, "Device that waited for its model cannot be used", "device", id)
+			logs.ErrorS(err, "Device that waited for its model cannot be used", "device", id)
 			continue
 		}
 		if s.opts.OnRegister != nil {

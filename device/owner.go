@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // owner runs one device. Its goroutine alone calls the client, so clients see one call after the other.
@@ -117,7 +117,7 @@ func (o *owner) run() {
 	for o.ctx.Err() == nil {
 		client, err := o.connect()
 		if err == nil {
-			klog.V(1).InfoS("Device connected", "device", o.id)
+			logs.V(1).InfoS("Device connected", "device", o.id)
 			err = o.serve(client)
 			if !errors.Is(err, errStuck) {
 				o.close(client)
@@ -130,7 +130,7 @@ func (o *owner) run() {
 		default:
 			o.setState(common.DeviceStatusOffline)
 			pause := o.retry.pause()
-			klog.ErrorS(err, "Device is offline, connecting again", "device", o.id, "in", pause.Round(time.Millisecond))
+			logs.ErrorS(err, "Device is offline, connecting again", "device", o.id, "in", pause.Round(time.Millisecond))
 			o.idle(pause, err)
 		}
 	}
@@ -177,7 +177,7 @@ func (o *owner) close(client Client) {
 	// The device may be ending: closing gets its own time.
 	ctx := context.WithoutCancel(o.ctx)
 	if err := o.call(ctx, o.panel.opts.CloseTimeout, client.Close, nil); err != nil {
-		klog.ErrorS(err, "Device client did not close cleanly", "device", o.id)
+		logs.ErrorS(err, "Device client did not close cleanly", "device", o.id)
 	}
 }
 
@@ -186,7 +186,7 @@ func (o *owner) closeNow(client Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), o.panel.opts.CloseTimeout)
 	defer cancel()
 	if err := protect(ctx, client.Close); err != nil {
-		klog.ErrorS(err, "Device client did not close cleanly", "device", o.id)
+		logs.ErrorS(err, "Device client did not close cleanly", "device", o.id)
 	}
 }
 
@@ -298,7 +298,7 @@ func (o *owner) askState(client Client) error {
 	case o.failing:
 		state = common.DeviceStatusOffline // whatever the driver believes, the device gives no readings
 	case err != nil:
-		klog.ErrorS(err, "Device does not tell its state", "device", o.id)
+		logs.ErrorS(err, "Device does not tell its state", "device", o.id)
 		state = common.DeviceStatusUnhealthy
 	default:
 		state = knownState(state)
@@ -332,7 +332,7 @@ func (o *owner) reportState(again bool) {
 	}
 	changed := state != o.told
 	if o.told = state; changed {
-		klog.V(1).InfoS("Device state", "device", o.id, "state", state)
+		logs.V(1).InfoS("Device state", "device", o.id, "state", state)
 	}
 	if r := o.panel.opts.Reporter; r != nil && (changed || again) {
 		r.ReportState(o.namespace, o.name, state)

@@ -13,9 +13,9 @@ import (
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
 	"github.com/kubeedge/mapper-framework/pkg/common"
 	"github.com/kubeedge/mapper-framework/pkg/global"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/device/push"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // TwinReporter carries twins and states to EdgeCore. Its methods return at once. [Reporter] is one.
@@ -197,7 +197,7 @@ func (p *Panel) UpdateDev(model *common.DeviceModel, dev *common.DeviceInstance)
 		p.UpdateModel(model)
 	}
 	if dev == nil || dev.Name == "" {
-		klog.ErrorS(nil, "Update of a device without name is ignored")
+		logs.ErrorS(nil, "Update of a device without name is ignored")
 		return
 	}
 	spec := cloneInstance(dev)
@@ -277,7 +277,7 @@ func (p *Panel) GetModel(modelID string) (common.DeviceModel, error) {
 // UpdateModel adds or changes a model. The devices made from it follow.
 func (p *Panel) UpdateModel(model *common.DeviceModel) {
 	if model == nil || model.Name == "" {
-		klog.ErrorS(nil, "Update of a device model without name is ignored")
+		logs.ErrorS(nil, "Update of a device model without name is ignored")
 		return
 	}
 	id := ResourceID(model.Namespace, model.Name)

@@ -15,7 +15,8 @@ import (
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
 	"github.com/kubeedge/mapper-framework/pkg/common"
 	"golang.org/x/time/rate"
-	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // EdgeCore's limiter, for all mappers of a node together.
@@ -303,5 +304,5 @@ func (r *Reporter) complain(now time.Time, message, namespace, device, what stri
 		return
 	}
 	r.lastLog = now
-	klog.InfoS(message, "device", ResourceID(namespace, device), "name", what, "illegalSoFar", r.stats.Illegal)
+	logs.InfoS(message, "device", ResourceID(namespace, device), "name", what, "illegalSoFar", r.stats.Illegal)
 }

@@ -12,7 +12,8 @@ import (
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
 	"github.com/kubeedge/mapper-framework/pkg/common"
 	"golang.org/x/time/rate"
-	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // sendsWhenFresh is how often the first value of a twin is sent: EdgeCore loses the first.
@@ -166,7 +167,7 @@ func (r *Reporter) run(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() == nil {
-			klog.V(2).InfoS("Report is tried again", "err", err)
+			logs.V(2).InfoS("Report is tried again", "err", err)
 		}
 		if sleep(ctx, retry.pause()) != nil {
 			return

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/push"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Options say what [Run] is to run.
@@ -82,7 +82,7 @@ func (r *runner) start(ctx context.Context) (err error) {
 	c, ad := r.cfg, r.cfg.AnomalyDetection
 	fail := func(err error) error { return fmt.Errorf("mapper %s: %w", c.Common.Name, err) }
 	if c.Common.HTTPPort != "" {
-		klog.InfoS("common.http_port is ignored: there is no REST API")
+		logs.InfoS("common.http_port is ignored: there is no REST API")
 	}
 	verdicts := NewVerdicts()
 	r.parts.Handler, err = admethod.NewHandler(admethod.Options{
@@ -157,9 +157,9 @@ func (r *runner) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	klog.InfoS("Registered with EdgeCore", "mapper", c.Name, "protocol", c.Protocol, "devices", len(devices))
+	logs.InfoS("Registered with EdgeCore", "mapper", c.Name, "protocol", c.Protocol, "devices", len(devices))
 	if err := r.parts.Panel.DevInit(devices, models); err != nil {
-		klog.ErrorS(err, "Parts of devices cannot be used")
+		logs.ErrorS(err, "Parts of devices cannot be used")
 	}
 	return nil
 }

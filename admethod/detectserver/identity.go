@@ -22,8 +22,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
@@ -308,7 +308,7 @@ func (j *journal) tell(cause string, err error, message string, more ...any) {
 	if count > 0 {
 		more = append(more, "more", count)
 	}
-	klog.ErrorS(err, message, more...)
+	logs.ErrorS(err, message, more...)
 }
 
 // refuse logs an error that ended a session or kept one from opening. c and remote may be nil.

@@ -28,20 +28,20 @@ import (
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// logs collects what the server logs.
-type logs struct {
+// journalLog collects what the server logs.
+type journalLog struct {
 	mu sync.Mutex
 	bytes.Buffer
 }
 
-func (l *logs) Write(p []byte) (int, error) {
+func (l *journalLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.Buffer.Write(p)
 }
 
 // lines returns the lines that hold the text.
-func (l *logs) lines(text string) []string {
+func (l *journalLog) lines(text string) []string {
 	klog.Flush()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *logs) lines(text string) []string {
 }
 
 // await returns how many lines hold the text, when the first one has come.
-func (l *logs) await(t *testing.T, text string) int {
+func (l *journalLog) await(t *testing.T, text string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -68,9 +68,9 @@ func (l *logs) await(t *testing.T, text string) int {
 	return len(l.lines(text))
 }
 
-func captureLogs(t *testing.T) *logs {
+func captureLogs(t *testing.T) *journalLog {
 	t.Helper()
-	l := new(logs)
+	l := new(journalLog)
 	state := klog.CaptureState()
 	klog.LogToStderr(false)
 	for severity, to := range map[string]io.Writer{"INFO": l, "WARNING": io.Discard, "ERROR": io.Discard, "FATAL": io.Discard} {

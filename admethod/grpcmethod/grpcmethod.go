@@ -25,10 +25,10 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -99,7 +99,7 @@ type transport struct {
 }
 
 func newTransport(c Config, id remote.Identity) (remote.Transport, error) {
-	trouble := func(err error) { klog.Warningf("grpc: %s: %v", c.Address, err) }
+	trouble := func(err error) { logs.Warningf("grpc: %s: %v", c.Address, err) }
 	options := []grpc.DialOption{
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.Keepalive, Timeout: c.Timeout}),
 	}

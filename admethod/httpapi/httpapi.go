@@ -27,10 +27,9 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -164,7 +163,7 @@ func (s *Server) trouble(part string) func(error) {
 		}
 		s.mu.Unlock()
 		if tell {
-			klog.Warningf("api: %s: %v", part, err)
+			logs.Warningf("api: %s: %v", part, err)
 		}
 	}
 }
@@ -235,12 +234,12 @@ func (s *Server) retry(ctx context.Context, err error) net.Listener {
 }
 
 func (s *Server) serve(l net.Listener) {
-	klog.Infof("api: listening on %s", l.Addr())
+	logs.Infof("api: listening on %s", l.Addr())
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
 	if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		klog.Errorf("api: %v", err)
+		logs.Errorf("api: %v", err)
 	}
 }
 
@@ -292,7 +291,7 @@ func (s *Server) remember(key driver.Key, v Verdict) {
 		s.latest[key] = v
 	} else if !s.excess {
 		s.excess = true
-		klog.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
+		logs.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
 	}
 }
 

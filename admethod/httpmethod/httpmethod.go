@@ -23,13 +23,12 @@ import (
 	"net/url"
 	"strings"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/admethod/remote/shard"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -183,7 +182,7 @@ func newTransport(c Config, id remote.Identity, listeners *receivers) (*transpor
 	if err != nil {
 		return nil, err
 	}
-	trouble := func(err error) { klog.Warningf("http: %s: %v", c.Address, err) }
+	trouble := func(err error) { logs.Warningf("http: %s: %v", c.Address, err) }
 	o := httppost.Options{URL: u.String(), Insecure: c.Insecure, Socket: socket, MaxReply: int64(c.MaxAnswer)}
 	if !c.Insecure {
 		if o.TLS, err = tlsfiles.New(c.TLS, trouble); err != nil {

@@ -13,9 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
@@ -66,7 +65,7 @@ func (rs *receivers) release(r *receiver) error {
 }
 
 func (r *receiver) listen(ctx context.Context) error {
-	trouble := func(err error) { klog.Warningf("http: callback: %v", err) }
+	trouble := func(err error) { logs.Warningf("http: callback: %v", err) }
 	detached := context.WithoutCancel(ctx) // the listener outlives the session that is begun
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+r.config.path(), r.take)
@@ -101,7 +100,7 @@ func (r *receiver) listen(ctx context.Context) error {
 			serve = func() error { return r.server.ServeTLS(l, "", "") }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			klog.ErrorS(err, "No verdicts are taken any more", "callback.listen", r.config.Listen)
+			logs.ErrorS(err, "No verdicts are taken any more", "callback.listen", r.config.Listen)
 		}
 	})
 	return nil

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -179,7 +179,7 @@ func (s *session) exchange(c chunk) error {
 func (s *session) refused(c chunk, err error) {
 	if now := time.Now(); now.Sub(s.logged) >= logEvery {
 		s.logged = now
-		klog.Warningf("http: %s: a batch of %d readings is refused: %v", s.t.config.Address, len(c.readings), err)
+		logs.Warningf("http: %s: a batch of %d readings is refused: %v", s.t.config.Address, len(c.readings), err)
 	}
 	for i := range c.readings {
 		s.answers = append(s.answers, answer{sequence: c.readings[i].m.Sequence, cause: err.Error()})

@@ -12,10 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Path is where [Handler] is to be mounted, for GET.
@@ -91,7 +90,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &begun{Writer: w, control: http.NewResponseController(w), stall: h.Stall}
 	// To look for readings takes its time, in which nothing is sent; the request's context ends it.
 	if err := out.deadline(time.Time{}); err != nil {
-		klog.Warningf("recorder: download of readings: %v", err)
+		logs.Warningf("recorder: download of readings: %v", err)
 	}
 	if _, err := store.Export(r.Context(), out, h.Dir, q, opts); err != nil {
 		if errors.Is(err, store.ErrTooWide) {
@@ -99,7 +98,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if r.Context().Err() == nil {
-			klog.Warningf("recorder: download of readings: %v", err)
+			logs.Warningf("recorder: download of readings: %v", err)
 		}
 		if out.yes {
 			panic(http.ErrAbortHandler) // the only way to tell a client that the body is not whole

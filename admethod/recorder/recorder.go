@@ -24,12 +24,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -135,13 +134,13 @@ func (r *Recorder) mount() error {
 func (r *Recorder) state(err error) {
 	if err == nil {
 		if r.loud {
-			klog.Infof("recorder: recording to %s works again", r.config.Dir)
+			logs.Infof("recorder: recording to %s works again", r.config.Dir)
 		}
 		return
 	}
 	if r.loud = time.Since(r.told) >= time.Minute; r.loud {
 		r.told = time.Now()
-		klog.Errorf("recorder: readings are lost until this ends: %v", err)
+		logs.Errorf("recorder: readings are lost until this ends: %v", err)
 	}
 	if r.report != nil && r.report.SinkFailed != nil {
 		r.report.SinkFailed(Name, err, true)

@@ -13,10 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -97,7 +96,7 @@ func (d *local) detect(row driver.Row, r *driver.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.broken = fmt.Errorf("fallback %q panicked: %v", d.name, p)
-			klog.ErrorS(d.broken, "The fallback is off for this property", "property", d.key.String())
+			logs.ErrorS(d.broken, "The fallback is off for this property", "property", d.key.String())
 		}
 	}()
 	d.detector.Detect(row, r)
@@ -115,7 +114,7 @@ func (l *link) takeOver(why error) {
 	if l.local.Swap(true) {
 		return
 	}
-	klog.Warningf("%s: detector at %s is away: the fallback judges in its place: %v", l.kind, l.config.Address, why)
+	logs.Warningf("%s: detector at %s is away: the fallback judges in its place: %v", l.kind, l.config.Address, why)
 	signal(l.judge)
 }
 
@@ -126,7 +125,7 @@ func (l *link) handBack() {
 	}
 	l.local.Store(false)
 	l.signal()
-	klog.Infof("%s: detector at %s is back", l.kind, l.config.Address)
+	logs.Infof("%s: detector at %s is back", l.kind, l.config.Address)
 }
 
 // judgeLocally judges rows while the detector is away, until ctx ends.

@@ -9,8 +9,7 @@ import (
 	"math"
 	"time"
 
-	"k8s.io/klog/v2"
-
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/spool"
 )
 
@@ -275,7 +274,7 @@ func (l *link) loadSome() (lost []lostRow, ok bool) {
 		return len(k.found) < batchSize
 	})
 	if err != nil {
-		klog.ErrorS(err, "Readings on disk cannot be read", "adapter", k.kind)
+		logs.ErrorS(err, "Readings on disk cannot be read", "adapter", k.kind)
 	}
 	if stopped {
 		next = from

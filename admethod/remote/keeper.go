@@ -12,8 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
-
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/spool"
 )
 
@@ -91,7 +90,7 @@ func newKeeper(kind, dir string, c SpoolConfig) *keeper {
 				k.lost = append(k.lost, lostRow{r.ID, string(id), r.State&stateJudged != 0})
 			}
 		},
-		Damaged: func(err error) { klog.Warningf("%s: %v", kind, err) },
+		Damaged: func(err error) { logs.Warningf("%s: %v", kind, err) },
 	}
 	return k
 }
@@ -212,7 +211,7 @@ func (l *link) adoptLate() bool {
 func (l *link) trouble(err error) {
 	now, told := time.Now().UnixNano(), l.keeper.told.Load()
 	if now-told >= int64(logEvery) && l.keeper.told.CompareAndSwap(told, now) {
-		klog.Warningf("%s: %s: readings that are not answered are kept in memory only, the newest %d: %v", l.kind, l.config.Address, l.config.Queue, err)
+		logs.Warningf("%s: %s: readings that are not answered are kept in memory only, the newest %d: %v", l.kind, l.config.Address, l.config.Queue, err)
 	}
 }
 
@@ -256,7 +255,7 @@ func (k *keeper) mark(changes []change) {
 
 func (k *keeper) set(p spool.Pos, to spool.State) {
 	if err := k.log.Load().Set(p, to); err != nil {
-		klog.V(1).ErrorS(err, "A reading that was answered may be sent again", "adapter", k.kind)
+		logs.V(1).ErrorS(err, "A reading that was answered may be sent again", "adapter", k.kind)
 	}
 }
 
@@ -300,7 +299,7 @@ func (k *keeper) sweep(lost func(lostRow)) {
 		_ = log.Close()
 		if empty {
 			if err := os.RemoveAll(dir); err != nil {
-				klog.V(1).ErrorS(err, "Cannot remove a spool that nobody uses")
+				logs.V(1).ErrorS(err, "Cannot remove a spool that nobody uses")
 			}
 		}
 	}

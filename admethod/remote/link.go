@@ -12,10 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 const (
@@ -216,7 +215,7 @@ func (l *link) run(ctx context.Context) {
 		}
 		if now := time.Now(); now.Sub(l.logged) >= logEvery {
 			l.logged = now
-			klog.Warningf("%s: detector at %s is away: %v", l.kind, l.config.Address, err)
+			logs.Warningf("%s: detector at %s is away: %v", l.kind, l.config.Address, err)
 		}
 		timer := time.NewTimer(max(wait, min(atLeast, time.Hour)))
 		select {
@@ -259,7 +258,7 @@ func (l *link) end() {
 	errs = append(errs, l.transport.Close())
 	if err := errors.Join(errs...); err != nil {
 		l.failure = fmt.Errorf("%s: %s: %w", l.kind, l.config.Address, err)
-		klog.Warning(l.failure)
+		logs.Warningf("%v", l.failure)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // DefaultInterval is how often [Store.Watch] looks at the file.
@@ -76,7 +76,7 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 		raw, err := os.ReadFile(s.file)
 		if err != nil {
 			if !unreadable {
-				klog.ErrorS(err, "Configuration cannot be read, the old one stays in force", "file", s.file)
+				logs.ErrorS(err, "Configuration cannot be read, the old one stays in force", "file", s.file)
 			}
 			unreadable = true
 			continue
@@ -96,7 +96,7 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 func (s *Store) reload(raw []byte) bool {
 	next, err := Parse(raw)
 	if err != nil {
-		klog.ErrorS(err, "Configuration is broken, the old one stays in force", "file", s.file)
+		logs.ErrorS(err, "Configuration is broken, the old one stays in force", "file", s.file)
 		return false
 	}
 	now := s.Current()
@@ -104,13 +104,13 @@ func (s *Store) reload(raw []byte) bool {
 	merged.AnomalyDetection.Defaults = next.AnomalyDetection.Defaults
 	merged.AnomalyDetection.Routes = next.AnomalyDetection.Routes
 	if rest := *next; !reflect.DeepEqual(rest, merged) {
-		klog.InfoS("Configuration outside anomalyDetection.defaults and .routes has changed: restart the mapper to use it",
+		logs.InfoS("Configuration outside anomalyDetection.defaults and .routes has changed: restart the mapper to use it",
 			"file", s.file)
 	}
 	if reflect.DeepEqual(merged, *now) {
 		return false
 	}
 	s.current.Store(&merged)
-	klog.InfoS("Configuration of anomaly detection has changed", "file", s.file)
+	logs.InfoS("Configuration of anomaly detection has changed", "file", s.file)
 	return true
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
-	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // sender speaks to one destination. Only the goroutine of the lane calls it.
@@ -149,7 +150,7 @@ func (l *lane) deliver(it item) bool {
 		if err == nil {
 			l.pool.sent.Add(1)
 			if failures > 0 {
-				klog.InfoS("Push works again", "destination", l.destination, "failures", failures)
+				logs.InfoS("Push works again", "destination", l.destination, "failures", failures)
 			}
 			return true
 		}
@@ -158,7 +159,7 @@ func (l *lane) deliver(it item) bool {
 			return false
 		}
 		if failures++; failures == 1 {
-			klog.ErrorS(err, "Push failed", "destination", l.destination)
+			logs.ErrorS(err, "Push failed", "destination", l.destination)
 		}
 		var again *retryable
 		if !errors.As(err, &again) {

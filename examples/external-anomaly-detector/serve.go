@@ -11,12 +11,11 @@ import (
 	"maps"
 	"net"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -98,10 +97,10 @@ func serve(ctx context.Context, c *configuration, s *detectserver.Server, stdout
 		told += fmt.Sprintf("external-anomaly-detector: http %s\n", h.Addr())
 	}
 	if _, err := io.WriteString(stdout, told); err != nil {
-		klog.ErrorS(err, "Addresses cannot be told")
+		logs.ErrorS(err, "Addresses cannot be told")
 	}
-	klog.InfoS("Serving", "grpc", l.Addr().String(), "http", c.HTTP.Listen, "tls", !c.Insecure, "clients", len(c.Clients))
+	logs.InfoS("Serving", "grpc", l.Addr().String(), "http", c.HTTP.Listen, "tls", !c.Insecure, "clients", len(c.Clients))
 	err = run()
-	klog.InfoS("Ended")
+	logs.InfoS("Ended")
 	return err
 }

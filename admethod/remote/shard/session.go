@@ -13,10 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // session is one session with each detector that could be reached. Which ones they are does not change: when a detector
@@ -285,7 +284,7 @@ func (s *session) drain(why error) {
 	for _, l := range s.lanes {
 		if l.gone.Load() {
 			l.target.failed(s.owner.options.Backoff)
-			klog.Warningf("Streams of the detector at %s go to the others: %v", l.target.address, why)
+			logs.Warningf("Streams of the detector at %s go to the others: %v", l.target.address, why)
 		}
 	}
 	s.cancel(why)
@@ -308,7 +307,7 @@ func (s *session) seek(ctx context.Context, t *target) {
 		cancel() // it was a question only
 		if err == nil {
 			t.until = time.Time{}
-			klog.Infof("The detector at %s is back: its streams return to it", t.address)
+			logs.Infof("The detector at %s is back: its streams return to it", t.address)
 			s.end(fmt.Errorf("%s is back", t.address))
 			return
 		}

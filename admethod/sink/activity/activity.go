@@ -26,11 +26,10 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -157,13 +156,13 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 // Start reads the locks and begins to take runs. If they cannot be read yet, verdicts wait for them.
 func (s *sink) Start(ctx context.Context) error {
 	if s.locks.file == "" {
-		klog.Warning("activity: no state directory is set, so activities run again after a restart")
+		logs.Warningf("activity: no state directory is set, so activities run again after a restart")
 	}
 	s.mu.Lock()
 	err := s.load()
 	s.mu.Unlock()
 	if err != nil {
-		klog.Errorf("activity: nothing runs until the locks can be read: %v", err)
+		logs.Errorf("activity: nothing runs until the locks can be read: %v", err)
 	}
 	if err := s.register(); err != nil {
 		return err
@@ -262,7 +261,7 @@ func (s *sink) Forget(key driver.Key) {
 		s.locks.gone(lockID{s.activities[i].Name, key}, s.now())
 	}
 	if err := s.locks.save(); err != nil {
-		klog.Warningf("activity: locks: %v", err) // the next change tries again
+		logs.Warningf("activity: locks: %v", err) // the next change tries again
 	}
 }
 
@@ -320,10 +319,10 @@ func (s *sink) work(ctx context.Context, j *job) {
 	if o.err != nil {
 		st.Failed++
 		st.Error = o.err.Error()
-		klog.ErrorS(o.err, "Activity failed", "activity", j.activity.Name, "property", j.result.Key.String())
+		logs.ErrorS(o.err, "Activity failed", "activity", j.activity.Name, "property", j.result.Key.String())
 		return
 	}
-	klog.InfoS("Activity ran", "activity", j.activity.Name, "property", j.result.Key.String(), "seconds", st.Seconds)
+	logs.InfoS("Activity ran", "activity", j.activity.Name, "property", j.result.Key.String(), "seconds", st.Seconds)
 }
 
 // Shutdown lets what is queued run within ctx, and kills the rest.

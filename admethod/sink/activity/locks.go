@@ -16,9 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Lock keeps an activity from running again for a property.
@@ -74,7 +73,7 @@ func (t *locks) load(now time.Time) error {
 	t.held = make(map[lockID]Lock)
 	var list []Lock
 	if err := json.Unmarshal(data, &list); err != nil {
-		klog.Errorf("activity: file of locks %s is damaged and set aside, activities may run once more: %v", t.file, err)
+		logs.Errorf("activity: file of locks %s is damaged and set aside, activities may run once more: %v", t.file, err)
 		return os.Rename(t.file, t.file+".damaged")
 	}
 	for _, l := range list {

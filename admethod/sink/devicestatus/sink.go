@@ -36,10 +36,10 @@ import (
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/validation/path"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -138,7 +138,7 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 		if !id.valid() {
 			s.stats.Refused++
 			if s.news("no device", now) {
-				klog.Warningf("devicestatus: verdicts on %q are not written: it cannot be the name of a Device", r.Key)
+				logs.Warningf("devicestatus: verdicts on %q are not written: it cannot be the name of a Device", r.Key)
 			}
 			continue
 		}
@@ -149,7 +149,7 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 		if d == nil || !d.add(r, now) {
 			s.stats.Refused++
 			if s.news("refused", now) {
-				klog.Warningf("devicestatus: no room for verdicts on %s: %d devices and %d properties of each are told at most",
+				logs.Warningf("devicestatus: no room for verdicts on %s: %d devices and %d properties of each are told at most",
 					r.Key, s.config.Devices, mostProperties)
 			}
 		}
@@ -359,7 +359,7 @@ func (s *Sink) take() (*record, job) {
 	}
 	body, err := best.render(s.config.Extension, now)
 	if err != nil { // cannot be: all that is rendered is plain
-		klog.Errorf("devicestatus: %s/%s: %v", best.id.namespace, best.id.name, err)
+		logs.Errorf("devicestatus: %s/%s: %v", best.id.namespace, best.id.name, err)
 		delete(s.devices, best.id)
 		return nil, job{}
 	}

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // How long a failed write waits before the next, at the least and at the most; the wait doubles from one to the next.
@@ -115,7 +116,7 @@ func (s *Sink) fail(d *record, err error, now time.Time) {
 		about += where // once a namespace; of devices, one stands for all
 	}
 	if what != "" && s.news(about, now) {
-		klog.Warningf("devicestatus: the status %s %s: %v", where, what, err)
+		logs.Warningf("devicestatus: the status %s %s: %v", where, what, err)
 	}
 }
 

@@ -18,12 +18,12 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/klog/v2"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -99,7 +99,7 @@ func New(config Config) *Sink { return &Sink{config: config, now: time.Now} }
 // each batch.
 func (s *Sink) Start(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
-		klog.Errorf("history: verdicts wait until the file can be opened: %v", err)
+		logs.Errorf("history: verdicts wait until the file can be opened: %v", err)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (s *Sink) renew(ctx context.Context, cause error) error {
 		_ = s.db.Close()
 		s.db = nil
 	}
-	klog.Errorf("history: %s is damaged and set aside: %v", s.config.Path, cause)
+	logs.Errorf("history: %s is damaged and set aside: %v", s.config.Path, cause)
 	if err := os.Rename(s.config.Path, s.config.Path+".damaged"); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
@@ -245,7 +245,7 @@ func (s *Sink) prune(ctx context.Context) error {
 	if damaged(err) {
 		return s.renew(ctx, err)
 	} else if err != nil {
-		klog.Warningf("history: dropping what is old: %v", err) // what was added stays; the next batches try again
+		logs.Warningf("history: dropping what is old: %v", err) // what was added stays; the next batches try again
 	}
 	return nil
 }

@@ -14,10 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Item is what is to be told of one property.
@@ -136,7 +135,7 @@ func (q *Queue) Write(_ context.Context, batch []driver.Result) error {
 		err := fmt.Errorf("no room for verdicts on %d properties, %d wait", full, q.opts.Limit)
 		q.tell(err, false)
 		if say {
-			klog.Warningf("%s: %v", q.opts.Sink, err)
+			logs.Warningf("%s: %v", q.opts.Sink, err)
 		}
 	}
 	q.Wake()
@@ -334,7 +333,7 @@ func (q *Queue) delivered(n int) {
 	q.mu.Unlock()
 	if q.troubled && waiting == 0 {
 		q.troubled = false
-		klog.Infof("%s: no verdict waits any more", q.opts.Sink)
+		logs.Infof("%s: no verdict waits any more", q.opts.Sink)
 	}
 }
 
@@ -356,7 +355,7 @@ func (q *Queue) failed(batch []Item, err error) {
 	q.tell(err, !refused)
 	if now := time.Now(); now.Sub(q.saidFailing) >= time.Minute {
 		q.saidFailing, q.troubled = now, true
-		klog.Warningf("%s: %v; verdicts on %d properties wait", q.opts.Sink, err, waiting)
+		logs.Warningf("%s: %v; verdicts on %d properties wait", q.opts.Sink, err, waiting)
 	}
 }
 

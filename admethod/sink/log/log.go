@@ -11,12 +11,11 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -56,10 +55,10 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 		r := &batch[i]
 		news := s.book.Take(r)
 		if news.Ended.ID != 0 {
-			klog.Infof("anomaly ended: %s, incident %s", incidents.Summary(r.Key, &news.Ended, driver.English), verdict.ID(news.Ended.ID))
+			logs.Infof("anomaly ended: %s, incident %s", incidents.Summary(r.Key, &news.Ended, driver.English), verdict.ID(news.Ended.ID))
 		}
 		if news.Began {
-			klog.Warningf("anomaly: %s, incident %s", Line(r), verdict.ID(news.Now.ID))
+			logs.Warningf("anomaly: %s, incident %s", Line(r), verdict.ID(news.Now.ID))
 		}
 		s.fails(r)
 	}
@@ -74,7 +73,7 @@ func (s *sink) fails(r *driver.Result) {
 		if len(s.failed) < mostProperties {
 			s.failed[r.Key] = struct{}{}
 		}
-		klog.Warningf("no verdict: %s", Line(r))
+		logs.Warningf("no verdict: %s", Line(r))
 	}
 }
 
@@ -82,16 +81,17 @@ func (s *sink) fails(r *driver.Result) {
 func (s *sink) Forget(key driver.Key) {
 	delete(s.failed, key)
 	if i := s.book.Forget(key, time.Now()); i.ID != 0 {
-		klog.Infof("anomaly ended: %s, incident %s", incidents.Summary(key, &i, driver.English), verdict.ID(i.ID))
+		logs.Infof("anomaly ended: %s, incident %s", incidents.Summary(key, &i, driver.English), verdict.ID(i.ID))
 	}
 }
 
-// Line is a verdict in one line for people: what, how bad, what was read and what was expected.
+// Line is a verdict in one line for people: what, how bad, what was read and what was expected. Names that could pass for
+// more than one word are quoted.
 func Line(r *driver.Result) string {
-	b := append([]byte(r.Key.String()), ' ')
+	b := append(appendKey(nil, r.Key), ' ')
 	b = append(b, r.Severity.String()...)
 	if r.Kind != driver.KindNone {
-		b = append(append(b, ' '), r.Kind...)
+		b = append(append(b, ' '), logs.Name(string(r.Kind))...)
 	}
 	b = appendNumber(b, " score=", r.Score)
 	b = appendNumber(b, " value=", r.Value)
@@ -104,15 +104,23 @@ func Line(r *driver.Result) string {
 		if i == 3 {
 			break
 		}
-		b = append(append(b, " blamed="...), c.Key.String()...)
+		b = appendKey(append(b, " blamed="...), c.Key)
 	}
 	if r.Detector != "" {
-		b = append(append(b, " detector="...), r.Detector...)
+		b = append(append(b, " detector="...), logs.Name(r.Detector)...)
 	}
 	if r.Message != "" {
 		b = strconv.AppendQuote(append(b, " message="...), r.Message)
 	}
 	return string(b)
+}
+
+func appendKey(b []byte, k driver.Key) []byte {
+	b = append(append(append(b, logs.Name(k.Namespace)...), '/'), logs.Name(k.Device)...)
+	if k.Property != "" {
+		b = append(append(b, '/'), logs.Name(k.Property)...)
+	}
+	return b
 }
 
 func appendNumber(b []byte, name string, v float64) []byte {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,5 +137,18 @@ func TestSinkLogsFailureOnce(t *testing.T) {
 func TestSinkRefusesOptions(t *testing.T) {
 	if _, err := Factory().New(admethod.SinkSettings{Options: map[string]any{"level": 3}}); err == nil {
 		t.Error("an option that does not exist is accepted")
+	}
+}
+
+// A name that a Device or a detector chose can neither begin a line nor pass for another part of this one.
+func TestNamesCannotForgeLines(t *testing.T) {
+	const forged = "x\nW1129 13:00:00.000000 1 log.go:1] anomaly: default/boiler/t critical"
+	r := temperature(35, 0.97, driver.Kind(forged))
+	r.Key.Namespace, r.Key.Device, r.Key.Property = "a severity=normal", forged, forged
+	r.Detector, r.Message = forged, forged
+	r.Causes = []driver.Cause{{Key: r.Key, Weight: 1}}
+	line := Line(&r)
+	if strings.Contains(line, "\n") || strings.Count(line, strconv.Quote(forged)) != 7 || !strings.HasPrefix(line, `"a severity=normal"/`) {
+		t.Errorf("%s", line)
 	}
 }

@@ -16,10 +16,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -161,7 +161,7 @@ func (s *sink) Start(ctx context.Context) (err error) {
 	go func() {
 		defer close(s.done)
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			klog.ErrorS(err, "Metrics are no longer served", "address", s.address)
+			logs.ErrorS(err, "Metrics are no longer served", "address", s.address)
 		}
 	}()
 	return nil

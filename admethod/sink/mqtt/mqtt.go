@@ -22,12 +22,11 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -140,7 +139,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 		c.ClientID = "edge-anomaly-" + rand.Text()[:10] // 23 characters, which every broker takes
 	}
 	out := &Sink{config: c, kept: make(map[driver.Key]message)}
-	trouble := func(err error) { klog.Warningf("mqtt: %v", err) }
+	trouble := func(err error) { logs.Warningf("mqtt: %v", err) }
 	if !c.Insecure {
 		if out.files, err = tlsfiles.New(c.TLS, trouble); err != nil {
 			return nil, err

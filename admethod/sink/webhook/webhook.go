@@ -27,12 +27,11 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -131,7 +130,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 		}
 	}
 	out := &Sink{config: c}
-	trouble := func(err error) { klog.Warningf("webhook: %v", err) }
+	trouble := func(err error) { logs.Warningf("webhook: %v", err) }
 	o := httppost.Options{URL: c.URL, Insecure: c.Insecure, MaxReply: 1 << 20, Header: out.sign}
 	if !c.Insecure {
 		if o.TLS, err = tlsfiles.New(c.TLS, trouble); err != nil {
