@@ -122,18 +122,29 @@ func lineOf(fault, signal string, t *faults.Tally) faultsLine {
 }
 
 func (o *faultsOptions) run(ctx context.Context, w io.Writer) error {
-	var err error
-	if o.Config, err = config(o.detector, o.set); err != nil {
-		return err
-	}
-	if err := o.Check(); err != nil {
-		return usage(err)
-	}
-	cells, err := faults.Run(ctx, o.Options)
+	r, err := o.measure(ctx)
 	if err != nil {
 		return err
 	}
-	r := faultsReport{Detector: o.Config.Detector, Seed: o.Seed, Episodes: o.Episodes}
+	if o.asJSON {
+		return writeJSON(w, r)
+	}
+	return r.table(w, o.cells)
+}
+
+func (o *faultsOptions) measure(ctx context.Context) (*faultsReport, error) {
+	var err error
+	if o.Config, err = config(o.detector, o.set); err != nil {
+		return nil, err
+	}
+	if err := o.Check(); err != nil {
+		return nil, usage(err)
+	}
+	cells, err := faults.Run(ctx, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	r := &faultsReport{Detector: o.Config.Detector, Seed: o.Seed, Episodes: o.Episodes}
 	var total faults.Tally
 	for i := range cells {
 		total.Add(&cells[i].Tally)
@@ -143,10 +154,7 @@ func (o *faultsOptions) run(ctx context.Context, w io.Writer) error {
 	r.Faults = grouped(cells, func(c *faults.Cell) (string, string) { return c.Fault, "" })
 	r.Signals = grouped(cells, func(c *faults.Cell) (string, string) { return "", c.Signal })
 	slices.SortStableFunc(r.Signals, func(a, b faultsLine) int { return cmp.Compare(signalIndex(a.Signal), signalIndex(b.Signal)) })
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w, o.cells)
+	return r, nil
 }
 
 func signalIndex(name string) int {

@@ -70,29 +70,40 @@ type nabCategory struct {
 }
 
 func (o *nabOptions) run(ctx context.Context, w io.Writer) error {
-	c, err := config(o.detector, o.set)
+	r, err := o.measure(ctx)
 	if err != nil {
 		return err
+	}
+	if o.asJSON {
+		return writeJSON(w, r)
+	}
+	return r.table(w)
+}
+
+func (o *nabOptions) measure(ctx context.Context) (*nabReport, error) {
+	c, err := config(o.detector, o.set)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := dataDir(o.data, "nab")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	corpus, err := nab.OpenCorpus(dir)
 	if err != nil {
-		return usage(err)
+		return nil, usage(err)
 	}
-	report := nabReport{Detector: c.Detector, Files: len(corpus.Names)}
+	report := &nabReport{Detector: c.Detector, Files: len(corpus.Names)}
 	var all []nab.Part
 	var groups [][]nab.Part // by category; the names are sorted
 	for _, name := range corpus.Names {
 		file, err := corpus.Load(name)
 		if err != nil {
-			return usage(err)
+			return nil, usage(err)
 		}
 		part, err := scoreNAB(ctx, c, file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		all = append(all, part)
 		report.Rows += len(file.Readings)
@@ -107,12 +118,12 @@ func (o *nabOptions) run(ctx context.Context, w io.Writer) error {
 		report.Categories[last].Windows += part.Windows
 	}
 	if report.Windows == 0 {
-		return usage(fmt.Errorf("%s: no window is labelled in any file", dir))
+		return nil, usage(fmt.Errorf("%s: no window is labelled in any file", dir))
 	}
 	report.Scores = nab.Best(all)
 	if o.leaveOneOut {
 		if report.LeaveOneOut, err = nab.LeaveOneOut(groups); err != nil {
-			return usage(err)
+			return nil, usage(err)
 		}
 	}
 	if o.categories {
@@ -122,10 +133,7 @@ func (o *nabOptions) run(ctx context.Context, w io.Writer) error {
 	} else {
 		report.Categories = nil
 	}
-	if o.asJSON {
-		return writeJSON(w, report)
-	}
-	return report.table(w)
+	return report, nil
 }
 
 // scoreNAB scores a file by a fresh detector.

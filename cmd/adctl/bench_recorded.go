@@ -44,8 +44,8 @@ func (j *judge) name() string {
 	return j.detector
 }
 
-// run judges the rows of a recording by a detector that has seen nothing before. A detector of single properties that
-// is named judges each of several columns alone, and the row is as unusual as its most unusual reading.
+// run judges the rows of a recording by a detector that has seen nothing before. A detector that is named and takes
+// fewer members than there are columns judges each alone, and the row is as unusual as its most unusual reading.
 func (j *judge) run(ctx context.Context, columns []string, times []time.Time, rows [][]float64) ([]streams.Verdict, error) {
 	name := j.detector
 	if name == "" {
@@ -61,7 +61,7 @@ func (j *judge) run(ctx context.Context, columns []string, times []time.Time, ro
 	if err != nil {
 		return nil, usage(err)
 	}
-	if f.Info().Members > 1 {
+	if n := len(columns); n > 1 && f.Info().Members >= n {
 		return runGroup(ctx, c, columns, times, rows)
 	}
 	verdicts := make([]streams.Verdict, len(rows))

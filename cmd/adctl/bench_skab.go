@@ -63,6 +63,8 @@ type skabReport struct {
 	TrainRows int        `json:"trainRows"`
 	Total     skabLine   `json:"total"`
 	Files     []skabLine `json:"files,omitempty"`
+
+	count int // of all files
 }
 
 type skabLine struct {
@@ -78,31 +80,42 @@ func skabLineOf(name string, c skab.Count) skabLine {
 }
 
 func (o *skabOptions) run(ctx context.Context, w io.Writer) error {
+	r, err := o.measure(ctx)
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		return writeJSON(w, r)
+	}
+	return r.table(w)
+}
+
+func (o *skabOptions) measure(ctx context.Context) (*skabReport, error) {
 	if o.cut < 0 || o.trainRows < 1 {
-		return usage(fmt.Errorf("--cut and --train-rows: got %d and %d, want at least 0 and 1", o.cut, o.trainRows))
+		return nil, usage(fmt.Errorf("--cut and --train-rows: got %d and %d, want at least 0 and 1", o.cut, o.trainRows))
 	}
 	c, err := config(o.detector, append([]string{fmt.Sprintf("detector.trainRows=%d", o.trainRows)}, o.set...))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dir, err := dataDir(o.data, "skab")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	corpus, err := skab.OpenCorpus(dir)
 	if err != nil {
-		return usage(err)
+		return nil, usage(err)
 	}
-	r := skabReport{Detector: c.Detector, Cut: o.cut, TrainRows: o.trainRows}
+	r := &skabReport{Detector: c.Detector, Cut: o.cut, TrainRows: o.trainRows}
 	var total skab.Count
 	for _, name := range corpus.Names {
 		file, err := corpus.Load(name)
 		if err != nil {
-			return usage(err)
+			return nil, usage(err)
 		}
 		count, err := o.score(ctx, untimed(c), file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		total.Add(count)
 		if o.files {
@@ -110,10 +123,8 @@ func (o *skabOptions) run(ctx context.Context, w io.Writer) error {
 		}
 	}
 	r.Total = skabLineOf("", total)
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w, len(corpus.Names))
+	r.count = len(corpus.Names)
+	return r, nil
 }
 
 // score scores a file by a fresh detector.
@@ -153,8 +164,8 @@ func (o *skabOptions) score(ctx context.Context, c admethod.ADMethodConfig, f *s
 	return skab.Score(truth[o.trainRows:], predictions[o.trainRows:])
 }
 
-func (r *skabReport) table(w io.Writer, files int) error {
-	fmt.Fprintf(w, "SKAB, detector %s: %d files, rows %d to %d of each trained on\n\n", r.Detector, files, r.Cut, r.Cut+r.TrainRows-1)
+func (r *skabReport) table(w io.Writer) error {
+	fmt.Fprintf(w, "SKAB, detector %s: %d files, rows %d to %d of each trained on\n\n", r.Detector, r.count, r.Cut, r.Cut+r.TrainRows-1)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "file\tF1\tFAR %\tMAR %\tTP\tTN\tFP\tFN\t")
 	for _, l := range append(r.Files, r.Total) {

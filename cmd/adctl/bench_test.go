@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,5 +145,13 @@ func TestBenchSpeed(t *testing.T) {
 	}
 	if len(r.Results) != 1 || r.Results[0].Driver != "ewma" || r.Results[0].DetectAllocs > 0.01 {
 		t.Error(fmt.Sprint(r.Results))
+	}
+}
+
+// Without data the table has the synthetic faults, and says by its exit status whether the floors hold.
+func TestBenchAccuracy(t *testing.T) {
+	code, stdout, stderr := adctl(t, "", "bench", "accuracy", "--data", t.TempDir(), "--hold", "--episodes", "1")
+	if code != exitOK || !strings.Contains(stdout, "| synthetic faults | recall | ") || strings.Contains(stdout, "NAB") {
+		t.Errorf("exit status %d\n%s%s", code, stdout, stderr)
 	}
 }
