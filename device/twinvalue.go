@@ -38,6 +38,13 @@ func LegalTwinValue(value string) string {
 	return legal
 }
 
+// LegalTwinName gives the name of a property the form that EdgeCore accepts for a twin, as [LegalTwinValue] does with
+// values: at most 128 of the same characters. EdgeCore drops twins of other names without an error.
+func LegalTwinName(name string) string {
+	legal := LegalTwinValue(name)
+	return legal[:min(len(legal), maxTwinName)]
+}
+
 func legalTwinValue(value string) (string, legality) {
 	if isLegalTwinText(value) {
 		if len(value) <= maxTwinValue {

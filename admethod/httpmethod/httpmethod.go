@@ -70,6 +70,10 @@ func Factory() admethod.AdapterFactory {
 		Name: Name, Summary: "posts batches of readings to a detector over HTTP",
 		Defaults: DefaultConfig,
 		Shared:   func(c *Config) *remote.Config { return &c.Config },
+		CheckAddress: func(address string) error {
+			_, _, err := endpoint(address, strings.HasPrefix(address, "http://")) // the mapper may allow plaintext
+			return err
+		},
 	}
 	f := kind.Factory()
 	f.New = func(s admethod.AdapterSettings) (admethod.Adapter, error) {
@@ -86,7 +90,7 @@ func Factory() admethod.AdapterFactory {
 // endpoint finds the URL that an address means, and the unix socket to reach it by.
 func endpoint(address string, insecure bool) (u *url.URL, socket string, err error) {
 	wrong := func(want string) error { return &params.Error{Key: "address", Want: want} } // it may hold a password
-	scheme := "https"
+	given, scheme := address, "https"
 	if insecure {
 		scheme = "http"
 	}
@@ -104,6 +108,8 @@ func endpoint(address string, insecure bool) (u *url.URL, socket string, err err
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, "", wrong("want an https:// URL, host:port or unix:PATH")
+	case socket == "" && !strings.Contains(given, "://") && u.Port() == "":
+		return nil, "", wrong("want an https:// URL, host:port or unix:PATH; a host alone says no port")
 	case u.User != nil:
 		return nil, "", wrong("must not hold a user; the key token names a file with a token")
 	case u.Scheme == "http" && !insecure:

@@ -124,6 +124,8 @@ type Kind[C comparable] struct {
 	Name, Summary string
 	Defaults      func() C
 	Shared        func(*C) *Config // the part of the configuration that is common to all kinds
+	// CheckAddress, when set, finds what is wrong with one address as it is written.
+	CheckAddress func(address string) error
 	// Transport makes the transport of a target. It does no network I/O.
 	Transport func(C, Identity) (Transport, error)
 }
@@ -145,7 +147,13 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 		Check: func(settings map[string]any) error {
 			c := k.Defaults()
 			own, _ := splitFallback(settings)
-			return params.Decode(&c, own) // what the device leaves out, the mapper may set
+			err := params.Decode(&c, own) // what the device leaves out, the mapper may set
+			if address := k.Shared(&c).Address; err == nil && address != "" && k.CheckAddress != nil {
+				for one := range strings.SplitSeq(address, ",") {
+					err = errors.Join(err, k.CheckAddress(strings.TrimSpace(one)))
+				}
+			}
+			return err
 		},
 		CheckStream: func(drivers *driver.Registry, s *admethod.StreamSettings) error {
 			c := k.Defaults()

@@ -30,8 +30,9 @@ func newLint() *cobra.Command {
 		Use:   "lint FILE...|-",
 		Short: "Check manifests of Devices and DeviceModels before they are applied",
 		Long: `lint checks manifests of Devices and DeviceModels for what kubectl accepts and
-EdgeCore, a mapper or a detector does not. Give the models along with the
-Devices, and all members of a group together: what is not there is not checked.
+EdgeCore, a mapper or a detector does not. YAML is read as kubectl reads it. Give
+the models along with the Devices, and all members of a group together: what is
+not there is not checked, and a notice says so.
 
 Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 --strict warnings; 2 wrong arguments, or a file that cannot be read.`,
@@ -51,7 +52,7 @@ Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 		},
 	}
 	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(lint.Formats, ", "))
-	cmd.Flags().BoolVar(&o.fix, "fix", false, "rewrite what EdgeCore cannot carry as one JSON text, in place; standard input is written to standard output")
+	cmd.Flags().BoolVar(&o.fix, "fix", false, "rewrite what EdgeCore cannot carry, as JSON texts, in place; standard input is written to standard output")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "warnings count as errors")
 	cmd.Flags().BoolVar(&o.policy, "policy", false, "print a ValidatingAdmissionPolicy that refuses the deadly cases in the cluster")
 	return cmd
@@ -89,9 +90,10 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 	}
 	failed, warned := 0, 0
 	for _, f := range found {
-		if f.Severity == lint.Error {
+		switch f.Severity {
+		case lint.Error:
 			failed++
-		} else {
+		case lint.Warning:
 			warned++
 		}
 	}

@@ -20,7 +20,8 @@ import (
 var ErrDropped = errors.New("device dropped by edgecore")
 
 // ConvertDevice makes of a device the message that a mapper receives, as edgecore does: the fields travel by their
-// JSON names and free-form values as protobuf Any, every number a FloatValue. model supplies default visitors and
+// JSON names and free-form values as protobuf Any, every number a FloatValue. A map, a list, a null or the key "data", in
+// whatever case, in any free-form map is an error. model supplies default visitors and
 // protocol configData, over which the device's own win; nil is allowed. The error wraps ErrDropped.
 func ConvertDevice(device *v1beta1.Device, model *v1beta1.DeviceModel) (*dmiapi.Device, error) {
 	if device == nil {
@@ -147,40 +148,16 @@ func toAnyMap(values map[string]any) (map[string]*anypb.Any, error) {
 	return out, nil
 }
 
-// normalize returns a deep copy as the API server would store it: what cannot travel as JSON is refused, every number
-// of a free-form map is a float64, and nulls are pruned from free-form maps.
+// normalize returns a deep copy as the API server would store it: what cannot travel as JSON is refused, and every
+// number of a free-form map is a float64. Some API servers prune nulls from free-form maps and others keep them: here
+// they stay, and the device is lost.
 func normalize[T v1beta1.Device | v1beta1.DeviceModel](obj *T) (*T, error) {
 	out := new(T)
 	if err := recode(obj, out); err != nil {
 		return nil, err
 	}
-	switch o := any(out).(type) {
-	case *v1beta1.Device:
-		pruneNulls(o.Spec.Protocol.ConfigData)
-		for _, p := range o.Spec.Properties {
-			pruneNulls(p.Visitors.ConfigData)
-			if p.PushMethod != nil && p.PushMethod.AnomalyDetection != nil {
-				maps.DeleteFunc(p.PushMethod.AnomalyDetection.Data, isNull)
-			}
-		}
-	case *v1beta1.DeviceModel:
-		pruneNulls(o.Spec.ProtocolConfigData)
-		for _, p := range o.Spec.Properties {
-			if p.Visitors != nil {
-				pruneNulls(p.Visitors.ConfigData)
-			}
-		}
-	}
 	return out, nil
 }
-
-func pruneNulls(v *v1beta1.CustomizedValue) {
-	if v != nil {
-		maps.DeleteFunc(v.Data, isNull)
-	}
-}
-
-func isNull(_ string, v any) bool { return v == nil }
 
 // recode copies from into to by way of JSON.
 func recode(from, to any) error {

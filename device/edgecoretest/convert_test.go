@@ -35,15 +35,14 @@ func rendered(t *testing.T, data map[string]*anypb.Any) map[string]string {
 // The figures are those observed on a running edgecore.
 func TestConvertScalars(t *testing.T) {
 	values := map[string]any{
-		"string":  `{"window": [1, 2]}`,
-		"bool":    true,
-		"int":     100,
-		"big":     1234567890,
-		"odd":     16777217,
-		"float":   0.123456789,
-		"tiny":    1e-50,
-		"huge":    1e39,
-		"nothing": nil,
+		"string": `{"window": [1, 2]}`,
+		"bool":   true,
+		"int":    100,
+		"big":    1234567890,
+		"odd":    16777217,
+		"float":  0.123456789,
+		"tiny":   1e-50,
+		"huge":   1e39,
 	}
 	want := map[string]string{
 		"string": `"{\"window\": [1, 2]}"`,
@@ -83,6 +82,8 @@ func TestConvertDrops(t *testing.T) {
 		"list":        {map[string]any{"a": []any{1}}, "[]interface {} does not support converting to any"},
 		"key data":    {map[string]any{"data": "x"}, "cannot unmarshal string"},
 		"key Data":    {map[string]any{"Data": "x"}, "cannot unmarshal string"},
+		"key DATA":    {map[string]any{"DATA": "x"}, "cannot unmarshal string"},
+		"null":        {map[string]any{"a": nil}, "<nil> does not support converting to any"},
 		"data number": {map[string]any{"data": 1}, "cannot unmarshal number"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,6 +100,16 @@ func TestConvertDrops(t *testing.T) {
 			d.Spec.Protocol.ConfigData.Data = tc.data
 			if _, err := ConvertDevice(d, nil); !errors.Is(err, ErrDropped) {
 				t.Errorf("in protocol configData: error %v, want ErrDropped", err)
+			}
+			model := testModel()
+			model.Spec.Properties[0].Visitors = &v1beta1.VisitorConfig{ConfigData: &v1beta1.CustomizedValue{Data: tc.data}}
+			if _, err := ConvertDevice(testDevice("lamp"), model); !errors.Is(err, ErrDropped) {
+				t.Errorf("in visitors of the model: error %v, want ErrDropped", err)
+			}
+			model = testModel()
+			model.Spec.ProtocolConfigData = &v1beta1.CustomizedValue{Data: tc.data}
+			if _, err := ConvertDevice(testDevice("lamp"), model); !errors.Is(err, ErrDropped) {
+				t.Errorf("in protocolConfigData of the model: error %v, want ErrDropped", err)
 			}
 		})
 	}

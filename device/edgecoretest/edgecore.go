@@ -8,7 +8,7 @@
 // running edgecore v1.23 was observed to behave, including what surprises mapper authors:
 //
 //   - Values of pushMethod.anomalyDetection, visitors and protocol configData travel as protobuf Any: a number is cut
-//     to float32, null disappears, a nested map or a list drops the whole device, and so does a key named "data".
+//     to float32; a null, a nested map, a list or a key named "data" drops the whole device.
 //   - One limiter a node, one request a second with a burst of 100, covers registration and both kinds of report.
 //   - A twin without observedDesired or reported crashes edgecore.
 //   - The first report of each twin reaches the cloud as an empty value. Values outside [a-zA-Z0-9-_.,:/@#]{1,512},

@@ -30,11 +30,20 @@ func TestAdmissionPolicy(t *testing.T) {
 			"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "Device", "metadata": map[string]any{"name": "sensor-1"},
 			"spec": map[string]any{"properties": []any{map[string]any{"name": "other"}, property}},
 		}}
+		if spec, ok := property["spec"]; ok {
+			o.Object["spec"] = spec
+		}
 		_, err := devices.Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
 	detect := func(config map[string]any) map[string]any {
 		return map[string]any{"name": "t", "pushMethod": map[string]any{"anomalyDetection": config}}
+	}
+	visitors := func(config map[string]any) map[string]any {
+		return map[string]any{"name": "t", "visitors": map[string]any{"protocolName": "modbus", "configData": config}}
+	}
+	protocol := func(config map[string]any) map[string]any { // a Device that has this instead of properties
+		return map[string]any{"spec": map[string]any{"protocol": map[string]any{"protocolName": "modbus", "configData": config}}}
 	}
 	nested := detect(map[string]any{"detector": map[string]any{"window": int64(60)}})
 	within(t, time.Minute, "the policy in force", func() bool { return apierrors.IsInvalid(try(nested)) })
@@ -48,6 +57,14 @@ func TestAdmissionPolicy(t *testing.T) {
 		{"a list", detect(map[string]any{"sinks": []any{"log"}}), "map or a list"},
 		{"the key data", detect(map[string]any{"data": "x"}), "key data"},
 		{"the key Data", detect(map[string]any{"Data": "x"}), "key data"},
+		{"the key DATA", detect(map[string]any{"DATA": "x"}), "key data"},
+		{"a map for the driver", visitors(map[string]any{"register": map[string]any{"from": int64(2)}}), "visitors.configData holds a map"},
+		{"a list for the driver", visitors(map[string]any{"registers": []any{int64(2)}}), "visitors.configData holds a map"},
+		{"the key data for the driver", visitors(map[string]any{"dAta": int64(2)}), "visitors.configData holds the key data"},
+		{"a map for the protocol", protocol(map[string]any{"tls": map[string]any{}}), "the protocol's configData holds a map"},
+		{"the key data for the protocol", protocol(map[string]any{"data": "x"}), "the protocol's configData holds the key data"},
+		{"scalars for the driver", visitors(map[string]any{"register": int64(2), "scale": 0.1, "signed": true, "unit": "C"}), ""},
+		{"scalars for the protocol", protocol(map[string]any{"port": int64(502)}), ""},
 		{"scalars", detect(map[string]any{"detector": "auto", "threshold": 0.9, "detector.window": int64(60), "persist": true}), ""},
 		{"one JSON text", detect(map[string]any{"config": `{"detector":{"window":60}}`}), ""},
 		{"no keys", detect(map[string]any{}), ""},
@@ -57,6 +74,28 @@ func TestAdmissionPolicy(t *testing.T) {
 		err := try(tt.property)
 		if tt.refused == "" && err != nil || tt.refused != "" && (!apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tt.refused)) {
 			t.Errorf("%s: got %v, want it refused for %q", tt.name, err, tt.refused)
+		}
+	}
+
+	models := s.Client(t, "").Resource(schema.GroupVersionResource{
+		Group: "devices.kubeedge.io", Version: "v1beta1", Resource: "devicemodels",
+	}).Namespace("default")
+	for _, tt := range []struct {
+		name    string
+		spec    map[string]any
+		refused string
+	}{
+		{"a map for the driver", map[string]any{"properties": []any{visitors(map[string]any{"a": map[string]any{}})}}, "visitors.configData holds a map"},
+		{"a list for the protocol", map[string]any{"protocolConfigData": map[string]any{"a": []any{}}}, "the protocol's configData holds a map"},
+		{"the key Data for the protocol", map[string]any{"protocolConfigData": map[string]any{"Data": "a"}}, "the protocol's configData holds the key data"},
+		{"scalars", map[string]any{"properties": []any{visitors(map[string]any{"a": "b"})}, "protocolConfigData": map[string]any{"a": true}}, ""},
+	} {
+		o := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel", "metadata": map[string]any{"name": "sensor"}, "spec": tt.spec,
+		}}
+		_, err := models.Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if tt.refused == "" && err != nil || tt.refused != "" && (!apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tt.refused)) {
+			t.Errorf("a model, %s: got %v, want it refused for %q", tt.name, err, tt.refused)
 		}
 	}
 }

@@ -34,21 +34,12 @@ func (d *instance) checkConfig(n *yaml.Node, key driver.Key, declared modelPrope
 	for _, e := range entries(n) {
 		name := e.key.Value
 		nodes[name] = e.key
-		switch {
-		case isNested(e.value):
-			d.fail("nested-value", e.value, property,
-				fmt.Sprintf("%s is a map or a list: EdgeCore drops the whole Device", name),
-				"write dotted keys, or one JSON text under the key config; --fix does")
-			var v any
-			if err := e.value.Decode(&v); err == nil {
+		if isNested(e.value) {
+			if v, err := decode(e.value); err == nil {
 				settings[name] = v
 			}
-			continue
-		case name == "data" || name == "Data":
-			d.fail("data-key", e.key, property, fmt.Sprintf("the key %s makes EdgeCore drop the whole Device", name), "remove it, or choose another name")
-			continue
-		case isNull(e.value):
-			d.warn("null", e.key, property, fmt.Sprintf("%s is null: EdgeCore drops the key", name), "give it a value or remove it")
+		}
+		if d.deadly(e, name, property, "write dotted keys, or one JSON text under the key config; --fix does") {
 			continue
 		}
 		settings[name] = d.carried(e, property)
@@ -93,11 +84,11 @@ func (d *instance) checkUnused(c *admethod.ADMethodConfig, n *yaml.Node, nodes m
 }
 
 // carried is a scalar as EdgeCore hands it on: a number becomes a float32.
-func (d *instance) carried(e entry, property string) any {
+func (p place) carried(e entry, property string) any {
 	v := e.value
 	switch v.Tag {
 	case "!!bool":
-		return strings.EqualFold(v.Value, "true")
+		return isYes(v.Value)
 	case "!!int", "!!float":
 		var f float64
 		if err := v.Decode(&f); err != nil {
@@ -105,9 +96,9 @@ func (d *instance) carried(e entry, property string) any {
 		}
 		arrives, exact := asFloat32(f)
 		if !exact {
-			report := d.warn
+			report := p.warn
 			if narrow := float32(f); math.IsInf(float64(narrow), 0) || narrow == 0 {
-				report = d.fail
+				report = p.fail
 			}
 			report("float32", v, property, fmt.Sprintf("%s: %s arrives as %s, as EdgeCore carries numbers as float32", e.key.Value, v.Value, arrives),
 				fmt.Sprintf("write it as text: %q", v.Value))
@@ -120,7 +111,7 @@ func (d *instance) carried(e entry, property string) any {
 // settingErrors reports each of the joined errors at its key.
 func (p place) settingErrors(err error, at *yaml.Node, nodes map[string]*yaml.Node, property string) {
 	for _, e := range leaves(err) {
-		node, rule := at, "config"
+		node, rule, remedy := at, "config", ""
 		var wrong *params.Error
 		if errors.As(e, &wrong) {
 			rule = "value"
@@ -128,6 +119,9 @@ func (p place) settingErrors(err error, at *yaml.Node, nodes map[string]*yaml.No
 				rule = "unknown-key"
 			}
 			node = nodeOf(wrong.Key, nodes, at)
+			if v := child(at, wrong.Key); v != nil && v.Tag == "!!bool" && !strings.EqualFold(v.Value, "true") && !strings.EqualFold(v.Value, "false") {
+				remedy = fmt.Sprintf("kubectl reads %s as %t: write %q in quotes if the text is meant", v.Value, isYes(v.Value), v.Value)
+			}
 		} else {
 			for _, key := range []string{"detector", "sinks", "adMethodName"} {
 				if strings.HasPrefix(e.Error(), key+": ") && nodes[key] != nil {
@@ -135,7 +129,7 @@ func (p place) settingErrors(err error, at *yaml.Node, nodes map[string]*yaml.No
 				}
 			}
 		}
-		p.fail(rule, node, property, e.Error(), "")
+		p.fail(rule, node, property, e.Error(), remedy)
 	}
 }
 

@@ -27,8 +27,11 @@ type modelProperty struct{ dataType, accessMode, minimum, maximum, unit string }
 
 func newModel(at place, spec *yaml.Node) *model {
 	m := &model{properties: make(map[string]modelProperty)}
+	at.checkConfigData(child(spec, "protocolConfigData"), "protocolConfigData", "")
 	for _, p := range items(child(spec, "properties")) {
 		name := child(p, "name")
+		at.checkTwinName(name, text(name))
+		at.checkConfigData(child(child(p, "visitors"), "configData"), "visitors.configData", text(name))
 		if _, twice := m.properties[text(name)]; twice {
 			at.fail("duplicate", name, text(name), "the model has this property twice", "remove one of them")
 			continue
@@ -77,6 +80,12 @@ func (d *instance) check(models map[string]*model, groups map[groupKey][]*watche
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		d.fail("name", child(child(d.node, "metadata"), "name"), "", fmt.Sprintf("%q is no name: %s", name, problems[0]), "")
 	}
+	if text(child(d.spec, "nodeName")) == "" {
+		d.fail("node", d.at(), "", "no nodeName: the Device reaches no node", "name the node that its mapper runs on")
+	}
+	if text(child(child(d.spec, "protocol"), "protocolName")) == "" {
+		d.fail("protocol", d.at(), "", "no protocol.protocolName: no mapper takes the Device", "name the protocol that its mapper registers for")
+	}
 	m := d.model(models, namespace)
 	d.checkConfigData(child(child(d.spec, "protocol"), "configData"), "protocol.configData", "")
 	seen := make(map[string]bool)
@@ -91,6 +100,7 @@ func (d *instance) check(models map[string]*model, groups map[groupKey][]*watche
 			continue
 		}
 		seen[property] = true
+		d.checkTwinName(child(p, "name"), property)
 		declared, known := modelProperty{}, false
 		if m != nil {
 			if declared, known = m.properties[property]; !known {
@@ -133,10 +143,23 @@ func (d *instance) check(models map[string]*model, groups map[groupKey][]*watche
 func (d *instance) model(models map[string]*model, namespace string) *model {
 	ref := child(child(d.spec, "deviceModelRef"), "name")
 	if text(ref) == "" {
-		d.fail("model", d.spec, "", "no deviceModelRef.name: a mapper cannot make the Device", "name its DeviceModel")
+		d.fail("model", d.at(), "", "no deviceModelRef.name: a mapper cannot make the Device", "name its DeviceModel")
 		return nil
 	}
-	return models[namespace+"/"+text(ref)]
+	name := namespace + "/" + text(ref)
+	m := models[name]
+	if m == nil {
+		d.report(Notice, "model-absent", ref, "", fmt.Sprintf("DeviceModel %s is not among the files: what depends on it was not checked", name), "give its manifest, too")
+	}
+	return m
+}
+
+// at is the node to blame for what is missing.
+func (d *instance) at() *yaml.Node {
+	if d.spec == nil {
+		return d.node
+	}
+	return d.spec
 }
 
 func (d *instance) missing(m *model, n *yaml.Node, property string) {
@@ -156,23 +179,10 @@ func (d *instance) checkTwin(p *yaml.Node, property string, declared modelProper
 	if desired == nil {
 		return
 	}
-	value := desired.Value
-	if desired.Kind != yaml.ScalarNode || desired.Tag != "!!str" && desired.Tag != "!!null" {
-		d.fail("desired", desired, property, "desired.value is a text", fmt.Sprintf("write it in quotes: %q", value))
-		return
-	}
+	value := text(desired)
 	if legal := device.LegalTwinValue(value); legal != value {
 		d.fail("twin-value", desired, property,
 			"EdgeCore carries at most 512 of a-z A-Z 0-9 - _ . , : / @ # in a twin, and drops other values without an error",
 			fmt.Sprintf("for example %q", legal))
-	}
-}
-
-// checkConfigData finds nested values, which the conversion on the edge cannot carry there either.
-func (d *instance) checkConfigData(n *yaml.Node, where, property string) {
-	for _, e := range entries(n) {
-		if isNested(e.value) {
-			d.warn("nested-value", e.value, property, fmt.Sprintf("%s.%s is a map or a list: EdgeCore carries scalars only", where, e.key.Value), "write it as one text")
-		}
 	}
 }

@@ -15,8 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fix rewrites what EdgeCore cannot carry in the anomalyDetection of Devices: maps and lists become part of one JSON
-// text under the key config, numbers that float32 changes become texts. It returns the new content and the number of
+// Fix rewrites what EdgeCore cannot carry. In the anomalyDetection of Devices maps and lists become part of one JSON
+// text under the key config, numbers that float32 changes become texts, and nulls and the key data go. In the configData
+// of drivers, of Devices and DeviceModels, a map or a list becomes a JSON text and nulls go; the key data stays, as only
+// the driver's author knows another name for it. Fix returns the new content and the number of
 // changes; with none the content is returned as it was, byte for byte. Comments stay; blank lines inside a changed file
 // and the width of its indentation may not.
 func Fix(data []byte) (fixed []byte, changes int, err error) {
@@ -60,10 +62,22 @@ func fixObject(n *yaml.Node) (changes int, err error) {
 		}
 		return changes, nil
 	}
-	if text(child(n, "kind")) != "Device" || !strings.HasPrefix(text(child(n, "apiVersion")), "devices.kubeedge.io/") {
+	kind, spec := text(child(n, "kind")), child(n, "spec")
+	if kind != "Device" && kind != "DeviceModel" || !strings.HasPrefix(text(child(n, "apiVersion")), "devices.kubeedge.io/") {
 		return 0, nil
 	}
-	for _, p := range items(child(child(n, "spec"), "properties")) {
+	free := []*yaml.Node{child(spec, "protocolConfigData"), child(child(spec, "protocol"), "configData")}
+	for _, p := range items(child(spec, "properties")) {
+		free = append(free, child(child(p, "visitors"), "configData"))
+	}
+	for _, config := range free {
+		more, err := fixConfigData(config)
+		if err != nil {
+			return 0, err
+		}
+		changes += more
+	}
+	for _, p := range items(child(spec, "properties")) {
 		config := child(child(p, "pushMethod"), "anomalyDetection")
 		if config == nil || config.Kind != yaml.MappingNode {
 			continue
@@ -77,8 +91,61 @@ func fixObject(n *yaml.Node) (changes int, err error) {
 	return changes, nil
 }
 
+// fixConfigData makes texts of what is nested in the configuration of a driver, and takes nulls out.
+func fixConfigData(n *yaml.Node) (changes int, err error) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return 0, nil
+	}
+	changes = removeNulls(n)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], content(n.Content[i+1])
+		if key.Tag == "!!merge" || !isNested(value) {
+			continue
+		}
+		v, err := decode(value)
+		if err != nil {
+			return 0, fmt.Errorf("line %d: %s: %w", key.Line, key.Value, err)
+		}
+		rich, err := asJSON(v)
+		if err != nil {
+			return 0, fmt.Errorf("line %d: %s: %w", key.Line, key.Value, err)
+		}
+		key.HeadComment = strings.Join(append(commentsOf(key), commentsOf(n.Content[i+1])...), "\n")
+		key.LineComment, key.FootComment = "", ""
+		n.Content[i+1] = rich
+		changes++
+	}
+	return changes, nil
+}
+
+// removeNulls takes out the keys whose value is null; their comments go with them.
+func removeNulls(n *yaml.Node) (changes int) {
+	var kept []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Tag != "!!merge" && isNull(content(n.Content[i+1])) {
+			changes++
+			continue
+		}
+		kept = append(kept, n.Content[i], n.Content[i+1])
+	}
+	n.Content = kept
+	return changes
+}
+
+// asJSON is a value as one JSON text.
+func asJSON(v any) (*yaml.Node, error) {
+	var rich bytes.Buffer
+	enc := json.NewEncoder(&rich)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.SingleQuotedStyle, Value: strings.TrimSpace(rich.String())}, nil
+}
+
 // fixConfig rewrites one anomalyDetection in place.
 func fixConfig(n *yaml.Node) (changes int, err error) {
+	changes = removeNulls(n)
 	nested := make(map[string]any)
 	var kept []*yaml.Node
 	var comments []string
@@ -86,6 +153,9 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], content(n.Content[i+1])
 		switch {
+		case key.Tag != "!!merge" && strings.EqualFold(key.Value, "data"): // that nothing reads
+			changes++
+			continue
 		case key.Tag == "!!merge" || !isNested(value):
 			if changesAsFloat32(value) {
 				value.Style, value.Tag = yaml.DoubleQuotedStyle, "!!str"
@@ -96,8 +166,8 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 		case place < 0:
 			place = len(kept)
 		}
-		var v any
-		if err := value.Decode(&v); err != nil {
+		v, err := decode(value)
+		if err != nil {
 			return 0, fmt.Errorf("%s: %w", key.Value, err)
 		}
 		nested[key.Value] = v
@@ -106,6 +176,7 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 		changes++
 	}
 	if len(nested) == 0 {
+		n.Content = kept
 		return changes, nil
 	}
 	for i := 0; i+1 < len(kept); i += 2 {
@@ -125,14 +196,11 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 		kept = append(kept[:i], kept[i+2:]...)
 		break
 	}
-	var rich bytes.Buffer
-	enc := json.NewEncoder(&rich)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(nested); err != nil {
+	value, err := asJSON(nested)
+	if err != nil {
 		return 0, fmt.Errorf("config: %w", err)
 	}
 	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "config", HeadComment: strings.Join(comments, "\n")}
-	value := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.SingleQuotedStyle, Value: strings.TrimSpace(rich.String())}
 	n.Content = append(kept[:place:place], append([]*yaml.Node{key, value}, kept[place:]...)...)
 	return changes, nil
 }

@@ -21,10 +21,12 @@ import (
 // Severity of a finding.
 type Severity string
 
-// The severities. An error keeps a device or a property from working; a warning is likely not what was meant.
+// The severities. An error keeps a device or a property from working; a warning is likely not what was meant; a notice
+// says what could not be checked.
 const (
 	Error   Severity = "error"
 	Warning Severity = "warning"
+	Notice  Severity = "notice"
 )
 
 // Finding is something wrong at a place in a file.
@@ -64,10 +66,15 @@ func (l *Linter) Read(name string, r io.Reader) error {
 	}
 	docs, err := documents(data)
 	for _, doc := range docs {
+		asKubectl(doc)
 		l.object(name, doc)
 	}
 	if err != nil {
 		line, message := position(err)
+		if bytes.Contains(data, []byte("{{")) {
+			l.template(name, line, "")
+			return nil
+		}
 		l.add(Finding{File: name, Line: line, Column: 1, Severity: Error, Rule: "yaml", Message: message})
 	}
 	return nil
@@ -121,6 +128,10 @@ func (l *Linter) object(file string, n *yaml.Node) {
 	}
 	l.objects++
 	at := place{file: file, linter: l, object: objectName(n)}
+	if t := templated(n); t != nil {
+		l.template(file, t.Line, at.object)
+		return
+	}
 	if v != "v1beta1" {
 		at.warn("api-version", child(n, "apiVersion"), "",
 			fmt.Sprintf("%s knows no anomalyDetection", version), "write the manifest as devices.kubeedge.io/v1beta1")
@@ -131,6 +142,8 @@ func (l *Linter) object(file string, n *yaml.Node) {
 		at.fail("name", n, "", kind+" without metadata.name", "give it a name")
 		return
 	}
+	at.checkDuplicates(n)
+	at.checkShape(n, kind)
 	if kind == "Device" {
 		l.devices = append(l.devices, &instance{place: at, node: n, spec: child(n, "spec")})
 		return

@@ -5,6 +5,7 @@ package lint
 
 import (
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -100,4 +101,58 @@ func isNull(n *yaml.Node) bool { return n == nil || n.Kind == yaml.ScalarNode &&
 
 func isNested(n *yaml.Node) bool {
 	return n != nil && (n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode)
+}
+
+// asKubectl gives plain scalars of the tree the tags that kubectl gives them, which reads YAML 1.1: y, yes, on and their
+// like are booleans, and a date is a text. The values stay as they are written.
+func asKubectl(n *yaml.Node) {
+	if n == nil {
+		return
+	}
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) == 0 {
+		switch {
+		case n.Tag == "!!timestamp":
+			n.Tag = "!!str"
+		case n.Tag == "!!str" && (isYes(n.Value) || isNo(n.Value)):
+			n.Tag = "!!bool"
+		}
+	}
+	for _, below := range n.Content {
+		asKubectl(below)
+	}
+}
+
+// decode is what a tree holds when kubectl has read it. It writes booleans of YAML 1.1 into the tree as true and false.
+func decode(n *yaml.Node) (v any, err error) {
+	plainBooleans(n, make(map[*yaml.Node]bool))
+	err = n.Decode(&v)
+	return v, err
+}
+
+func plainBooleans(n *yaml.Node, seen map[*yaml.Node]bool) {
+	if n == nil || seen[n] {
+		return
+	}
+	seen[n] = true
+	if n.Kind == yaml.ScalarNode {
+		asKubectl(n)
+		if n.Tag == "!!bool" && isYes(n.Value) {
+			n.Value = "true"
+		} else if n.Tag == "!!bool" && isNo(n.Value) {
+			n.Value = "false"
+		}
+	}
+	plainBooleans(n.Alias, seen)
+	for _, below := range n.Content {
+		plainBooleans(below, seen)
+	}
+}
+
+func isYes(s string) bool { return isWord(s, "y", "yes", "on", "true") }
+func isNo(s string) bool  { return isWord(s, "n", "no", "off", "false") }
+
+// isWord says whether s is one of words, in lower case, upper case, or with a capital.
+func isWord(s string, words ...string) bool {
+	lower := strings.ToLower(s)
+	return slices.Contains(words, lower) && (s == lower || s == strings.ToUpper(s) || s[1:] == lower[1:])
 }
