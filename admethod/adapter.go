@@ -46,7 +46,7 @@ type StreamSettings struct {
 	// Answer, if set, is called instead of Deliver and Dropped for each row of a [NumberedStream], from any goroutine,
 	// and must not block. r is nil for a row that was lost, row is nil where the detector failed on it.
 	Answer    func(number uint64, r *driver.Result, row driver.Row)
-	Tenant    string      // streams of different tenants do not wait for one another's detectors; "" is the mapper itself
+	Tenant    string      // streams of different tenants do not wait for one another's detectors: a namespace, or a client
 	Aux       Snapshotter // state of the stages before the detector, to be kept with the detector's own; may be nil
 	ModelFile string      // path of the configured model; "" where none is
 	_         struct{}    // keyed literals only: fields may be added
@@ -82,6 +82,7 @@ type AdapterSettings struct {
 	Options  map[string]any   // the mapper's own settings for this adapter, flat; nil where there are none
 	Mapper   string           // name of the mapper, "" where it has none
 	Node     string           // name of the node that it runs on, "" where not known
+	Report   Report           // tells what fails beside detection; nil tells nobody
 	_        struct{}         // keyed literals only: fields may be added
 }
 

@@ -35,9 +35,7 @@ type Attachment struct {
 
 // Attach opens a stream. Its verdicts are answered one by one, and reach the sinks as those of bindings do.
 func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != started {
+	if !h.running() {
 		return nil, fmt.Errorf("attach before Start or after Shutdown: %w", ErrClosed)
 	}
 	if !s.Config.Configured() || len(s.Members) == 0 {
@@ -49,12 +47,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	settings := StreamSettings{
 		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model), Tenant: s.Tenant,
 	}
-	shared := h.share(s.Config, Meta{})
-	errs := []error{checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config)}
-	if shared.policy == nil {
-		errs = append(errs, h.prepare(shared))
-	}
-	if err := errors.Join(errs...); err != nil {
+	shared, prepared := h.share(s.Config, Meta{})
+	err := errors.Join(checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
 	adapter, err := h.adapter(s.Config.ADMethodName)
@@ -79,9 +74,10 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		return nil, fmt.Errorf("%s: adMethodName: %q does not answer row by row", settings.ID(), s.Config.ADMethodName)
 	}
 	a.stream = numbered
-	shared.refs += len(a.members)
-	h.setups[shared.fingerprint] = shared
-	h.attached[a] = struct{}{}
+	if !h.hold(shared, len(a.members), func() { h.attached[a] = struct{}{} }) {
+		stream.Close()
+		return nil, fmt.Errorf("%s: %w", settings.ID(), ErrClosed)
+	}
 	return a, nil
 }
 
@@ -124,8 +120,6 @@ func (a *Attachment) Close() {
 		return
 	}
 	a.stream.Close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for _, b := range a.members {
 		h.release(b)
 	}

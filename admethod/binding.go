@@ -100,27 +100,32 @@ func (s *BindingStats) count(flags driver.Flags) {
 // A property that is bound already with the same configuration, or was until a moment ago, keeps what its detector has
 // learned; with another configuration it starts anew.
 func (h *Handler) Bind(key driver.Key, config ADMethodConfig, meta Meta) (*Binding, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != started {
+	if !h.running() {
 		return nil, fmt.Errorf("%v: bind before Start or after Shutdown: %w", key, ErrClosed)
 	}
 	if !config.Configured() {
 		return nil, fmt.Errorf("%v: anomaly detection is not configured", key)
 	}
+	defer h.binding.lock(key)()
 	b, err := h.bind(key, config, meta)
 	if err != nil {
 		err = fmt.Errorf("%v: %w", key, err)
-		h.reject(key, config.Sinks, err)
+		if !errors.Is(err, ErrClosed) {
+			h.reject(key, config.Sinks, err)
+		}
 		return nil, err
 	}
 	return b, nil
 }
 
+// bind is Bind for a key that is locked.
 func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Binding, error) {
-	shared := h.share(config, meta)
-	if old, ok := h.bindings[key]; ok {
-		if old.setup == shared && old.hold() {
+	shared, prepared := h.share(config, meta)
+	h.mu.Lock()
+	old := h.bindings[key]
+	h.mu.Unlock()
+	if old != nil {
+		if old.setup.fingerprint == shared.fingerprint && old.hold() {
 			return old, nil
 		}
 		h.drop(old)
@@ -136,10 +141,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	if err != nil {
 		errs = append(errs, err)
 	}
-	if shared.policy == nil { // what is shared is read without a lock, and must not be written to again
-		errs = append(errs, h.prepare(shared))
-	}
-	errs = append(errs, checkModel(config.Model), h.opts.checkPrefixes(b.config))
+	errs = append(errs, prepared, checkModel(config.Model), h.opts.checkPrefixes(b.config))
 	b.coalesce.Init(config.Heartbeat, config.Policy.Clear)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -152,41 +154,60 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	if err != nil {
 		return nil, err
 	}
-	shared.refs++
-	h.setups[shared.fingerprint] = shared
-	h.bindings[key] = b
+	if !h.hold(shared, 1, func() { h.bindings[key] = b }) {
+		b.end()
+		if b.group != nil {
+			h.leave(b)
+		}
+		return nil, ErrClosed
+	}
 	return b, nil
 }
 
-// share returns the setup of a configuration, the one that is in use already if there is one. The caller holds h.mu.
-func (h *Handler) share(config ADMethodConfig, meta Meta) *setup {
+// hold notes that a setup has users more, and keeps what uses it. It fails after Shutdown.
+func (h *Handler) hold(s *setup, users int, keep func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != started {
+		return false
+	}
+	s.refs += users
+	if _, ok := h.setups[s.fingerprint]; !ok {
+		h.setups[s.fingerprint] = s
+	}
+	keep()
+	return true
+}
+
+// share returns the setup of a configuration, the one that is in use already if there is one. The error is that of a
+// new one: what is wrong with its policy and sinks.
+func (h *Handler) share(config ADMethodConfig, meta Meta) (*setup, error) {
 	if config.Quality.Cycle == 0 {
 		config.Quality.Cycle = meta.Cycle
 	}
 	hash := config.Fingerprint()
 	fingerprint := fmt.Sprintf("%s %+v", hash, meta)
-	if s, ok := h.setups[fingerprint]; ok {
-		return s
+	h.mu.Lock()
+	s, ok := h.setups[fingerprint]
+	h.mu.Unlock()
+	if ok {
+		return s, nil
 	}
-	return &setup{config: config, meta: meta, fingerprint: fingerprint, hash: hash}
-}
-
-// prepare makes a new setup ready for use. The caller holds h.mu.
-func (h *Handler) prepare(s *setup) error {
+	s = &setup{config: config, meta: meta, fingerprint: fingerprint, hash: hash}
 	p, policyErr := stage.NewPolicy(&s.config.Policy)
 	queues, err := h.queues(s.config.Sinks)
 	s.policy, s.queues = p, queues
-	return errors.Join(policyErr, err)
+	return s, errors.Join(policyErr, err)
 }
 
-// open begins the stream of a property that is scored alone. The caller holds h.mu.
+// open begins the stream of a property that is scored alone.
 func (h *Handler) open(b *Binding, member driver.Member) error {
 	a, err := h.adapter(b.config.ADMethodName)
 	if err != nil {
 		return err
 	}
 	b.stream, err = a.Open(StreamSettings{
-		Members: []driver.Member{member}, Config: *b.config,
+		Members: []driver.Member{member}, Config: *b.config, Tenant: member.Key.Namespace,
 		Deliver: func(r *driver.Result, _ driver.Row) { b.deliver(r, false) },
 		Dropped: b.lost, Aux: b, ModelFile: h.modelFile(b.config.Model),
 	})

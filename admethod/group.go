@@ -4,6 +4,7 @@
 package admethod
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -30,10 +31,13 @@ type group struct {
 	stream  Stream
 }
 
-// join adds a property to its group and opens the group's stream anew. The caller holds h.mu.
+// join adds a property to its group and opens the group's stream anew.
 func (h *Handler) join(b *Binding) error {
 	key := groupKey{b.Key().Namespace, b.config.Group}
+	defer h.grouping.lock(key)()
+	h.mu.Lock()
 	g, ok := h.groups[key]
+	h.mu.Unlock()
 	if !ok {
 		g = &group{key: key, handler: h}
 	}
@@ -43,22 +47,31 @@ func (h *Handler) join(b *Binding) error {
 		return fmt.Errorf("group %q: %w", key.name, err)
 	}
 	b.group = g
+	h.mu.Lock()
 	h.groups[key] = g
+	h.mu.Unlock()
 	return nil
 }
 
-// leave takes a property out of the group. The caller holds h.mu.
-func (g *group) leave(b *Binding) {
+// leave takes a property out of its group.
+func (h *Handler) leave(b *Binding) {
+	g := b.group
+	defer h.grouping.lock(g.key)()
 	members := slices.DeleteFunc(slices.Clone(g.members), func(m *Binding) bool { return m == b })
-	if err := g.open(members); err != nil {
-		g.handler.reject(b.Key(), nil, fmt.Errorf("group %q without %v: %w", g.key.name, b.Key(), err))
+	if err := g.open(members); err != nil && !errors.Is(err, ErrClosed) {
+		h.reject(b.Key(), nil, fmt.Errorf("group %q without %v: %w", g.key.name, b.Key(), err))
+	}
+	if g.empty() {
+		h.mu.Lock()
+		delete(h.groups, g.key)
+		h.mu.Unlock()
 	}
 }
 
 func (g *group) empty() bool { return len(g.members) == 0 }
 
-// open replaces the stream by one for the given members. On an error nothing changes. The caller holds the handler's
-// lock, which guards members against other writers.
+// open replaces the stream by one for the given members. On an error nothing changes. The caller has locked the
+// group's key, which guards members against other writers.
 func (g *group) open(members []*Binding) error {
 	if len(members) == 0 {
 		g.close()
@@ -71,7 +84,7 @@ func (g *group) open(members []*Binding) error {
 	id := fnv.New32a() // another set of members is another stream: what was learned of one says nothing of the other
 	slots := make([]stage.Slot, 0, len(members))
 	settings := StreamSettings{
-		Config: *first, Deliver: g.deliver, Dropped: members[0].lost, Aux: stages(members),
+		Config: *first, Tenant: g.key.namespace, Deliver: g.deliver, Dropped: members[0].lost, Aux: stages(members),
 		ModelFile: g.handler.modelFile(first.Model),
 	}
 	for _, m := range members {

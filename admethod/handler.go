@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -52,12 +53,19 @@ type Handler struct {
 	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
 	wg        sync.WaitGroup
 
+	troubles troubles
+
+	// What takes long, such as opening a stream, is done under the lock of its key or group, which is taken before h.mu,
+	// never within; h.mu is held for moments only. Of both kinds, a key's is taken before a group's.
+	binding  keyed[driver.Key]
+	grouping keyed[groupKey]
+
 	mu       sync.Mutex
 	state    lifecycle
 	root     context.Context // of everything that runs; Start's, but it never ends
 	ctx      context.Context // ends when Shutdown begins
 	cancel   context.CancelFunc
-	adapters map[string]Adapter
+	adapters map[string]*startedAdapter
 	sinks    map[string]*sinkQueue
 	bindings map[driver.Key]*Binding
 	groups   map[groupKey]*group
@@ -94,7 +102,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	}
 	h := &Handler{
 		opts:     opts,
-		adapters: make(map[string]Adapter), sinks: make(map[string]*sinkQueue),
+		adapters: make(map[string]*startedAdapter), sinks: make(map[string]*sinkQueue),
 		bindings: make(map[driver.Key]*Binding), groups: make(map[groupKey]*group),
 		setups: make(map[string]*setup), attached: make(map[*Attachment]struct{}),
 	}
@@ -119,140 +127,97 @@ func (h *Handler) Start(ctx context.Context) error {
 	h.state = started
 	if !h.opts.Replay {
 		h.now.Store(time.Now().UnixNano())
-		h.wg.Go(func() { h.watch(h.ctx) })
+		ctx := h.ctx
+		h.wg.Go(func() { h.keepClock(ctx) })
+		h.wg.Go(func() { every(ctx, h.sweep) })
+		h.wg.Go(func() { every(ctx, h.expire) })
 	}
 	return nil
 }
 
-// watch keeps the coarse clock and looks for silent properties.
-func (h *Handler) watch(ctx context.Context) {
+// keepClock keeps the coarse clock. It does nothing else: whoever has to wait must not stop it.
+func (h *Handler) keepClock(ctx context.Context) {
 	tick := time.NewTicker(coarseTick)
 	defer tick.Stop()
-	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
 			h.now.Store(now.UnixNano())
-			if now.Sub(swept) >= sweepEvery {
-				swept = now
-				h.sweep(now) //nolint:contextcheck // sinks live as long as the handler
-			}
 		}
 	}
 }
 
-// sweep looks for silence and closes bindings that nobody has taken up again.
+// every calls f once in sweepEvery.
+func every(ctx context.Context, f func(now time.Time)) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			f(now)
+		}
+	}
+}
+
+// sweep looks for silence.
 func (h *Handler) sweep(now time.Time) {
-	h.mu.Lock()
-	bindings := slices.Collect(maps.Values(h.bindings))
-	h.mu.Unlock()
-	for _, b := range bindings {
-		if expired := b.sweep(now); expired {
-			h.mu.Lock()
-			if b.expired(now) && h.bindings[b.Key()] == b {
-				h.drop(b)
-			}
-			h.mu.Unlock()
-		}
+	for _, b := range h.bound() {
+		b.sweep(now)
 	}
 }
 
-// drop closes a binding for good. The caller holds h.mu.
+// expire closes bindings that nobody has taken up again.
+func (h *Handler) expire(now time.Time) {
+	for _, b := range h.bound() {
+		if !b.expired(now) {
+			continue
+		}
+		unlock := h.binding.lock(b.Key())
+		if b.expired(now) {
+			h.drop(b)
+		}
+		unlock()
+	}
+}
+
+func (h *Handler) bound() []*Binding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.bindings))
+}
+
+// drop closes a binding for good. The caller has locked its key.
 func (h *Handler) drop(b *Binding) {
-	delete(h.bindings, b.Key())
+	h.mu.Lock()
+	bound := h.bindings[b.Key()] == b
+	if bound {
+		delete(h.bindings, b.Key())
+	}
+	h.mu.Unlock()
+	if !bound {
+		return
+	}
 	b.end() // first: a verdict on its way must not come after the sinks forgot
 	h.release(b)
 	if b.group != nil {
-		b.group.leave(b)
-		if b.group.empty() {
-			delete(h.groups, b.group.key)
-		}
+		h.leave(b)
 	}
 }
 
-// release gives up what a binding shares, and lets its sinks forget it. The caller holds h.mu.
+// release gives up what a binding shares, and lets its sinks forget it.
 func (h *Handler) release(b *Binding) {
-	if b.setup.refs--; b.setup.refs == 0 {
+	h.mu.Lock()
+	if b.setup.refs--; b.setup.refs == 0 && h.setups[b.setup.fingerprint] == b.setup {
 		delete(h.setups, b.setup.fingerprint)
 	}
+	h.mu.Unlock()
 	for _, q := range b.setup.queues {
 		q.forget(b.Key())
 	}
-}
-
-// adapter returns the running adapter of the given name. The caller holds h.mu.
-func (h *Handler) adapter(name string) (Adapter, error) {
-	if a, ok := h.adapters[name]; ok {
-		return a, nil
-	}
-	f, err := h.opts.Adapters.Lookup("adapter", name)
-	if err != nil {
-		return nil, fmt.Errorf("adMethodName: %w", err)
-	}
-	a, err := f.New(AdapterSettings{
-		Drivers: h.opts.Drivers, StateDir: h.opts.StateDir, Hooks: &h.hooks, Options: h.opts.AdapterOptions[name],
-		Mapper: h.opts.Mapper, Node: h.opts.Node,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("adapter %q: %w", name, err)
-	}
-	if err := a.Start(h.ctx); err != nil {
-		return nil, fmt.Errorf("adapter %q: start: %w", name, err)
-	}
-	h.adapters[name] = a
-	return a, nil
-}
-
-// sink returns the running queue of the given sink. The caller holds h.mu.
-func (h *Handler) sink(name string) (*sinkQueue, error) {
-	if q, ok := h.sinks[name]; ok {
-		return q, nil
-	}
-	f, err := h.opts.Sinks.Lookup("sink", name)
-	if err != nil {
-		return nil, fmt.Errorf("sinks: %w", err)
-	}
-	s, err := f.New(SinkSettings{
-		Hooks: &h.hooks, Options: h.opts.SinkOptions[name], StateDir: h.opts.StateDir, Stats: h.Stats,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sink %q: %w", name, err)
-	}
-	if err := s.Start(h.ctx); err != nil {
-		return nil, fmt.Errorf("sink %q: start: %w", name, err)
-	}
-	if o, ok := s.(Observer); ok {
-		h.observe(o.Hooks())
-	}
-	q := newSinkQueue(name, s, &h.hooks)
-	h.sinks[name] = q
-	// The queue outlives h.ctx: Shutdown flushes it before it cancels.
-	ctx, cancel := context.WithCancel(h.root)
-	q.cancel = cancel
-	h.wg.Go(func() { q.run(ctx) })
-	return q, nil
-}
-
-// queues returns the sink queues for a configuration. The caller holds h.mu.
-func (h *Handler) queues(names []string) ([]*sinkQueue, error) {
-	if len(names) == 0 {
-		names = h.opts.DefaultSinks
-	}
-	var errs []error
-	queues := make([]*sinkQueue, 0, len(names))
-	for _, name := range names {
-		q, err := h.sink(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if !slices.Contains(queues, q) {
-			queues = append(queues, q)
-		}
-	}
-	return queues, errors.Join(errs...)
 }
 
 // Flush waits until every reading observed before is judged and every verdict is written, or ctx ends.
@@ -263,7 +228,9 @@ func (h *Handler) Flush(ctx context.Context) error {
 	h.mu.Unlock()
 	var errs []error
 	for _, a := range adapters {
-		errs = append(errs, a.Flush(ctx))
+		if running := a.wait(ctx); running != nil {
+			errs = append(errs, running.Flush(ctx))
+		}
 	}
 	for _, q := range sinks {
 		errs = append(errs, q.flush(ctx))
@@ -289,21 +256,21 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	adapters, sinks := h.adapters, h.sinks
 	h.mu.Unlock()
 
-	var errs []error
-	for name, a := range adapters {
-		if err := a.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("adapter %q: %w", name, err))
-		}
-	}
-	var ending sync.WaitGroup
-	ended := make(chan error, len(sinks))
-	for _, q := range sinks { // all at once: one that hangs must not take the others' time
-		ending.Go(func() { ended <- q.end(ctx) })
-	}
-	ending.Wait()
-	close(ended)
-	for err := range ended {
-		errs = append(errs, err)
+	// All adapters at once, then all sinks: one that hangs must not take the others' time. Sinks get some in any case.
+	judging, cancel := most(ctx)
+	defer cancel()
+	errs := []error{
+		together(maps.All(adapters), func(name string, a *startedAdapter) error {
+			running := a.wait(judging)
+			if running == nil {
+				return nil
+			}
+			if err := running.Shutdown(judging); err != nil {
+				return fmt.Errorf("adapter %q: %w", name, err)
+			}
+			return nil
+		}),
+		together(maps.All(sinks), func(_ string, q *sinkQueue) error { return q.end(ctx) }),
 	}
 	joined := make(chan struct{})
 	go func() {
@@ -318,8 +285,36 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// most is a context with most of the time that ctx has left.
+func most(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithTimeout(ctx, time.Until(deadline)*3/4)
+	}
+	return context.WithCancel(ctx)
+}
+
+// together calls f for all at once and joins the errors.
+func together[V any](all iter.Seq2[string, V], f func(string, V) error) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for name, v := range all {
+		wg.Go(func() {
+			err := f(name, v)
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // Stats counts what the handler did since it started.
 type Stats struct {
+	Troubles []Trouble // what fails at present, beside detection
 	Bindings map[driver.Key]BindingStats
 	Sinks    map[string]SinkStats
 }
@@ -335,7 +330,7 @@ func (h *Handler) Stats() Stats {
 		}
 	}
 	h.mu.Unlock()
-	s := Stats{Bindings: make(map[driver.Key]BindingStats, len(bindings)), Sinks: make(map[string]SinkStats, len(sinks))}
+	s := Stats{Troubles: h.troubles.list(), Bindings: make(map[driver.Key]BindingStats, len(bindings)), Sinks: make(map[string]SinkStats, len(sinks))}
 	for key, b := range bindings {
 		s.Bindings[key] = b.Stats()
 	}
@@ -347,27 +342,32 @@ func (h *Handler) Stats() Stats {
 
 // Reject tells the sinks that a property cannot be watched because of err, for callers that fail before Bind.
 func (h *Handler) Reject(key driver.Key, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state == started {
+	if h.running() {
 		h.reject(key, nil, err)
 	}
+}
+
+func (h *Handler) running() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state == started
 }
 
 // Forget tells the sinks that a property that was rejected is gone. One that is bound is none of its business.
 func (h *Handler) Forget(key driver.Key) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != started || h.bindings[key] != nil {
+	queues := slices.Collect(maps.Values(h.sinks))
+	bound := h.state != started || h.bindings[key] != nil
+	h.mu.Unlock()
+	if bound {
 		return
 	}
-	for _, q := range h.sinks {
+	for _, q := range queues {
 		q.forget(key)
 	}
 }
 
-// reject tells the sinks that a property cannot be watched, so that it is seen where verdicts are. The caller holds
-// h.mu.
+// reject tells the sinks that a property cannot be watched, so that it is seen where verdicts are.
 func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
 	queues, err := h.queues(sinks)
 	if err != nil {

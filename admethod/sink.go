@@ -14,7 +14,9 @@ import (
 // Sink takes verdicts to where people look. The handler coalesces verdicts, queues them for each sink apart, and calls
 // a sink from one goroutine.
 type Sink interface {
-	// Start is quick and waits for no network; ctx covers the start only.
+	// Start is quick and waits for no network; ctx covers the start only. After an error, unless it is permanent or of
+	// the configuration, another sink is made and started a while later: this one is not used again, and has left nothing
+	// behind.
 	Start(ctx context.Context) error
 	// Write takes a batch of verdicts in the order in which they came. It must not keep the slice. A returned error
 	// is tried again with backoff unless it is permanent, see [Permanent] and [ThrottledError].
@@ -44,6 +46,7 @@ type SinkSettings struct {
 	Options  map[string]any // the mapper's settings for this sink, flat; nil where there are none
 	StateDir string         // directory for what must outlive the process; "" keeps nothing
 	Stats    func() Stats   // what the handler counted so far; never nil
+	Report   Report         // tells what fails beside detection; nil tells nobody
 	_        struct{}       // keyed literals only: fields may be added
 }
 
@@ -51,8 +54,10 @@ type SinkSettings struct {
 type SinkFactory struct {
 	Name    string // as listed under the key sinks
 	Summary string // one sentence
-	New     func(SinkSettings) (Sink, error)
-	Params  func() []params.Param // the mapper's settings for it
+	// New makes a sink. An error is one of the configuration, unless it comes of a file that cannot be read, or is marked
+	// by [Unavailable]: then it is made again later.
+	New    func(SinkSettings) (Sink, error)
+	Params func() []params.Param // the mapper's settings for it
 }
 
 // SinkRegistry holds sinks by name. The zero value is empty and ready for use.

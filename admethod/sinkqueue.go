@@ -19,18 +19,27 @@ import (
 // more than limit wait, only the latest one of each key is kept beyond, so memory is bounded and the final state of
 // every stream still gets through.
 type sinkQueue struct {
-	name  string
-	sink  Sink
-	hooks *Hooks
-	limit int
+	name    string
+	make    func() (Sink, error)
+	hooks   *Hooks
+	observe func(*Hooks) // takes the hooks of a sink that is an observer
+	report  Report       // of what fails; may be nil
+	limit   int
+	failing bool          // the last write failed; of run's goroutine
+	tried   chan struct{} // closed after the first try to start
+	wrong   error         // with the configuration; set before tried is closed
 
 	mu       sync.Mutex
+	sink     Sink // nil before it has started; set by run's goroutine
+	settled  bool // the first try has come to its end
+	late     bool // nobody waited for it
 	fifo     []told
 	overflow map[driver.Key]told
 	order    []driver.Key // of overflow, oldest first
 	replaced uint64       // verdicts lost to a later one of the same key
 	refused  uint64       // verdicts that the sink refused for good
 	closed   bool
+	left     int // entries that waited when run ended
 
 	wake chan struct{}
 	idle sync.Cond // signalled when nothing waits and nothing is being written
@@ -54,11 +63,12 @@ const (
 	slowestAttempt = 30 * time.Second
 )
 
-func newSinkQueue(name string, sink Sink, hooks *Hooks) *sinkQueue {
+// newSinkQueue makes a queue; run makes its sink.
+func newSinkQueue(name string, makeSink func() (Sink, error), hooks *Hooks) *sinkQueue {
 	q := &sinkQueue{
-		name: name, sink: sink, hooks: hooks, limit: sinkLimit,
-		overflow: make(map[driver.Key]told),
-		wake:     make(chan struct{}, 1), done: make(chan struct{}),
+		name: name, make: makeSink, hooks: hooks, limit: sinkLimit, observe: func(*Hooks) {},
+		overflow: make(map[driver.Key]told), tried: make(chan struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	q.idle.L = &q.mu
 	return q
@@ -69,7 +79,8 @@ func (q *sinkQueue) push(r driver.Result) { q.queue(told{Result: r}) }
 
 // forget queues that a property is no longer watched.
 func (q *sinkQueue) forget(key driver.Key) {
-	if _, ok := q.sink.(Forgetter); ok {
+	sink := q.started()
+	if _, ok := sink.(Forgetter); ok || sink == nil {
 		q.queue(told{Result: driver.Result{Key: key}, forget: true})
 	}
 }
@@ -119,15 +130,19 @@ func (q *sinkQueue) take(batch []told) []told {
 	return batch
 }
 
-// run writes until ctx ends or, after close, until nothing waits.
+// run starts the sink and writes until ctx ends or, after close, until nothing waits.
 func (q *sinkQueue) run(ctx context.Context) {
 	defer close(q.done)
 	defer func() { // whoever waits for idle must not wait for a goroutine that is gone
 		q.mu.Lock()
+		q.left += len(q.fifo) + len(q.order)
 		q.busy, q.closed, q.fifo, q.order = false, true, nil, nil
 		q.idle.Broadcast()
 		q.mu.Unlock()
 	}()
+	if !q.start(ctx) {
+		return
+	}
 	batch, verdicts := make([]told, 0, sinkBatch), make([]driver.Result, 0, sinkBatch)
 	for ctx.Err() == nil {
 		if batch = q.take(batch); len(batch) > 0 {
@@ -160,7 +175,9 @@ func (q *sinkQueue) tell(ctx context.Context, batch []told, verdicts []driver.Re
 			verdicts = verdicts[:0]
 		}
 		err := q.shield(func() error {
-			q.sink.(Forgetter).Forget(batch[i].Key)
+			if f, ok := q.sink.(Forgetter); ok {
+				f.Forget(batch[i].Key)
+			}
 			return nil
 		})
 		if err != nil {
@@ -173,22 +190,31 @@ func (q *sinkQueue) tell(ctx context.Context, batch []told, verdicts []driver.Re
 	return verdicts
 }
 
+const writeRisk = "its verdicts wait in a queue of bounded length; beyond it a later verdict replaces an earlier one on the same property"
+
 // write tries a batch until it is taken, refused for good, or ctx ends.
 func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 	backoff := firstRetry
 	for {
 		err := q.attempt(ctx, batch)
 		if err == nil {
+			if q.failing {
+				q.failing = false
+				q.trouble("", nil)
+			}
 			return
 		}
+		q.failing = true
 		wait, retry := RetryAfter(err)
 		q.failed(err, retry)
 		if !retry {
+			q.trouble("the verdicts that it refuses for good", fmt.Errorf("sink %q: %w", q.name, err))
 			q.mu.Lock()
 			q.refused += uint64(len(batch))
 			q.mu.Unlock()
 			return
 		}
+		q.trouble(writeRisk, fmt.Errorf("sink %q: %w", q.name, err))
 		timer := time.NewTimer(max(wait, backoff/2+rand.N(backoff)))
 		backoff = min(2*backoff, longestRetry)
 		select {
@@ -223,8 +249,12 @@ func (q *sinkQueue) shield(f func() error) (err error) {
 	return f()
 }
 
-// flush waits until nothing waits, or ctx ends.
+// flush waits until nothing waits, or ctx ends. It does not wait for a sink that cannot start.
 func (q *sinkQueue) flush(ctx context.Context) error {
+	select {
+	case <-q.tried:
+	case <-ctx.Done():
+	}
 	stop := context.AfterFunc(ctx, func() {
 		q.mu.Lock()
 		q.idle.Broadcast()
@@ -233,6 +263,9 @@ func (q *sinkQueue) flush(ctx context.Context) error {
 	defer stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.sink == nil {
+		return fmt.Errorf("sink %q: %d verdicts wait: it has not started", q.name, len(q.fifo)+len(q.order))
+	}
 	for (q.busy || len(q.fifo)+len(q.order) > 0) && ctx.Err() == nil {
 		q.idle.Wait()
 	}
@@ -256,9 +289,26 @@ func (q *sinkQueue) close() {
 // end writes what waits and shuts the sink down, all within ctx.
 func (q *sinkQueue) end(ctx context.Context) error {
 	q.close()
-	err := q.flush(ctx)
+	var err error
+	if q.started() != nil {
+		err = q.flush(ctx)
+	}
 	q.cancel()
-	if shut := q.shield(func() error { return q.sink.Shutdown(ctx) }); shut != nil {
+	sink := q.started()
+	if sink == nil { // it may be starting at this moment
+		select {
+		case <-q.done:
+		case <-ctx.Done():
+			return fmt.Errorf("sink %q: does not end to start: %w", q.name, context.Cause(ctx))
+		}
+		if sink = q.started(); sink == nil {
+			if q.left > 0 {
+				return fmt.Errorf("sink %q: never started: %d verdicts are lost", q.name, q.left)
+			}
+			return nil
+		}
+	}
+	if shut := q.shield(func() error { return sink.Shutdown(ctx) }); shut != nil {
 		err = errors.Join(err, fmt.Errorf("sink %q: %w", q.name, shut))
 	}
 	return err
@@ -266,6 +316,7 @@ func (q *sinkQueue) end(ctx context.Context) error {
 
 // SinkStats counts what a sink was given.
 type SinkStats struct {
+	Started  bool   // false while it cannot start, see [Stats.Troubles]
 	Waiting  int    // verdicts in the queue
 	Replaced uint64 // verdicts that a later one of the same stream replaced while the queue was full
 	Refused  uint64 // verdicts that the sink refused for good
@@ -275,10 +326,11 @@ type SinkStats struct {
 
 func (q *sinkQueue) stats() SinkStats {
 	var own map[string]float64
-	if m, ok := q.sink.(Measurer); ok {
+	sink := q.started()
+	if m, ok := sink.(Measurer); ok {
 		own = m.Measure()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return SinkStats{Waiting: len(q.fifo) + len(q.order), Replaced: q.replaced, Refused: q.refused, Own: own}
+	return SinkStats{Started: sink != nil, Waiting: len(q.fifo) + len(q.order), Replaced: q.replaced, Refused: q.refused, Own: own}
 }

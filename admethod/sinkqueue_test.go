@@ -50,7 +50,7 @@ func (s *scriptedSink) Write(ctx context.Context, batch []driver.Result) error {
 
 func runQueue(t *testing.T, s *scriptedSink) *sinkQueue {
 	t.Helper()
-	q := newSinkQueue("scripted", s, new(Hooks))
+	q := newSinkQueue("scripted", func() (Sink, error) { return s, nil }, new(Hooks))
 	ctx, cancel := context.WithCancel(t.Context())
 	go q.run(ctx)
 	t.Cleanup(func() {
@@ -136,7 +136,8 @@ func TestSinkQueueKeepsTheLatestWhenFull(t *testing.T) {
 }
 
 func TestSinkQueueSurvivesPanic(t *testing.T) {
-	q := newSinkQueue("panics", panicSink{}, new(Hooks))
+	q := newSinkQueue("panics", nil, new(Hooks))
+	q.sink = panicSink{}
 	if err := q.attempt(t.Context(), nil); !errors.Is(err, ErrPermanent) {
 		t.Errorf("got %v, want a permanent error", err)
 	}

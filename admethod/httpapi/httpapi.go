@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package httpapi is the sink that answers over HTTP: the latest verdict of each property (GET /v1/verdicts), verdicts as
-// they come (GET /v1/events, server-sent), and what other packages add with [Routes.Handle]. Import it for its side
+// they come (GET /v1/events, server-sent), how the mapper itself is (GET /v1/status), and what other packages add with [Routes.Handle]. Import it for its side
 // effect: it registers itself under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
@@ -74,7 +74,12 @@ func Factory() admethod.SinkFactory {
 			if err := params.Decode(&config, s.Options); err != nil {
 				return nil, err
 			}
-			return New(config, Default)
+			server, err := New(config, Default)
+			if err != nil {
+				return nil, err
+			}
+			server.stats, server.report = s.Stats, s.Report
+			return server, nil
 		},
 		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
 	}
@@ -87,6 +92,9 @@ type Server struct {
 	token    *tlsfiles.Token // nil where none is required
 	loopback bool
 	tls      *tls.Config // nil: plain text
+
+	stats  func() admethod.Stats // of the handler
+	report admethod.Report       // nil tells the log alone
 
 	requestTimeout, answerTimeout time.Duration
 
@@ -113,7 +121,7 @@ const mostVerdicts = 100_000
 func New(config Config, routes *Routes) (*Server, error) {
 	s := &Server{
 		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), stop: make(chan struct{}),
-		requestTimeout: slowestRequest, answerTimeout: slowestAnswer, said: make(map[string]time.Time),
+		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer, said: make(map[string]time.Time),
 	}
 	s.events.init()
 	host, port, err := net.SplitHostPort(config.Address)
@@ -217,6 +225,11 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 // retry listens as soon as that is possible; it returns nil when ctx ends before.
 func (s *Server) retry(ctx context.Context, err error) net.Listener {
 	tell := s.trouble("address")
+	if s.report != nil {
+		const part, risk = "sink api", "verdicts cannot be asked for; it is tried again until the port is free, and every mapper of a node wants one of its own"
+		tell = func(err error) { s.report(part, risk, err) }
+		defer s.report(part, risk, nil)
+	}
 	for pause := firstRetry; ; pause = min(2*pause, longestRetry) {
 		tell(fmt.Errorf("cannot listen yet: %w", err))
 		timer := time.NewTimer(pause)
@@ -308,6 +321,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("/v1/", s.routes)
 	mux.HandleFunc("GET /v1/verdicts", s.verdicts)
 	mux.HandleFunc("GET /v1/events", s.stream)
+	mux.HandleFunc("GET /v1/status", s.status)
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")

@@ -73,14 +73,14 @@ func (c *Config) connection() (*rest.Config, error) {
 		rules.ExplicitPath = c.Kubeconfig
 		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
 			&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
-		if err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", err)
+		if err != nil { // the file may not be there yet, or not whole
+			return nil, admethod.Unavailable(fmt.Errorf("kubeconfig: %w", err))
 		}
 		return config, nil
 	}
 	config, err := rest.InClusterConfig()
 	if err != nil {
-		return nil, fmt.Errorf("neither kubeconfig nor server is set: %w", err)
+		return nil, admethod.Unavailable(fmt.Errorf("neither kubeconfig nor server is set, and this is no pod of a cluster: %w", err))
 	}
 	return config, nil
 }

@@ -34,11 +34,13 @@ var (
 	faultsDesc   = prometheus.NewDesc("edge_anomaly_faulty_readings_total", "Readings with a fault of their own, by cause.", []string{"cause"}, nil)
 	waitingDesc  = prometheus.NewDesc("edge_anomaly_sink_queue_depth", "Verdicts that wait for a sink.", []string{"sink"}, nil)
 	lostDesc     = prometheus.NewDesc("edge_anomaly_sink_drops_total", "Verdicts that did not reach a sink, by cause.", []string{"sink", "cause"}, nil)
+	startedDesc  = prometheus.NewDesc("edge_anomaly_sink_started", "1 for a sink that has started, 0 while it cannot start.", []string{"sink"}, nil)
+	troubleDesc  = prometheus.NewDesc("edge_anomaly_trouble", "Failures in a row of something beside detection that fails at present; no series while all works.", []string{"part"}, nil)
 	ownDesc      = prometheus.NewDesc("edge_anomaly_sink_measure", "What a sink says of itself, such as the readings that it has written.", []string{"sink", "measure"}, nil)
 	excessDesc   = prometheus.NewDesc("edge_anomaly_hidden_verdicts_total", "Verdicts on properties beyond maxProperties.", nil, nil)
 	descriptions = []*prometheus.Desc{
 		scoreDesc, anomalyDesc, valueDesc, lastsDesc, openDesc, yhatDesc, lowerDesc, upperDesc, severityDesc, modelDesc, readingsDesc, dropsDesc,
-		faultsDesc, waitingDesc, lostDesc, ownDesc, excessDesc,
+		faultsDesc, waitingDesc, lostDesc, startedDesc, troubleDesc, ownDesc, excessDesc,
 	}
 )
 
@@ -215,12 +217,20 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(excessDesc, c.excess)
 	for name, s := range stats.Sinks {
 		c.sinkSeen(label(name))
+		up := 0.0
+		if s.Started {
+			up = 1
+		}
+		gauge(startedDesc, up, label(name))
 		gauge(waitingDesc, float64(s.Waiting)+s.Own[admethod.WaitingVerdicts], label(name))
 		counter(lostDesc, s.Replaced, label(name), "replaced")
 		counter(lostDesc, s.Refused, label(name), "refused")
 		for measure, v := range s.Own {
 			gauge(ownDesc, v, label(name), label(measure))
 		}
+	}
+	for _, t := range stats.Troubles {
+		gauge(troubleDesc, float64(t.Times), label(t.Part))
 	}
 	open := make(map[driver.Severity]int)
 	for k, v := range c.latest {

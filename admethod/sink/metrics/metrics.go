@@ -155,7 +155,7 @@ func (s *sink) Hooks() *admethod.Hooks {
 func (s *sink) Start(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(ctx, "tcp", s.address); err != nil {
-		return fmt.Errorf("address: %w", err)
+		return fmt.Errorf("address: %w; every mapper of a node wants a port of its own", err)
 	}
 	s.done = make(chan struct{})
 	go func() {
