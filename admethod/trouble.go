@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Trouble is something beside detection that fails at present: a sink that cannot start, a disk that is full. Detection
@@ -51,7 +51,7 @@ func (t *troubles) report(part, risk string, err error) {
 		delete(t.now, part)
 		t.mu.Unlock()
 		if ok {
-			klog.InfoS("Works again beside anomaly detection", "part", part, "after", now.Sub(l.Since).Round(time.Second).String())
+			logs.InfoS("Works again beside anomaly detection", "part", part, "after", now.Sub(l.Since).Round(time.Second).String())
 		}
 		return
 	}
@@ -75,7 +75,7 @@ func (t *troubles) report(part, risk string, err error) {
 	told := l.Trouble
 	t.mu.Unlock()
 	if tell {
-		klog.ErrorS(err, "Something beside anomaly detection fails; detection goes on", "part", part, "risk", risk,
+		logs.ErrorS(err, "Something beside anomaly detection fails; detection goes on", "part", part, "risk", risk,
 			"since", told.Since.UTC().Format(time.RFC3339), "times", told.Times)
 	}
 }
