@@ -33,12 +33,28 @@ type News struct {
 	Ended   driver.Incident // that is over since the verdict; the zero value is none
 }
 
-// Take says what a verdict adds. An incident of which the end was not heard ended with the verdict: as returned where that
-// is normal, as abandoned where it is of another incident. A verdict that is unknown ends nothing.
-func (b *Book) Take(r *driver.Result) (n News) {
+// News says what a verdict adds, without taking it over. An incident of which the end was not heard ended with the verdict:
+// as returned where that is normal, as abandoned where it is of another incident. A verdict that is unknown ends nothing.
+func (b *Book) News(r *driver.Result) News {
+	n, _ := b.news(r)
+	return n
+}
+
+// Take takes a verdict over, and says what it adds.
+func (b *Book) Take(r *driver.Result) News {
+	n, is := b.news(r)
+	if is.ID != 0 {
+		if _, known := b.known[r.Key]; known || len(b.known) < b.most {
+			b.known[r.Key] = is
+		}
+	}
+	return n
+}
+
+// news returns beside the news what is to be known; the zero value is what was.
+func (b *Book) news(r *driver.Result) (n News, is driver.Incident) {
 	was := b.known[r.Key]
-	is := r.Incident
-	if is.ID == 0 {
+	if is = r.Incident; is.ID == 0 {
 		is = b.apart(r, was)
 	}
 	switch {
@@ -48,22 +64,17 @@ func (b *Book) Take(r *driver.Result) (n News) {
 		if was.Phase.Open() && was.ID != is.ID {
 			n.Ended = end(was, driver.Abandoned, is.Start)
 		}
-	case is.ID != 0 && (was.ID != is.ID || was.Phase.Open()):
-		n.Ended = is
-	case is.ID == 0 && was.Phase.Open() && r.Severity == driver.Normal:
+	case is.ID != 0:
+		if was.ID != is.ID || was.Phase.Open() {
+			n.Ended = is
+		}
+	case was.Phase.Open() && r.Severity == driver.Normal:
 		is = end(was, driver.Returned, r.At)
 		n.Ended = is
-	case is.ID == 0:
+	case was.Phase.Open():
 		n.Now = was
-		if !was.Phase.Open() {
-			n.Now = driver.Incident{}
-		}
-		return n
 	}
-	if was.ID != 0 || len(b.known) < b.most {
-		b.known[r.Key] = is
-	}
-	return n
+	return n, is
 }
 
 // apart makes an incident of a verdict that is anomalous and part of none, as those of a handler without incidents are.
@@ -88,11 +99,19 @@ func (b *Book) apart(r *driver.Result, was driver.Incident) driver.Incident {
 // Forget drops a property that is no longer watched, and returns its open incident, ended as abandoned; the zero value
 // where there is none.
 func (b *Book) Forget(key driver.Key, at time.Time) (ended driver.Incident) {
-	if was := b.known[key]; was.Phase.Open() {
+	if was := b.Of(key); was.ID != 0 {
 		ended = end(was, driver.Abandoned, at)
 	}
 	delete(b.known, key)
 	return ended
+}
+
+// Of is the open incident of a property; the zero value where there is none.
+func (b *Book) Of(key driver.Key) driver.Incident {
+	if i := b.known[key]; i.Phase.Open() {
+		return i
+	}
+	return driver.Incident{}
 }
 
 // Restore makes an incident known that was open when an earlier process ended.

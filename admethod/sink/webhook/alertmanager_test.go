@@ -108,7 +108,7 @@ func TestRealAlertmanager(t *testing.T) {
 	}
 	sinktest.Write(t, s, result("a", time.Now(), 0.999, driver.KindSpike), result("b", time.Now(), 0.1, ""))
 	s.Forget(odd.Key)
-	sinktest.Eventually(t, "one gets worse, the others end", has("a critical"))
+	sinktest.Eventually(t, "one gets worse, the others end", has("a warning", "a critical"))
 
 	process.Signal(t, syscall.SIGSTOP)
 	failed := s.Stats().Failed

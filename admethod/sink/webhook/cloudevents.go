@@ -6,6 +6,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -27,12 +29,19 @@ type state struct {
 	kind     driver.Kind
 }
 
-// cloudEvents posts an event for the first verdict on a property and for each that says something new. It is used from
-// one goroutine.
+// cloudEvents posts an event for the first verdict on a property and for each that says something new: that an incident
+// begins, changes or ends, or that nothing judges the property. It is used from one goroutine.
 type cloudEvents struct {
+	language driver.Language
+	post     poster
+
 	most int // properties remembered
-	post func(ctx context.Context, contentType string, body []byte) error
+	book *incidents.Book
 	told map[driver.Key]state
+}
+
+func newCloudEvents(post poster, most int) *cloudEvents {
+	return &cloudEvents{post: post, most: most, book: incidents.NewBook(most), told: make(map[driver.Key]state)}
 }
 
 func (c *cloudEvents) deliver(ctx context.Context, batch []latest.Item) error {
@@ -45,44 +54,74 @@ func (c *cloudEvents) deliver(ctx context.Context, batch []latest.Item) error {
 }
 
 func (c *cloudEvents) tell(ctx context.Context, it *latest.Item) error {
-	was, known := c.told[it.Key]
-	r := &it.Result
+	events, is := c.news(it)
+	var refused error
+	for i := range events {
+		body, err := Event(&events[i])
+		if err == nil {
+			err = c.post(ctx, event.ApplicationCloudEventsJSON, body)
+		} else {
+			err = admethod.Permanent(err)
+		}
+		if _, retry := admethod.RetryAfter(err); retry {
+			return err
+		}
+		refused = errors.Join(refused, err)
+	}
 	if it.Gone {
-		if !known || !was.severity.Anomalous() {
-			delete(c.told, it.Key)
-			return nil
-		}
-		nan := math.NaN()
-		r = &driver.Result{
-			Key: it.Key, At: it.At, Score: nan, Threshold: nan, Confidence: nan, Value: nan, Expected: nan, Lower: nan, Upper: nan,
-			Message: "no longer watched",
-		}
-	}
-	is := state{r.Severity, r.Kind}
-	if known && is == was || !known && is == (state{}) { // a detector that warms up has nothing to say
-		return nil
-	}
-	body, err := Event(r)
-	if err == nil {
-		err = c.post(ctx, event.ApplicationCloudEventsJSON, body)
-	} else {
-		err = admethod.Permanent(err)
-	}
-	if _, retry := admethod.RetryAfter(err); retry {
-		return err
-	}
-	switch {
-	case it.Gone:
+		c.book.Forget(it.Key, it.At)
 		delete(c.told, it.Key)
-	case known || len(c.told) < c.most: // what finds no room is told anew with each heartbeat
+		return refused
+	}
+	c.book.Take(&it.Result)
+	if _, known := c.told[it.Key]; known || len(c.told) < c.most { // what finds no room is told anew with each heartbeat
 		c.told[it.Key] = is
 	}
-	return err
+	return refused
+}
+
+// news are the verdicts that an item has to tell, and what is told with them.
+func (c *cloudEvents) news(it *latest.Item) (events []driver.Result, is state) {
+	if it.Gone {
+		if i := c.book.Of(it.Key); i.ID != 0 {
+			i.Phase, i.End = driver.Abandoned, it.At
+			events = append(events, unjudged(it.Key, i, incidents.NotWatched(c.language)))
+		}
+		return events, is
+	}
+	r, news := it.Result, c.book.News(&it.Result)
+	is = state{r.Severity, r.Kind}
+	switch {
+	case news.Ended.ID != 0 && news.Now.ID != 0: // another one has begun
+		events = append(events, unjudged(it.Key, news.Ended, ""))
+	case news.Ended.ID != 0:
+		r.Incident = news.Ended
+	}
+	if news.Now.ID != 0 {
+		if r.Incident = news.Now; r.Severity != driver.Unknown {
+			is = state{news.Now.Severity, news.Now.Kind}
+		}
+	}
+	was, known := c.told[it.Key] // not known is as unknown: a detector that warms up has nothing to say
+	if news.Began || news.Changed || news.Ended.ID != 0 || is != was || !known && is != (state{}) {
+		events = append(events, r)
+	}
+	return events, is
+}
+
+// unjudged is a verdict that says nothing but that an incident has ended.
+func unjudged(key driver.Key, i driver.Incident, message string) driver.Result {
+	nan := math.NaN()
+	return driver.Result{
+		Key: key, At: i.End, Score: nan, Onset: nan, Threshold: nan, Confidence: nan, Value: nan, Expected: nan, Lower: nan, Upper: nan,
+		Incident: i, Message: message,
+	}
 }
 
 // Event is a verdict as a CloudEvent 1.0 in its JSON format. Events that are equal in source and id say the same: one
-// that is sent again after a failure keeps its id. Source is /namespaces/…/devices/…, subject the property, the extension
-// severity the verdict's, and data what [verdict.FromResult] makes of it.
+// that is sent again after a failure keeps its id. Source is /namespaces/…/devices/…, subject the property, and data what
+// [verdict.FromResult] makes of the verdict. The extension severity is the verdict's; incident and phase are those of its
+// incident, if it is part of one.
 func Event(r *driver.Result) ([]byte, error) {
 	e := event.New(event.CloudEventsVersionV1)
 	e.SetType(EventType)
@@ -91,7 +130,13 @@ func Event(r *driver.Result) ([]byte, error) {
 		e.SetSubject(url.PathEscape(r.Key.Property))
 	}
 	v := verdict.FromResult(r)
-	e.SetID(fmt.Sprintf("%s/%d/%s/%s", url.PathEscape(r.Key.Property), v.At.UnixNano(), r.Severity, url.PathEscape(string(r.Kind))))
+	id := fmt.Sprintf("%s/%d/%s/%s", url.PathEscape(r.Key.Property), v.At.UnixNano(), r.Severity, url.PathEscape(string(r.Kind)))
+	if v.Incident != nil {
+		id += "/" + v.Incident.ID + "/" + r.Incident.Phase.String()
+		e.SetExtension("incident", v.Incident.ID)
+		e.SetExtension("phase", r.Incident.Phase.String())
+	}
+	e.SetID(id)
 	e.SetTime(v.At)
 	e.SetExtension("severity", r.Severity.String())
 	if err := e.SetData(event.ApplicationJSON, v); err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strconv"
@@ -25,11 +26,25 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
+// result is a verdict; one that is anomalous is of the property's incident.
 func result(property string, at time.Time, score float64, kind driver.Kind) driver.Result {
 	var r driver.Result
 	r.Reset(driver.Row{{Key: driver.Key{Namespace: "default", Device: "light-1", Property: property}, At: at, Value: 5}})
 	r.Threshold, r.Detector, r.Confidence = driver.DefaultThreshold, "ewma", 0.75
 	r.Judge(score, kind)
+	if r.Severity.Anomalous() {
+		h := fnv.New64a()
+		h.Write([]byte(property))
+		r.Incident = driver.Incident{ID: h.Sum64() | 1, Phase: driver.Lasts, Start: at, Severity: r.Severity, Score: score, Kind: kind}
+	}
+	return r
+}
+
+// ended is the verdict that ends the property's incident.
+func ended(property string, at time.Time, as driver.Phase, worst driver.Severity) driver.Result {
+	r, is := result(property, at, 0.1, driver.KindNone), result(property, at, 0.97, driver.KindLevel)
+	r.Incident = is.Incident
+	r.Incident.Phase, r.Incident.End, r.Incident.Severity = as, at, worst
 	return r
 }
 
@@ -91,11 +106,8 @@ func items(rs ...driver.Result) (out []latest.Item) {
 	return out
 }
 
-func newAlertmanager(r *receiver) *alertmanager {
-	return &alertmanager{
-		labels: map[string]string{"alertname": "Anomaly", "site": "hall-7"}, resend: time.Minute, most: 100, post: r.post,
-		failed: func(error) {}, told: make(map[driver.Key]active),
-	}
+func newTestAlertmanager(r *receiver) *alertmanager {
+	return newAlertmanager(r.post, map[string]string{"alertname": "Anomaly", "site": "hall-7"}, time.Minute, 100)
 }
 
 func must(t *testing.T, err error) {
@@ -108,7 +120,7 @@ func must(t *testing.T, err error) {
 func TestAlertStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(receiver)
-		m := newAlertmanager(r)
+		m := newTestAlertmanager(r)
 		begin := time.Now()
 		expect := func(what string, want ...string) {
 			t.Helper()
@@ -134,12 +146,18 @@ func TestAlertStory(t *testing.T) {
 		deliver()
 		expect("it is sent again", "a warning 0s…5m1s")
 		deliver(result("a", time.Now(), 0.999, driver.KindSpike))
-		expect("it gets worse", "a critical 1m1s…5m1s", "a warning 0s…1m1s")
+		expect("it gets worse: what routes on critical hears of it", "a critical 1m1s…5m1s", "a warning 0s…5m1s")
+		deliver(result("a", time.Now(), 0.97, driver.KindSpike))
+		expect("worse it stays")
+		deliver(result("a", time.Now(), math.NaN(), driver.KindNone))
+		expect("nobody knows how it is")
 		pass(time.Minute)
 		must(t, m.upkeep(t.Context()))
-		expect("only the worse is sent again", "a critical 1m1s…6m1s")
-		deliver(result("a", time.Now(), 0.1, ""), result("b", time.Now().Add(time.Hour), 0.97, driver.KindSpike))
-		expect("one ends, another begins, by a clock that is ahead", "a critical 1m1s…2m1s", "b warning 2m1s…6m1s")
+		expect("both are sent again", "a critical 1m1s…6m1s", "a warning 0s…6m1s")
+		deliver(ended("a", time.Now(), driver.Returned, driver.Critical), result("b", time.Now().Add(time.Hour), 0.97, driver.KindSpike))
+		expect("one ends, another begins, by a clock that is ahead", "a critical 1m1s…2m1s", "a warning 0s…2m1s", "b warning 2m1s…6m1s")
+		deliver(ended("c", time.Now(), driver.NewNormal, driver.Critical))
+		expect("one ends that an earlier process told", "c critical 2m1s…2m1s")
 		must(t, m.deliver(t.Context(), []latest.Item{
 			{Result: driver.Result{Key: driver.Key{Namespace: "default", Device: "light-1", Property: "b"}}, Gone: true},
 			{Result: driver.Result{Key: driver.Key{Namespace: "default", Device: "light-1", Property: "never"}}, Gone: true},
@@ -151,11 +169,66 @@ func TestAlertStory(t *testing.T) {
 	})
 }
 
+// An incident is one alert: whatever its verdicts say meanwhile, its labels are the same, it begins when the incident did,
+// and it ends with it.
+func TestAlertOfAnIncident(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(receiver)
+		m := newTestAlertmanager(r)
+		begin := time.Now()
+		during := func(id uint64, phase driver.Phase, severity driver.Severity, kind driver.Kind, message string) driver.Result {
+			v := result("a", time.Now(), 0.999, kind)
+			v.Severity, v.Message = severity, message
+			v.Incident = driver.Incident{ID: id, Phase: phase, Start: begin, Severity: driver.Critical, Kind: kind}
+			if !phase.Open() {
+				v.Incident.End, v.Score, v.Kind = v.At, 0.1, driver.KindNone
+			}
+			return v
+		}
+		deliver := func(v driver.Result) {
+			t.Helper()
+			must(t, m.upkeep(t.Context()))
+			must(t, m.deliver(t.Context(), items(v)))
+			<-time.After(50 * time.Second)
+		}
+		deliver(during(1, driver.Began, driver.Critical, driver.KindSpike, "15 above what was expected"))
+		deliver(during(1, driver.Lasts, driver.Warning, driver.KindLevel, ""))
+		deliver(result("a", time.Now(), math.NaN(), ""))
+		deliver(during(1, driver.Lasts, driver.Critical, driver.KindDrift, ""))
+		deliver(during(1, driver.NewNormal, driver.Normal, driver.KindDrift, ""))
+		deliver(result("a", time.Now(), 0.1, ""))
+		var all []alert
+		for _, body := range r.bodies {
+			var alerts []alert
+			must(t, json.Unmarshal([]byte(body), &alerts))
+			all = append(all, alerts...)
+		}
+		if len(all) != 4 {
+			t.Fatalf("%d alerts were sent, want it to begin, two resends, and the end", len(all))
+		}
+		for i, a := range all {
+			must(t, valid(a))
+			if diff := cmp.Diff(all[0].Labels, a.Labels); diff != "" {
+				t.Errorf("labels of number %d: %s", i, diff)
+			}
+			if !a.StartsAt.Equal(begin) || i < 3 && !a.EndsAt.After(begin.Add(4*time.Minute-1)) || i == 3 && !a.EndsAt.Equal(begin.Add(200*time.Second)) {
+				t.Errorf("number %d lasts from %v to %v", i, a.StartsAt.Sub(begin), a.EndsAt.Sub(begin))
+			}
+			if a.Annotations["description"] != "15 above what was expected" || a.Annotations["incident"] != "0000000000000001" {
+				t.Errorf("number %d: %v", i, a.Annotations)
+			}
+		}
+		if got, want := all[3].Annotations["summary"], "default/light-1/a: critical drift: new normal after 3 min 20 s"; got != want {
+			t.Errorf("summary %q, want %q", got, want)
+		}
+	})
+}
+
 // What the receiver did not get is told when it is back; what it refused is told again with the next resend.
 func TestAlertAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{err: errors.New("away")}
-		m := newAlertmanager(r)
+		m := newTestAlertmanager(r)
 		begin := time.Now()
 		batch := items(result("a", begin, 0.97, driver.KindSpike))
 		if err := m.deliver(t.Context(), batch); err == nil || len(m.told) != 0 {
@@ -186,7 +259,7 @@ func TestAlertAfterFailure(t *testing.T) {
 func TestManyAlerts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(receiver)
-		m := newAlertmanager(r)
+		m := newTestAlertmanager(r)
 		begin := time.Now()
 		var all []driver.Result
 		for i := range 150 {
@@ -213,9 +286,9 @@ func TestManyAlerts(t *testing.T) {
 func TestAlertFields(t *testing.T) {
 	r := result("power\xff", time.Unix(math.MinInt64, 0), 0.97, driver.KindSpike)
 	r.Expected, r.Lower, r.Upper, r.Message, r.Model = 1, math.Inf(-1), 3, "too\xffmuch", "room@3f2a"
-	r.Causes = []driver.Cause{{Key: driver.Key{Namespace: "default", Device: "light-1", Property: "current"}, Weight: 0.5}}
+	r.Incident.Cause = driver.Key{Namespace: "default", Device: "light-1", Property: "current"}
 	rec := new(receiver)
-	m := newAlertmanager(rec)
+	m := newTestAlertmanager(rec)
 	must(t, m.deliver(t.Context(), items(r)))
 	var alerts []alert
 	if err := json.Unmarshal([]byte(rec.bodies[0]), &alerts); err != nil {
@@ -232,7 +305,7 @@ func TestAlertFields(t *testing.T) {
 		},
 		Annotations: map[string]string{
 			"summary": "default/light-1/power\uFFFD: warning spike", "description": "too\uFFFDmuch", "kind": "spike", "score": "0.97",
-			"value": "5", "expected": "1", "upper": "3", "cause": "default/light-1/current", "detector": "ewma", "model": "room@3f2a",
+			"value": "5", "expected": "1", "upper": "3", "incident": verdict.ID(r.Incident.ID), "cause": "default/light-1/current", "detector": "ewma", "model": "room@3f2a",
 		},
 		StartsAt: time.Unix(0, 0).UTC(),
 	}
@@ -243,7 +316,7 @@ func TestAlertFields(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	r := new(receiver)
-	c := &cloudEvents{most: 2, post: r.post, told: make(map[driver.Key]state)}
+	c := newCloudEvents(r.post, 2)
 	at := time.Unix(1_700_000_000, 0)
 	told := func(it latest.Item) (words string) {
 		t.Helper()
@@ -256,6 +329,12 @@ func TestEvents(t *testing.T) {
 			var v verdict.Verdict
 			must(t, e.DataAs(&v))
 			words += fmt.Sprintf("%s %s %s %v %v %v", e.Source(), e.Subject(), e.Extensions()["severity"], v.Severity, v.Kind, v.Message)
+			if v.Incident != nil {
+				words += fmt.Sprintf("%v", v.Incident.Phase)
+				if e.Extensions()["incident"] != v.Incident.ID || e.Extensions()["phase"] != v.Incident.Phase.String() {
+					t.Errorf("%s", body)
+				}
+			}
 			if e.Type() != EventType || e.SpecVersion() != "1.0" || e.DataContentType() != "application/json" {
 				t.Errorf("%s", body)
 			}
@@ -270,10 +349,15 @@ func TestEvents(t *testing.T) {
 		{latest.Item{Result: result("a", at, math.NaN(), "")}, ""},
 		{latest.Item{Result: result("a", at, 0.1, "")}, a + "normal normal  "},
 		{latest.Item{Result: result("a", at, 0.1, "")}, ""},
-		{latest.Item{Result: result("a", at, 0.97, driver.KindSpike)}, a + "warning warning spike "},
-		{latest.Item{Result: result("a", at, 0.97, driver.KindDrift)}, a + "warning warning drift "},
-		{latest.Item{Result: result("a", at, 0.999, driver.KindDrift)}, a + "critical critical drift "},
-		{latest.Item{Result: driver.Result{Key: result("a", at, 0, "").Key}, Gone: true}, a + "unknown unknown  no longer watched"},
+		{latest.Item{Result: result("a", at, 0.97, driver.KindSpike)}, a + "warning warning spike lasts"},
+		{latest.Item{Result: result("a", at, 0.97, driver.KindDrift)}, a + "warning warning drift lasts"},
+		{latest.Item{Result: result("a", at, 0.999, driver.KindDrift)}, a + "critical critical drift lasts"},
+		{latest.Item{Result: result("a", at, 0.999, driver.KindDrift)}, ""},
+		{latest.Item{Result: ended("a", at, driver.NewNormal, driver.Critical)}, a + "normal normal  newNormal"},
+		{latest.Item{Result: result("a", at, 0.1, "")}, ""},
+		{latest.Item{Result: ended("a", at, driver.NewNormal, driver.Critical)}, ""},
+		{latest.Item{Result: result("a", at, 0.97, driver.KindSpike)}, a + "warning warning spike lasts"},
+		{latest.Item{Result: driver.Result{Key: result("a", at, 0, "").Key}, Gone: true}, a + "unknown unknown  no longer watchedabandoned"},
 		{latest.Item{Result: driver.Result{Key: result("a", at, 0, "").Key}, Gone: true}, ""},
 		{latest.Item{Result: result("b", at, 0.1, "")}, "/namespaces/default/devices/light-1 b normal normal  "},
 		{latest.Item{Result: result("c", at, 0.1, "")}, "/namespaces/default/devices/light-1 c normal normal  "},
@@ -345,7 +429,7 @@ func FuzzFormats(f *testing.F) {
 			t.Fatalf("%s: %v", body, err)
 		}
 		rec := new(receiver)
-		m := newAlertmanager(rec)
+		m := newTestAlertmanager(rec)
 		if err := m.deliver(t.Context(), items(r)); err != nil {
 			t.Fatal(err)
 		}

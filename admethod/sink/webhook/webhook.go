@@ -5,12 +5,14 @@
 // v2), or changes of verdicts as CloudEvents 1.0 to anything else. Import it for its side effect: it registers itself
 // under the name "webhook".
 //
-// An alert begins with the anomaly, is sent again every resend while it lasts, and is resolved when it ends; should the
-// mapper be gone, it ends by itself after four resends. Its labels are alertname, namespace, device, property and
-// severity, beside configured ones; all else is annotations.
+// An incident is one alert: it begins when the incident did, is sent again every resend while that lasts, and is resolved
+// with the end of it; should the mapper be gone, it ends by itself after four resends. Its labels are alertname, namespace,
+// device, property and severity, beside configured ones, and stay what they are; all else is annotations. An incident that
+// gets worse has a second alert from then on, with that severity: labels are what routes go by. Both end together; an
+// inhibition of the warning by the critical one, equal in namespace, device and property, shows people one.
 //
-// Of CloudEvents, the receiver gets one for the first verdict on a property, and one for each change of severity or
-// kind; see [Event].
+// Of CloudEvents, the receiver gets one for the first verdict on a property, and one each for the beginning, each change
+// and the end of an incident; see [Event].
 //
 // While the receiver is away, the latest verdict on each property waits for it. Network troubles, 408, 425, 429 and 5xx
 // are tried again with growing waits, or after the wait that Retry-After asks for; every other answer but 2xx is final,
@@ -30,7 +32,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
-	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -153,16 +154,14 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	q := latest.Options{Sink: Name, Limit: c.Properties, Hooks: s.Hooks}
 	switch c.Format {
 	case FormatCloudEvents:
-		e := &cloudEvents{most: c.Properties, post: out.post, told: make(map[driver.Key]state)}
+		e := newCloudEvents(out.post, c.Properties)
 		q.Batch, q.Deliver = 1, e.deliver
 	default:
-		m := &alertmanager{
-			labels: labels, resend: c.Resend, most: c.Properties, post: out.post, told: make(map[driver.Key]active),
-			failed: func(err error) {
-				if s.Hooks != nil && s.Hooks.SinkFailed != nil {
-					s.Hooks.SinkFailed(Name, err, false)
-				}
-			},
+		m := newAlertmanager(out.post, labels, c.Resend, c.Properties)
+		m.failed = func(err error) {
+			if s.Hooks != nil && s.Hooks.SinkFailed != nil {
+				s.Hooks.SinkFailed(Name, err, false)
+			}
 		}
 		q.Batch, q.Deliver, q.Upkeep, q.Every = alertBatch, m.deliver, m.upkeep, c.Resend
 	}
