@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package httpapi is the sink that answers over HTTP: the latest verdict of each property (GET /v1/verdicts), verdicts as
-// they come (GET /v1/events, server-sent), how the mapper itself is (GET /v1/status), and what other packages add with [Routes.Handle]. Import it for its side
+// they come (GET /v1/events, server-sent), incidents (GET /v1/incidents), how the mapper itself is (GET /v1/status), and
+// what other packages add with [Routes.Handle]. Import it for its side
 // effect: it registers itself under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
@@ -68,7 +69,7 @@ func init() { admethod.RegisterSink(Factory()) }
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "answers over HTTP: latest verdicts, events, activities and their locks",
+		Summary: "answers over HTTP: latest verdicts, events, incidents, activities and their locks",
 		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
 			config := DefaultConfig()
 			if err := params.Decode(&config, s.Options); err != nil {
@@ -103,6 +104,7 @@ type Server struct {
 	mu       sync.Mutex
 	most     int // verdicts that are remembered
 	latest   map[driver.Key]Verdict
+	ledger   ledger
 	excess   bool // more properties than are remembered
 	events   events
 	server   *http.Server
@@ -120,7 +122,7 @@ const mostVerdicts = 100_000
 // on files that cannot be read.
 func New(config Config, routes *Routes) (*Server, error) {
 	s := &Server{
-		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), stop: make(chan struct{}),
+		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), ledger: newLedger(mostVerdicts), stop: make(chan struct{}),
 		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer, said: make(map[string]time.Time),
 	}
 	s.events.init()
@@ -291,17 +293,18 @@ func (s *Server) Write(_ context.Context, batch []driver.Result) error {
 		if err != nil {
 			return admethod.Permanent(fmt.Errorf("api: verdict on %v: %w", batch[i].Key, err))
 		}
-		s.remember(batch[i].Key, v)
+		s.remember(&batch[i], v)
 		s.events.publish(data)
 	}
 	return nil
 }
 
-func (s *Server) remember(key driver.Key, v Verdict) {
+func (s *Server) remember(r *driver.Result, v Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.latest[key]; known || len(s.latest) < s.most {
-		s.latest[key] = v
+	s.ledger.take(r, s.most)
+	if _, known := s.latest[r.Key]; known || len(s.latest) < s.most {
+		s.latest[r.Key] = v
 	} else if !s.excess {
 		s.excess = true
 		logs.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
@@ -312,6 +315,7 @@ func (s *Server) remember(key driver.Key, v Verdict) {
 func (s *Server) Forget(key driver.Key) {
 	s.mu.Lock()
 	delete(s.latest, key)
+	s.ledger.forget(key, time.Now())
 	s.mu.Unlock()
 }
 
@@ -322,6 +326,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/verdicts", s.verdicts)
 	mux.HandleFunc("GET /v1/events", s.stream)
 	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/incidents", s.incidents)
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")

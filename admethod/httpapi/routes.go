@@ -16,6 +16,7 @@ import (
 type Routes struct {
 	mu     sync.Mutex
 	routes []*route
+	past   []*Incidents
 	mux    *http.ServeMux // of the routes; nil when it has to be built again
 }
 

@@ -6,9 +6,11 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -50,6 +52,35 @@ type Incident struct {
 	Kind     driver.Kind     `json:"kind,omitempty"`
 	Score    *float64        `json:"score,omitempty"` // worst so far
 	Cause    *Blamed         `json:"cause,omitempty"` // to blame most
+}
+
+// Report is an incident with what it is of, as the API and the history list it.
+type Report struct {
+	Namespace string `json:"namespace"`
+	Device    string `json:"device"`
+	Property  string `json:"property"` // "" for the device as a whole
+	Incident
+	Detector string `json:"detector,omitempty"`
+	Model    string `json:"model,omitempty"`
+	Message  string `json:"message,omitempty"` // why: the last reason that a verdict of it gave
+}
+
+// Update makes the report say what a verdict told of the incident.
+func (p *Report) Update(r *driver.Result, i *driver.Incident) {
+	p.Namespace, p.Device, p.Property = r.Key.Namespace, r.Key.Device, r.Key.Property
+	p.Incident = FromIncident(i, r.At)
+	if r.Detector != "" {
+		p.Detector, p.Model = r.Detector, r.Model
+	}
+	if i.Phase.Open() && r.Message != "" {
+		p.Message = r.Message
+	}
+}
+
+// Compare orders reports: the latest beginning first.
+func Compare(a, b *Report) int {
+	return cmp.Or(b.Start.Compare(a.Start), strings.Compare(b.ID, a.ID), strings.Compare(a.Namespace, b.Namespace),
+		strings.Compare(a.Device, b.Device), strings.Compare(a.Property, b.Property))
 }
 
 // Blamed is what is to blame for an incident.

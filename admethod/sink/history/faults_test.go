@@ -68,6 +68,7 @@ func TestReadWhileAnotherProcessWrites(t *testing.T) {
 		t.Fatal("the child wrote nothing")
 	}
 	var last time.Time
+	var said string
 	queries := 0
 	const mostQueries = 30
 	for lines.Scan() && queries < mostQueries {
@@ -76,6 +77,7 @@ func TestReadWhileAnotherProcessWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		queries++
+		said = lines.Text()
 		if len(found) != 5 || found[4].At.Before(last) {
 			t.Fatalf("%d verdicts, the last at %v after %v", len(found), found[len(found)-1].At, last)
 		}
@@ -84,7 +86,6 @@ func TestReadWhileAnotherProcessWrites(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	var said string
 	for lines.Scan() {
 		said = lines.Text()
 	}

@@ -1,9 +1,9 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package history is the sink that keeps verdicts in a local SQLite file, bounded by rows and age, so that what was
-// judged by which detector, model and configuration on which reading can be told later. Import it for its side effect:
-// it registers itself under the name "history". The file may be read while it is written, see [Query].
+// Package history is the sink that keeps incidents and verdicts in a local SQLite file, bounded by rows and age, so that
+// what was judged by which detector, model and configuration on which reading can be told later. Import it for its side effect:
+// it registers itself under the name "history". The file may be read while it is written, see [Query] and [Incidents].
 package history
 
 import (
@@ -22,6 +22,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -36,8 +37,8 @@ const File = "verdicts.db"
 // Config of the sink.
 type Config struct {
 	Path string        `param:"path" doc:"file of the history; verdicts.db in the state directory where unset"`
-	Rows int           `param:"rows" min:"100" max:"100000000" doc:"verdicts kept at most; a batch, of 256 at most, may come on top for a moment"`
-	Age  time.Duration `param:"age" min:"1m" doc:"older verdicts are dropped"`
+	Rows int           `param:"rows" min:"100" max:"100000000" doc:"verdicts kept at most, and incidents likewise; a batch, of 256 at most, may come on top for a moment"`
+	Age  time.Duration `param:"age" min:"1m" doc:"older verdicts, and incidents that ended before, are dropped"`
 }
 
 // DefaultConfig keeps some 50 MB at most.
@@ -49,7 +50,7 @@ func init() { admethod.RegisterSink(Factory()) }
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "keeps verdicts in a bounded local file, for adctl verdicts",
+		Summary: "keeps incidents and verdicts in a bounded local file, for adctl verdicts",
 		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
 			config := DefaultConfig()
 			if err := params.Decode(&config, s.Options); err != nil {
@@ -61,7 +62,9 @@ func Factory() admethod.SinkFactory {
 				}
 				config.Path = filepath.Join(s.StateDir, File)
 			}
-			return New(config), nil
+			sink := New(config)
+			sink.routes = httpapi.Default
+			return sink, nil
 		},
 		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
 	}
@@ -87,8 +90,12 @@ const (
 type Sink struct {
 	config Config
 	now    func() time.Time
-	db     *sql.DB // nil while the file cannot be opened
-	added  int     // rows since the last prune
+	routes *httpapi.Routes // that show the incidents; nil is none
+	remove func()          // takes them back
+	db     *sql.DB         // nil while the file cannot be opened
+	book   *incidents.Book // nil: what is open is to be read from the file first
+	gone   []change        // to be written
+	added  int             // rows since the last prune
 	closed bool
 }
 
@@ -98,6 +105,15 @@ func New(config Config) *Sink { return &Sink{config: config, now: time.Now} }
 // Start opens the file. One that is damaged is set aside and begun anew; one that cannot be opened is tried again with
 // each batch.
 func (s *Sink) Start(ctx context.Context) error {
+	if s.routes != nil {
+		s.remove = s.routes.Past(func(ctx context.Context, f httpapi.IncidentFilter) ([]httpapi.Incident, error) {
+			found, err := Incidents(ctx, s.config.Path, f)
+			if errors.Is(err, os.ErrNotExist) {
+				return nil, nil
+			}
+			return found, err
+		})
+	}
 	if err := s.ready(ctx); err != nil {
 		logs.Errorf("history: verdicts wait until the file can be opened: %v", err)
 	}
@@ -148,7 +164,10 @@ func (s *Sink) open(ctx context.Context) error {
 		err = fmt.Errorf("%w: %s", errDamaged, check)
 	}
 	if err == nil {
-		_, err = db.ExecContext(ctx, schema)
+		_, err = db.ExecContext(ctx, schema+incidentSchema)
+	}
+	if err == nil {
+		err = s.recall(ctx, db)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("history: %w", err), db.Close())
@@ -201,6 +220,11 @@ func (s *Sink) Write(ctx context.Context, batch []driver.Result) error {
 }
 
 func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
+	if s.book == nil {
+		if err := s.recall(ctx, s.db); err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
@@ -208,8 +232,12 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("history: %w", errors.Join(err, tx.Rollback()))
+			s.book = nil // it knows what is not written
 		}
 	}()
+	if err := put(ctx, tx, s.gone); err != nil {
+		return err
+	}
 	stmt, err := tx.PrepareContext(ctx, "INSERT INTO verdicts (at, namespace, device, property, severity, verdict) VALUES (?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
@@ -218,9 +246,7 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 	for i := range batch {
 		r := &batch[i]
 		v := httpapi.FromResult(r)
-		if len(v.Message) > mostMessage {
-			v.Message = strings.ToValidUTF8(v.Message[:mostMessage], "") + "…"
-		}
+		v.Message = shorten(v.Message)
 		v.Causes = v.Causes[:min(len(v.Causes), mostCauses)]
 		text, err := json.Marshal(v)
 		if err != nil {
@@ -230,17 +256,36 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 			return err
 		}
 	}
+	if err := put(ctx, tx, s.changes(batch)); err != nil {
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	s.gone = nil
 	return nil
+}
+
+func shorten(message string) string {
+	if len(message) > mostMessage {
+		return strings.ToValidUTF8(message[:mostMessage], "") + "…"
+	}
+	return message
 }
 
 // prune drops what is too old or too much. The pages that become free are used again, so the file does not grow.
 func (s *Sink) prune(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, "DELETE FROM verdicts WHERE at < ?", s.now().Add(-s.config.Age).UnixNano())
-	if err == nil {
-		_, err = s.db.ExecContext(ctx, "DELETE FROM verdicts WHERE id <= (SELECT max(id) FROM verdicts) - ?", s.config.Rows)
+	old := s.now().Add(-s.config.Age).UnixNano()
+	var err error
+	for query, arg := range map[string]any{
+		"DELETE FROM verdicts WHERE at < ?":                                           old,
+		"DELETE FROM verdicts WHERE id <= (SELECT max(id) FROM verdicts) - ?":         s.config.Rows,
+		`DELETE FROM incidents WHERE "end" < ?`:                                       old,
+		"DELETE FROM incidents WHERE rowid <= (SELECT max(rowid) FROM incidents) - ?": s.config.Rows,
+	} {
+		if err == nil {
+			_, err = s.db.ExecContext(ctx, query, arg)
+		}
 	}
 	if damaged(err) {
 		return s.renew(ctx, err)
@@ -251,12 +296,19 @@ func (s *Sink) prune(ctx context.Context) error {
 }
 
 // Shutdown closes the file.
-func (s *Sink) Shutdown(context.Context) error {
+func (s *Sink) Shutdown(ctx context.Context) (err error) {
 	s.closed = true
+	if s.remove != nil {
+		s.remove()
+		s.remove = nil
+	}
 	if s.db == nil {
 		return nil
 	}
-	err := s.db.Close()
+	if len(s.gone) > 0 {
+		err = s.insert(ctx, nil)
+	}
+	err = errors.Join(err, s.db.Close())
 	s.db = nil
 	return err
 }
