@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -128,9 +129,9 @@ func (h *Handler) Start(ctx context.Context) error {
 	if !h.opts.Replay {
 		h.now.Store(time.Now().UnixNano())
 		ctx := h.ctx
-		h.wg.Go(func() { h.keepClock(ctx) })
-		h.wg.Go(func() { every(ctx, h.sweep) })
-		h.wg.Go(func() { every(ctx, h.expire) })
+		h.wg.Go(func() { guard.Loop(ctx, "the clock of readings", h.keepClock) })
+		h.wg.Go(func() { guard.Loop(ctx, "the watch over readings", func(ctx context.Context) { every(ctx, h.sweep) }) })
+		h.wg.Go(func() { guard.Loop(ctx, "the watch over bindings", func(ctx context.Context) { every(ctx, h.expire) }) })
 	}
 	return nil
 }

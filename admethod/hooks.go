@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // Hooks observe the handler. A nil hook is off. Hooks are called from the goroutines that do the work: they must be
@@ -54,64 +55,76 @@ func (h *Handler) observe(hooks *Hooks) {
 	}
 }
 
+// each calls f for the hooks of every observer. One that panics keeps none of the others from being called.
+func (h *Handler) each(f func(o *Hooks)) {
+	for _, o := range *h.observers.Load() {
+		shielded(o, f)
+	}
+}
+
+func shielded(o *Hooks, f func(o *Hooks)) {
+	defer guard.Recover("a hook")
+	f(o)
+}
+
 // dispatch returns hooks that call those of every observer.
 func (h *Handler) dispatch() Hooks {
 	return Hooks{
 		Reading: func(s *driver.Sample, judged bool) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.Reading != nil {
 					o.Reading(s, judged)
 				}
-			}
+			})
 		},
 		Verdict: func(r *driver.Result) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.Verdict != nil {
 					o.Verdict(r)
 				}
-			}
+			})
 		},
 		Judged: func(key driver.Key, took time.Duration) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.Judged != nil {
 					o.Judged(key, took)
 				}
-			}
+			})
 		},
 		Dropped: func(key driver.Key, n int) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.Dropped != nil {
 					o.Dropped(key, n)
 				}
-			}
+			})
 		},
 		Failed: func(key driver.Key, err error) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.Failed != nil {
 					o.Failed(key, err)
 				}
-			}
+			})
 		},
 		SinkFailed: func(sink string, err error, retry bool) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.SinkFailed != nil {
 					o.SinkFailed(sink, err, retry)
 				}
-			}
+			})
 		},
 		ModelLoaded: func(key driver.Key, version string) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.ModelLoaded != nil {
 					o.ModelLoaded(key, version)
 				}
-			}
+			})
 		},
 		State: func(stream string, err error) {
-			for _, o := range *h.observers.Load() {
+			h.each(func(o *Hooks) {
 				if o.State != nil {
 					o.State(stream, err)
 				}
-			}
+			})
 		},
 	}
 }

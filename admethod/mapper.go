@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -109,7 +110,7 @@ func (h *Handler) spawn(f func(ctx context.Context)) error {
 		return fmt.Errorf("admethod: %w", ErrClosed)
 	}
 	ctx := h.ctx
-	h.wg.Go(func() { f(ctx) })
+	h.wg.Go(func() { _ = guard.Do("a goroutine of the handler", func() { f(ctx) }) }) // is logged
 	return nil
 }
 
@@ -137,18 +138,17 @@ func poll(ctx, stop context.Context, cycle time.Duration, binding *Binding, read
 			continue
 		}
 		failing = false
-		binding.ObserveAny(time.Now(), value)
+		_ = guard.Do("a reading", func() { binding.ObserveAny(time.Now(), value) }) // is logged
 	}
 }
 
 // safely shields the mapper from a device driver that panics.
 func safely(read func() (any, error)) (v any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("GetDeviceData panicked: %v", p)
-		}
-	}()
-	return read()
+	err = guard.Call("GetDeviceData", func() (err error) {
+		v, err = read()
+		return err
+	})
+	return v, err
 }
 
 var defaultHandler struct {

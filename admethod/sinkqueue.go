@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // sinkQueue feeds one sink from a goroutine of its own, so that a slow sink delays nobody. Verdicts wait in order; when
@@ -20,6 +21,7 @@ import (
 // every stream still gets through.
 type sinkQueue struct {
 	name    string
+	title   string // for people
 	make    func() (Sink, error)
 	hooks   *Hooks
 	observe func(*Hooks) // takes the hooks of a sink that is an observer
@@ -66,7 +68,7 @@ const (
 // newSinkQueue makes a queue; run makes its sink.
 func newSinkQueue(name string, makeSink func() (Sink, error), hooks *Hooks) *sinkQueue {
 	q := &sinkQueue{
-		name: name, make: makeSink, hooks: hooks, limit: sinkLimit, observe: func(*Hooks) {},
+		name: name, title: fmt.Sprintf("sink %q", name), make: makeSink, hooks: hooks, limit: sinkLimit, observe: func(*Hooks) {},
 		overflow: make(map[driver.Key]told), tried: make(chan struct{}),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -146,7 +148,7 @@ func (q *sinkQueue) run(ctx context.Context) {
 	batch, verdicts := make([]told, 0, sinkBatch), make([]driver.Result, 0, sinkBatch)
 	for ctx.Err() == nil {
 		if batch = q.take(batch); len(batch) > 0 {
-			verdicts = q.tell(ctx, batch, verdicts)
+			_ = guard.Do("the queue of a sink", func() { verdicts = q.tell(ctx, batch, verdicts) }) // is logged
 			continue
 		}
 		q.mu.Lock()
@@ -240,13 +242,12 @@ func (q *sinkQueue) attempt(ctx context.Context, batch []driver.Result) error {
 }
 
 // shield keeps a panic of the sink from the queue.
-func (q *sinkQueue) shield(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = Permanent(fmt.Errorf("sink %q panicked: %v", q.name, p))
-		}
-	}()
-	return f()
+func (q *sinkQueue) shield(f func() error) error {
+	err := guard.Call(q.title, f)
+	if p := (*guard.Panic)(nil); errors.As(err, &p) {
+		return Permanent(err)
+	}
+	return err
 }
 
 // flush waits until nothing waits, or ctx ends. It does not wait for a sink that cannot start.

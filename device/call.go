@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 const (
@@ -59,14 +58,8 @@ func (o *owner) call(ctx context.Context, timeout time.Duration, fn func(context
 }
 
 // protect turns a panic of a driver into an error.
-func protect(ctx context.Context, fn func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			logs.ErrorS(nil, "Panic in a device driver", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in the driver: %v", p)
-		}
-	}()
-	return fn(ctx)
+func protect(ctx context.Context, fn func(context.Context) error) error {
+	return guard.Call("the device driver", func() error { return fn(ctx) })
 }
 
 // backoff counts pauses that double from shortest to longest, each drawn from the upper half of its length so that

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 
 	"github.com/kubeedge/edge-anomaly/device/push"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -314,11 +314,7 @@ func (o *owner) report(p *property, r Reading) {
 }
 
 func (o *owner) consume(c Consumer, r Reading) {
-	defer func() {
-		if p := recover(); p != nil {
-			logs.ErrorS(nil, "Panic in a consumer of readings", "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer guard.Recover("a consumer of readings")
 	c.Consume(r)
 }
 

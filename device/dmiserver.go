@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -207,7 +207,7 @@ func (s *DMIServer) intercept(ctx context.Context, req any, info *grpc.UnaryServ
 	method := info.FullMethod[strings.LastIndexByte(info.FullMethod, '/')+1:]
 	defer func() {
 		if p := recover(); p != nil {
-			logs.ErrorS(nil, "Panic in a DMI call", "method", method, "object", objectOf(req), "panic", p, "stack", string(debug.Stack()))
+			_ = guard.Caught("a DMI call", p, "method", method, "object", objectOf(req)) // is logged
 			resp, err = nil, status.Errorf(codes.Internal, "%s %s: panic: %v", method, objectOf(req), p)
 		}
 	}()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -112,17 +113,10 @@ func (o *owner) run() {
 			return
 		}
 	}
-	defer o.release()
-	o.reconcile()
+	defer func() { _ = guard.Do("the owner of a device", o.release) }() // is logged
+	_ = guard.Do("the owner of a device", func() { o.reconcile() })     // likewise: what it came to is served
 	for o.ctx.Err() == nil {
-		client, err := o.connect()
-		if err == nil {
-			logs.V(1).InfoS("Device connected", "device", o.id)
-			err = o.serve(client)
-			if !errors.Is(err, errStuck) {
-				o.close(client)
-			}
-		}
+		err := guard.Call("the owner of a device", o.hold)
 		switch {
 		case o.ctx.Err() != nil:
 		case errors.Is(err, errReconfigured):
@@ -134,6 +128,21 @@ func (o *owner) run() {
 			o.idle(pause, err)
 		}
 	}
+}
+
+// hold connects the device and serves it until that is over.
+func (o *owner) hold() (err error) {
+	client, err := o.connect()
+	if err != nil {
+		return err
+	}
+	logs.V(1).InfoS("Device connected", "device", o.id)
+	defer func() {
+		if !errors.Is(err, errStuck) {
+			o.close(client)
+		}
+	}()
+	return o.serve(client)
 }
 
 // release ends what belongs to the properties.

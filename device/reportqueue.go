@@ -13,6 +13,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 	"golang.org/x/time/rate"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -160,7 +161,7 @@ func (r *Reporter) run(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		err := batch.send(ctx, r.opts.Client)
+		err := guard.Call("a report to EdgeCore", func() error { return batch.send(ctx, r.opts.Client) })
 		r.settle(batch, err)
 		if err == nil || classOf(err) == CallPermanent {
 			retry.reset()

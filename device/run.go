@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/push"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -136,9 +137,11 @@ func (r *runner) wait(ctx context.Context) (fatal error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var helpers sync.WaitGroup
-	helpers.Go(func() { r.opts.Config.Watch(ctx, 0, r.parts.Panel.Refresh) })
 	helpers.Go(func() {
-		if err := r.register(ctx); err != nil && ctx.Err() == nil {
+		guard.Loop(ctx, "the watch over the configuration", func(ctx context.Context) { r.opts.Config.Watch(ctx, 0, r.parts.Panel.Refresh) })
+	})
+	helpers.Go(func() {
+		if err := guard.Call("the registration with EdgeCore", func() error { return r.register(ctx) }); err != nil && ctx.Err() == nil {
 			fatal = fmt.Errorf("mapper %s: %w", r.cfg.Common.Name, err)
 			cancel()
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -157,12 +158,12 @@ func (e *endpoint) handler() http.Handler {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(batch.OpenAPI) // the client may be gone
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return guard.Handler("a request to the detector server", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		// Until a client is known, its connection is one of those that are bounded, and not kept.
 		w.Header().Set("Connection", "close")
 		mux.ServeHTTP(w, r)
-	})
+	}))
 }
 
 func say(w http.ResponseWriter, code int, text string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -83,7 +84,7 @@ func newPosters(ctx context.Context, s *Server) (*posters, error) {
 	}
 	ctx, ps.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for p := range maps.Values(ps.byURL) {
-		ps.done.Go(func() { p.run(ctx, ps.closing) })
+		ps.done.Go(func() { guard.Loop(ctx, "a poster of verdicts", func(ctx context.Context) { p.run(ctx, ps.closing) }) })
 	}
 	return ps, nil
 }

@@ -42,6 +42,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // judges
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -221,8 +222,8 @@ func (s *Server) run(ctx context.Context, endpoints ...func(context.Context) err
 	}
 	var keeping sync.WaitGroup
 	kept, stop := context.WithCancel(detached)
-	keeping.Go(func() { s.keepHouse(kept) })
-	keeping.Go(func() { s.closeIdle(kept) })
+	keeping.Go(func() { guard.Loop(kept, "the watch over sessions", s.keepHouse) })
+	keeping.Go(func() { guard.Loop(kept, "the watch over idle series", s.closeIdle) })
 	serving, end := context.WithCancel(ctx)
 	defer end()
 	errs := make([]error, len(endpoints))

@@ -23,11 +23,13 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
 func (s *Server) newGRPC() *grpc.Server {
 	g := grpc.NewServer(
+		grpc.StreamInterceptor(shieldStream), grpc.UnaryInterceptor(shieldCall),
 		grpc.Creds(guardian{s}), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(16<<10),
 		grpc.MaxConcurrentStreams(uint32(s.streamsOfOne())), grpc.InTapHandle(s.tap), grpc.ConnectionTimeout(s.config.Handshake),
 		// What a client has sent and the server not read is bounded by this.
@@ -40,6 +42,26 @@ func (s *Server) newGRPC() *grpc.Server {
 	healthpb.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
 	return g
+}
+
+// shieldStream and shieldCall end a call that panics, and nothing else.
+func shieldStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return internal(guard.Call("a gRPC stream", func() error { return handler(srv, stream) }))
+}
+
+func shieldCall(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (reply any, err error) {
+	err = guard.Call("a gRPC call", func() (err error) {
+		reply, err = handler(ctx, req)
+		return err
+	})
+	return reply, internal(err)
+}
+
+func internal(err error) error {
+	if p := (*guard.Panic)(nil); errors.As(err, &p) {
+		return status.Error(codes.Internal, "the server has a defect here")
+	}
+	return err
 }
 
 // streamsOfOne is how many calls a connection may have: as many as any client may have streams, and some health checks.
@@ -124,11 +146,11 @@ func (s *Server) StreamDetect(stream detectStream) error {
 	sent := make(chan struct{})
 	defer close(sent)
 	go func() {
-		session.finish(receive(stream, session, remote))
+		session.finish(guard.Call("a stream of readings", func() error { return receive(stream, session, remote) }))
 		<-sent
 		session.close()
 	}()
-	if err := send(stream, session); err != nil {
+	if err := guard.Call("a stream of verdicts", func() error { return send(stream, session) }); err != nil {
 		session.finish(err)
 		if code := status.Code(err); code == codes.PermissionDenied || code == codes.ResourceExhausted {
 			s.pause(ctx, c)

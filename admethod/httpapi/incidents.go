@@ -16,11 +16,10 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // Incident is an incident as the API answers it.
@@ -223,7 +222,7 @@ func (s *Server) incidents(w http.ResponseWriter, r *http.Request) {
 	more.Limit++ // by which it is known whether there is another page
 	found, err := s.find(r.Context(), more)
 	if err != nil {
-		klog.Warningf("api: incidents: %v", err)
+		logs.Warningf("api: incidents: %v", err)
 		http.Error(w, "the history cannot be read now", http.StatusServiceUnavailable)
 		return
 	}

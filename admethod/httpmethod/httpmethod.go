@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -106,7 +107,7 @@ func endpoint(address string, insecure bool) (u *url.URL, socket string, err err
 	}
 	u, err = url.Parse(address)
 	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil || !isHost(u.Hostname()) || u.Scheme != "https" && u.Scheme != "http":
 		return nil, "", wrong("want an https:// URL, host:port or unix:PATH")
 	case socket == "" && !strings.Contains(given, "://") && u.Port() == "":
 		return nil, "", wrong("want an https:// URL, host:port or unix:PATH; a host alone says no port")
@@ -134,8 +135,8 @@ func (c *Callback) validate() error {
 	}
 	u, err := url.Parse(c.URL)
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http":
-		return &params.Error{Key: "callback.url", Value: c.URL, Want: "an https:// URL"}
+	case err != nil || !isHost(u.Hostname()) || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
+		return &params.Error{Key: "callback.url", Value: c.URL, Want: "one https:// URL"}
 	case u.Scheme == "http" && !c.Insecure:
 		return &params.Error{Key: "callback.url", Value: c.URL, Want: "https; callback.insecure: true allows plaintext"}
 	case c.Insecure && (c.TLS != (tlsfiles.Files{}) || c.Token != ""):
@@ -146,6 +147,16 @@ func (c *Callback) validate() error {
 		return &params.Error{Key: "callback.token", Want: "want callback.token or callback.tls.ca: who may post verdicts"}
 	}
 	return nil
+}
+
+// isHost tells a name or an address from other text that [url.Parse] takes for one.
+func isHost(name string) bool {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return name != "" && len(name) <= 253 && !strings.ContainsFunc(name, func(r rune) bool {
+		return r < 0x80 && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
+	})
 }
 
 // path is that of the URL.

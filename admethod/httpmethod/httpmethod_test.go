@@ -316,6 +316,7 @@ func TestConfigThatIsRefused(t *testing.T) {
 		"json":                      {"address": "h:1", "format": "xml"},
 		"callback.listen":           {"address": "h:1", "callback.url": "https://m/"},
 		"callback.url":              {"address": "h:1", "callback.listen": ":0"},
+		"one https:// URL":          {"address": "h:1", "callback.listen": ":0", "callback.url": "https://a,https://b"},
 		"https; callback.insecure":  {"address": "h:1", "callback.listen": ":0", "callback.url": "http://m/"},
 		"callback.tls.cert":         {"address": "h:1", "callback.listen": ":0", "callback.url": "https://m/", "callback.token": "t"},
 		"who may post":              {"address": "h:1", "callback.listen": ":0", "callback.url": "https://m/", "callback.tls.cert": "c", "callback.tls.key": "k"},

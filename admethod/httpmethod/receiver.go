@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -67,10 +68,8 @@ func (rs *receivers) release(r *receiver) error {
 func (r *receiver) listen(ctx context.Context) error {
 	trouble := func(err error) { logs.Warningf("http: callback: %v", err) }
 	detached := context.WithoutCancel(ctx) // the listener outlives the session that is begun
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+r.config.path(), r.take)
 	r.server = &http.Server{
-		Handler: mux, BaseContext: func(net.Listener) context.Context { return detached },
+		Handler: guard.Handler("a post of verdicts", r), BaseContext: func(net.Listener) context.Context { return detached },
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
@@ -115,6 +114,19 @@ func (r *receiver) register(streamID string, s *session) {
 		return
 	}
 	r.sessions[streamID] = s
+}
+
+// ServeHTTP answers at the path of callback.url, which is the user's text: it is compared, and never a pattern.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case req.URL.Path != r.config.path():
+		http.NotFound(w, req)
+	case req.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "want POST", http.StatusMethodNotAllowed)
+	default:
+		r.take(w, req)
+	}
 }
 
 // take hands posted verdicts to the session of their stream.

@@ -154,6 +154,35 @@ func TestCallback(t *testing.T) {
 	}
 }
 
+// The path of callback.url is text: what would be a pattern elsewhere, or none, is a path like others.
+func TestCallbackPathIsNoPattern(t *testing.T) {
+	for _, path := range []string{"", "/", "/{", "/%7B", "//b", "/{id}", "/{rest...}", "/{$}", "/a/../b", "/a%20b", "/{a}{b}", "?of=this"} {
+		t.Run(path, func(t *testing.T) {
+			client := new(http.Transport)
+			l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}}
+			defer client.CloseIdleConnections()
+			defer l.wg.Wait()
+			address := sinktest.FreeAddress(t)
+			r := newRig(t, (&detector{before: l.take}).serve(t), map[string]any{
+				"timeout": "20s", "callback.listen": address, "callback.url": "http://" + address + path, "callback.insecure": true,
+			})
+			r.submit(1)
+			r.flush(t)
+			if got := <-r.results; got.Severity != driver.Normal {
+				t.Errorf("%+v", got)
+			}
+			if code := l.post("http://"+address+"/elsewhere", "", "", nil); code != http.StatusNotFound {
+				t.Errorf("status %d of another path, want 404", code)
+			}
+			if resp, err := l.client.Get("http://" + address + path); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
+				t.Errorf("GET: %v %v, want 405", resp, err)
+			} else {
+				_ = resp.Body.Close()
+			}
+		})
+	}
+}
+
 // Two targets share one listener, which ends with the last of them and can be begun again.
 func TestCallbackIsShared(t *testing.T) {
 	client := new(http.Transport)

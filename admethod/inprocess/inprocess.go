@@ -24,6 +24,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -120,7 +121,7 @@ func (a *Adapter) Start(ctx context.Context) error {
 	}
 	a.pools = []*pool{a.newPool()}
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	a.wg.Go(func() { a.keepHouse(ctx) })
+	a.wg.Go(func() { guard.Loop(ctx, "the watch over detectors", a.keepHouse) })
 	a.phase = running
 	return nil
 }

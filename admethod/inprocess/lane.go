@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // item is a row in the queue: the first sample without its key, which is the stream's, and the samples of the other
@@ -245,8 +245,10 @@ func (l *lane) watch(hang time.Duration) {
 	i := int(p & positionMask)
 	hung, left := &r.batch[i], slices.Clone(r.batch[i+1:])
 	err := fmt.Errorf("detector %q does not return since %v", hung.s.name, hang)
-	hung.s.fail(hung.at, hung.number, err)
-	l.failed(hung.s, err)
+	_ = guard.Do("telling that a detector failed", func() { // is logged
+		hung.s.fail(hung.at, hung.number, err)
+		l.failed(hung.s, err)
+	})
 	l.start(left)
 }
 
@@ -291,7 +293,7 @@ func (r *runner) next() bool {
 			l.jobs = nil
 			l.mu.Unlock()
 			for _, job := range jobs {
-				job()
+				_ = guard.Do("a job of a lane", job) // is logged
 			}
 			continue
 		}
@@ -352,11 +354,13 @@ func (r *runner) judgeFrom(i int) (next int, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			it := &r.batch[i]
-			err := fmt.Errorf("detector %q panicked: %v", it.s.name, p)
+			err := guard.Caught(fmt.Sprintf("detector %q", it.s.name), p)
 			next, ok = i+1, r.progress.CompareAndSwap(idle, 0)
 			if ok {
-				it.s.fail(it.at, it.number, err)
-				r.lane.failed(it.s, fmt.Errorf("%w\n%s", err, debug.Stack()))
+				_ = guard.Do("telling that a detector failed", func() { // is logged
+					it.s.fail(it.at, it.number, err)
+					r.lane.failed(it.s, err)
+				})
 			}
 		}
 	}()

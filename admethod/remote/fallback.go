@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -95,7 +96,7 @@ func (d *local) detect(row driver.Row, r *driver.Result) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			d.broken = fmt.Errorf("fallback %q panicked: %v", d.name, p)
+			d.broken = guard.Caught(fmt.Sprintf("fallback %q", d.name), p)
 			logs.ErrorS(d.broken, "The fallback is off for this property", "property", d.key.String())
 		}
 	}()

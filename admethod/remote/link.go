@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -187,20 +188,22 @@ func (l *link) flush(ctx context.Context, whileUp bool) error {
 // run keeps a session until ctx ends.
 func (l *link) run(ctx context.Context) {
 	var helpers sync.WaitGroup
-	helpers.Go(func() { l.watchStale(ctx) })
+	helpers.Go(func() { guard.Loop(ctx, "the watch over a remote detector", l.watchStale) })
 	if l.keeper != nil {
-		helpers.Go(func() { l.keep(ctx) })
+		helpers.Go(func() { guard.Loop(ctx, "the keeper of a spool", l.keep) })
 	}
 	if l.judge != nil {
-		helpers.Go(func() { l.judgeLocally(ctx) })
+		helpers.Go(func() { guard.Loop(ctx, "a fallback", l.judgeLocally) })
 	}
 	backoff := firstBackoff
 	for ctx.Err() == nil {
 		answered := l.answered()
-		err := l.renew()
-		if err == nil {
-			err = l.hold(ctx)
-		}
+		err := guard.Call("a remote link", func() error {
+			if err := l.renew(); err != nil {
+				return err
+			}
+			return l.hold(ctx)
+		})
 		if ctx.Err() != nil {
 			break
 		}
@@ -225,7 +228,7 @@ func (l *link) run(ctx context.Context) {
 		}
 	}
 	helpers.Wait()
-	l.end()
+	_ = guard.Do("the end of a remote link", l.end) // is logged
 }
 
 // end gives up what is left, but for what the spool keeps.
@@ -294,7 +297,11 @@ func (l *link) hold(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	opening := time.AfterFunc(l.config.Timeout, func() { cancel(fmt.Errorf("no connection within %v", l.config.Timeout)) })
-	session, err := l.transport.Open(ctx)
+	var session Session
+	err := guard.Call("a transport", func() (err error) {
+		session, err = l.transport.Open(ctx)
+		return err
+	})
 	opening.Stop()
 	if err == nil {
 		l.session++
@@ -302,9 +309,13 @@ func (l *link) hold(ctx context.Context) error {
 		l.up, l.full, l.counted, l.position, l.interrupt = true, false, 0, 0, cancel
 		l.mu.Unlock()
 		var wg sync.WaitGroup
-		wg.Go(func() { cancel(l.receive(session)) })
-		wg.Go(func() { l.watchProgress(ctx, cancel) })
-		cancel(l.send(ctx, session))
+		wg.Go(func() {
+			cancel(guard.Call("the receiver of a remote link", func() error { return l.receive(session) }))
+		})
+		wg.Go(func() {
+			guard.Loop(ctx, "the watch over a session", func(ctx context.Context) { l.watchProgress(ctx, cancel) })
+		})
+		cancel(guard.Call("the sender of a remote link", func() error { return l.send(ctx, session) }))
 		wg.Wait()
 	}
 	if cause := context.Cause(ctx); cause != nil {

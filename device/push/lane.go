@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -146,7 +147,7 @@ func (l *lane) dropRest() {
 func (l *lane) deliver(it item) bool {
 	pause, answered, failures := l.pool.opts.RetryMin, 0, 0
 	for {
-		err := l.sender.send(l.ctx, it)
+		err := guard.Call("a push of readings", func() error { return l.sender.send(l.ctx, it) })
 		if err == nil {
 			l.pool.sent.Add(1)
 			if failures > 0 {

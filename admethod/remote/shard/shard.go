@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // Target is a detector.
@@ -131,12 +132,20 @@ func (t *transport) Open(ctx context.Context) (remote.Session, error) {
 		return nil, joined(errs)
 	}
 	for _, l := range s.lanes {
-		t.sessions.Go(func() { s.receive(l) })
+		t.sessions.Go(func() {
+			if err := guard.Do("the receiver of a detector's answers", func() { s.receive(l) }); err != nil {
+				s.lose(l, err)
+			}
+		})
 	}
-	t.sessions.Go(s.supervise)
+	t.sessions.Go(func() {
+		if err := guard.Do("the watch over detectors elsewhere", s.supervise); err != nil {
+			s.cancel(err)
+		}
+	})
 	for _, to := range t.targets {
 		if !slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.target == to }) {
-			t.sessions.Go(func() { s.seek(ctx, to) })
+			t.sessions.Go(func() { guard.Loop(ctx, "the search for a detector", func(ctx context.Context) { s.seek(ctx, to) }) })
 		}
 	}
 	return s, nil
@@ -147,7 +156,10 @@ func (t *transport) attempt(ctx context.Context, to *target, opened chan<- *atte
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &attempt{target: to, cancel: cancel}
 	t.sessions.Go(func() {
-		a.session, a.err = to.open(ctx, t.options.Timeout)
+		a.err = guard.Call("a transport", func() (err error) {
+			a.session, err = to.open(ctx, t.options.Timeout)
+			return err
+		})
 		opened <- a
 	})
 	return a

@@ -29,6 +29,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -171,7 +172,7 @@ func (s *sink) Start(ctx context.Context) error {
 	for range s.config.Concurrency {
 		s.workers.Go(func() {
 			for j := range s.queue {
-				s.work(ctx, &j)
+				_ = guard.Do("an activity", func() { s.work(ctx, &j) }) // is logged
 			}
 		})
 	}

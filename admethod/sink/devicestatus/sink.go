@@ -39,6 +39,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -123,7 +124,7 @@ func (s *Sink) Start(ctx context.Context) error {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(s.done)
-		s.run(ctx)
+		guard.Loop(ctx, "the writer of device statuses", s.run)
 	}()
 	return nil
 }
@@ -304,7 +305,7 @@ func (s *Sink) run(ctx context.Context) {
 		}
 		wg.Go(func() {
 			defer func() { <-free }()
-			s.write(ctx, d, w)
+			_ = guard.Do("a write of a device status", func() { s.write(ctx, d, w) }) // is logged
 		})
 	}
 }

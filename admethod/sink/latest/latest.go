@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -110,7 +111,7 @@ func (q *Queue) Start(ctx context.Context) error {
 	go func() {
 		defer close(q.done)
 		defer q.cancel()
-		q.run(ctx)
+		guard.Loop(ctx, "the queue of "+q.opts.Sink, q.run)
 	}()
 	return nil
 }
@@ -228,7 +229,7 @@ func (q *Queue) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		var err error
 		if q.opts.Upkeep != nil {
-			err = q.opts.Upkeep(ctx)
+			err = guard.Call("the upkeep of "+q.opts.Sink, func() error { return q.opts.Upkeep(ctx) })
 		}
 		if err == nil {
 			most := q.opts.Batch
@@ -242,7 +243,7 @@ func (q *Queue) run(ctx context.Context) {
 				continue
 			}
 			singly = max(singly-1, 0)
-			err = q.opts.Deliver(ctx, batch)
+			err = guard.Call("a delivery of "+q.opts.Sink, func() error { return q.opts.Deliver(ctx, batch) })
 		} else {
 			batch = batch[:0]
 		}

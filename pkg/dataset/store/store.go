@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/internal/filelock"
 )
 
@@ -173,10 +174,10 @@ func (s *Store) write() {
 	for {
 		select {
 		case <-s.stop:
-			s.flush(true)
+			_ = guard.Do("the writer of a recording", func() { s.flush(true) }) // is logged
 			return
 		case <-tick.C:
-			s.flush(false)
+			_ = guard.Do("the writer of a recording", func() { s.flush(false) }) // is logged
 		}
 	}
 }
@@ -288,7 +289,7 @@ func (s *Store) sealAll() {
 			return
 		case <-s.seal:
 		}
-		err := s.maintain()
+		err := guard.Call("the sealer of a recording", s.maintain)
 		s.sealing.Lock()
 		s.sealErr = err
 		s.sealing.Unlock()
