@@ -54,6 +54,14 @@ func (w *Writer) Floats(v []float64) {
 	}
 }
 
+// Floats32 appends the length of v and its values, in 4 bytes each.
+func (w *Writer) Floats32(v []float32) {
+	w.Uint(uint64(len(v)))
+	for _, x := range v {
+		w.Bytes = binary.LittleEndian.AppendUint32(w.Bytes, math.Float32bits(x))
+	}
+}
+
 // Text appends the length of v and its bytes.
 func (w *Writer) Text(v string) {
 	w.Uint(uint64(len(v)))
@@ -199,6 +207,23 @@ func (r *Reader) FloatsTo(name string, dst []float64) {
 	for i := range dst {
 		dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
 	}
+}
+
+// Floats32 reads at most `most` floats of 4 bytes, whatever their values, into memory that has room for `most`.
+func (r *Reader) Floats32(name string, most int) []float32 {
+	n := r.Count(name+" length", most)
+	if left := len(r.data) / 4; n > left && r.err == nil {
+		r.Fail("%s ends %d values early", name, n-left)
+	}
+	b := r.take(4 * n)
+	if b == nil {
+		return nil
+	}
+	v := make([]float32, n, most)
+	for i := range v {
+		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return v
 }
 
 // Text reads text of at most `most` bytes.
