@@ -1,0 +1,191 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	calmRows  = 2              // that end an incident
+	replay    = ringSize - 128 // newest readings of an accepted incident that are learned
+	longest   = 12 * time.Hour // until an incident is accepted, unless configured
+	leastRows = 100            // of one that is accepted for its time
+)
+
+// incident is the one that is open, or the last one.
+type incident struct {
+	on      bool
+	by      int           // member that began it
+	began   int64         // first reading
+	chain   int64         // first reading of the first of several that followed each other closely
+	away    int64         // newest reading away from normal
+	moved   int64         // newest reading that leapt
+	base    float64       // reading before the first
+	at      int64         // and its time
+	calm    int           // newest readings that were not away
+	unusual float64       // readings that would have been unusual anyway
+	fill    float64       // readings of the chain that looked normal but for where they are, less some of the others
+	peaks   [lags]float64 // statistics of the beginning
+}
+
+// begin opens an incident that member by has found.
+func (d *Detector) begin(by int) {
+	rows := int64(1)
+	switch {
+	case by < lags:
+		rows = 1 << by
+	case by == noise:
+		rows = scatterOf
+	case by == still:
+		rows = min(int64(d.rest.run)+1, ringSize-130)
+	}
+	i := &d.open
+	began := max(d.t-rows+1, 2)
+	if i.chain == 0 || began-i.away > late {
+		i.chain, i.fill = began, 0
+	}
+	base := d.at(began - 1)
+	*i = incident{
+		on: true, by: by, began: began, chain: i.chain, away: d.t, base: base.x, at: base.at, fill: i.fill,
+		peaks: [lags]float64(d.zs[:lags]),
+	}
+	for ; d.next < began; d.next++ {
+		d.learn(d.next, capU)
+	}
+}
+
+// follow holds a reading against what was normal before the open incident.
+func (d *Detector) follow(v *Verdict) {
+	i := &d.open
+	now := d.at(d.t)
+	u := d.distance(now)
+	u0, un, us := d.tails[0].u(d.zs[0]), d.tails[noise].u(d.zs[noise]), d.tails[still].u(d.zs[still])
+	u = max(u, un, us)
+	v.Tail = joined(u)
+	d.describe(v)
+	v.Open = true
+	if u0 > 2.5 {
+		i.moved = d.t
+	}
+	if u >= tune[8] {
+		v.Away = true
+		i.calm, i.away = 0, d.t
+	} else if i.calm++; i.calm >= calmRows {
+		v.Open = false
+		d.end()
+		return
+	}
+	if max(u0, un, us) < tune[8] {
+		i.fill++
+	} else {
+		i.fill = max(0, i.fill-tune[4])
+		i.unusual++
+	}
+	if d.acceptable(now.at) {
+		v.Accepted, v.Open = true, false
+		d.accept()
+	}
+}
+
+// distance is how rare it is to be where the stream is now, after so long.
+func (d *Detector) distance(now *point) float64 {
+	i := &d.open
+	rows, diff, dt := d.t-i.began+1, now.x-i.base, float64(now.at-i.at)
+	if u, ok := d.far.u(rows, diff, dt, d.interval, d.smallest); ok {
+		return u
+	}
+	j := lagFor(rows)
+	_, z := d.scaled(diff, dt, j)
+	return d.tails[j].u(z)
+}
+
+// acceptable reports whether the incident has lasted long enough to be the new normal.
+func (d *Detector) acceptable(at int64) bool {
+	i := &d.open
+	lasts, rows := time.Duration(at-i.at), d.t-i.began+1
+	switch accept := d.config.Accept; {
+	case accept < 0:
+		return false
+	case accept > 0:
+		return lasts >= accept
+	case rows > leastRows && lasts > longest:
+		return true
+	}
+	return i.fill > max(tune[10], tune[5]*min(d.learned, memory))
+}
+
+// end closes the incident, as the stream is back or has gone where it goes anyway. In the second case what happened is
+// learned, and so is a slow return.
+func (d *Detector) end() {
+	i := &d.open
+	newest := d.at(d.t)
+	_, z := d.scaled(newest.x-i.base, float64(newest.at-i.at), 2)
+	elsewhere := d.tails[2].u(z) > tune[12]
+	smooth := i.moved < d.t-4 && i.by != still && i.unusual < tune[3]*float64(d.t-i.began)
+	if elsewhere || smooth {
+		d.accept()
+		return
+	}
+	i.on = false
+	for t := (i.began + thin - 1) / thin * thin; t <= i.away; t += thin {
+		d.far.skip()
+	}
+	for t := max(i.began, d.t-replay); t <= i.away; t++ {
+		d.at(t).back = int32(t - i.began + 1)
+	}
+	d.next = i.away + 1
+}
+
+// accept closes the incident and learns it. Nothing is compared any more with what was before it ended.
+func (d *Detector) accept() {
+	i := &d.open
+	i.on = false
+	d.next = max(i.chain, d.t-replay)
+	for t := d.next; t <= d.t; t++ {
+		d.at(t).back = 0
+	}
+	if i.by < lags {
+		for j, z := range i.peaks {
+			if l := &d.tails[j]; z > 0 && d.us[j] > tune[16] {
+				l.add(min(z, l.at(tune[17])))
+			}
+		}
+	}
+	i.chain, d.bound = 0, d.t
+	for ; d.next <= d.t-late; d.next++ {
+		d.learn(d.next, tune[16])
+	}
+}
+
+// describe names the open incident.
+func (d *Detector) describe(v *Verdict) {
+	i := &d.open
+	rows := d.t - i.began + 1
+	v.Rows, v.Base, v.Usual = int(rows), i.base, d.usual(lagFor(rows))
+	switch {
+	case i.by == noise:
+		v.Kind = Noise
+	case i.by == still:
+		v.Kind, v.Rows = Freeze, int(d.rest.run)+1
+	case i.by >= 3 && !d.leapt():
+		v.Kind = Drift
+	case d.t-i.began >= 4:
+		v.Kind = Level
+	default:
+		v.Kind = Spike
+	}
+}
+
+// leapt reports whether one move makes most of the departure that began the incident.
+func (d *Detector) leapt() bool {
+	i := &d.open
+	all, most := 0.0, 0.0
+	for t := max(i.began, d.t-replay); t <= i.began+int64(1)<<i.by && t <= d.t; t++ {
+		all = max(all, math.Abs(d.at(t).x-i.base))
+		most = max(most, math.Abs(d.at(t).x-d.at(t-1).x))
+	}
+	return most > 0.5*all
+}

@@ -1,0 +1,115 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"math"
+	"math/bits"
+)
+
+// The members: what is asked of each reading.
+const (
+	lags    = 8    // differences over 1, 2, 4 … 128 readings
+	noise   = lags // how much the stream scatters
+	still   = lags + 1
+	members = lags + 2
+)
+
+const (
+	memory = 4000 // readings, of scales
+	capU   = 3.5  // what is learned counts as no rarer
+)
+
+// measure takes the statistics of the newest reading.
+func (d *Detector) measure() {
+	for j := range lags {
+		d.zs[j] = 0
+		if d.t-d.bound >= 1<<j && d.t > 1<<j {
+			_, d.zs[j] = d.move(d.t, j)
+		}
+	}
+	d.zs[noise], d.zs[still] = 0, d.rest.run+1
+	if s := d.scale[0]; s > 0 {
+		d.zs[noise] = d.rest.median() / (s + tune[1]*d.smallest) / math.Sqrt(1+tune[15]*scatterOf/max(d.learned, 1))
+	}
+	d.rest.keep(d.t, d.zs[noise], d.zs[still])
+}
+
+// move is how far reading t lies from the one 2^j before, and the same in usual moves. A reading that is part of an
+// incident stands for the last one before it.
+func (d *Detector) move(t int64, j int) (diff, z float64) {
+	lag := int64(1) << j
+	now, then := d.at(t), d.at(t-lag)
+	if then.back > 0 {
+		if lag+int64(then.back) >= ringSize {
+			return 0, 0
+		}
+		then = d.at(t - lag - int64(then.back))
+	}
+	return d.scaled(now.x-then.x, float64(now.at-then.at), j)
+}
+
+// scaled is the size of a move in dt, and the same in usual moves over 2^j readings. Over more time than those usually
+// take streams move further, as the square root of it; and while little is known, what is usual is uncertain.
+func (d *Detector) scaled(diff, dt float64, j int) (size, z float64) {
+	lag := float64(int64(1) << j)
+	size = math.Abs(diff)
+	if r := dt / (lag * d.interval); r > 1 {
+		size /= math.Sqrt(r)
+	}
+	s := d.usual(j)
+	if s == 0 {
+		return size, 0
+	}
+	return size, size / s / math.Sqrt(1+8*lag/max(d.learned, 1))
+}
+
+// usual is the size of usual moves over 2^j readings. It is no less than over fewer, and steps of the sensor are none.
+func (d *Detector) usual(j int) float64 {
+	s := 0.0
+	for _, v := range d.scale[:j+1] {
+		s = max(s, v)
+	}
+	return s + tune[1]*d.smallest
+}
+
+// lagFor is the longest lag that is no longer than so many readings.
+func lagFor(readings int64) int { return min(lags-1, 63-bits.LeadingZeros64(uint64(max(readings, 1)))) }
+
+// learn takes reading t in, as no rarer than 10^-most.
+func (d *Detector) learn(t int64, most float64) {
+	d.learned++
+	if t%thin == 0 {
+		d.far.keep(*d.at(t), d.interval, d.smallest)
+	}
+	most = min(most, math.Log10(d.learned)+tune[0])
+	gain := max(1/d.learned, 1.0/memory)
+	for j := range lags {
+		if t <= 1<<j {
+			break
+		}
+		size, z := d.move(t, j)
+		l := &d.tails[j]
+		if s := d.scale[j]; s > 0 && d.learned > 8 {
+			size = min(size, max(5, l.start())*s)
+		}
+		d.scale[j] += gain * (size - d.scale[j])
+		if d.learned > tune[14]*float64(int64(1)<<j) {
+			d.take(l, z, most)
+		}
+	}
+	if n, s, ok := d.rest.kept(t, d.t); ok {
+		if n > 0 {
+			d.take(&d.tails[noise], n, most)
+		}
+		d.take(&d.tails[still], s, most)
+	}
+}
+
+func (d *Detector) take(l *tail, z, most float64) {
+	if d.learned > silent && l.u(z) > most {
+		z = l.at(most)
+	}
+	l.add(z)
+}

@@ -1,0 +1,77 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import "math"
+
+const (
+	longLags  = 4  // differences over 256, 512, 1024, 2048 readings
+	thin      = 16 // readings of which one is kept for them
+	longRing  = 256
+	firstLong = 256 / thin // kept readings
+)
+
+// long knows how far the stream moves in a long time: what an incident that lasts is held against.
+type long struct {
+	ring  [longRing]point
+	n     int64
+	scale [longLags]float64
+	tails [longLags]tail
+}
+
+// keep takes in a reading, one of thin.
+func (l *long) keep(p point, interval, smallest float64) {
+	l.ring[l.n&(longRing-1)] = p
+	l.n++
+	for k := range longLags {
+		lag := int64(firstLong) << k
+		if l.n <= lag {
+			return
+		}
+		seen := float64(l.n - lag)
+		then := l.ring[(l.n-1-lag)&(longRing-1)]
+		diff, z := l.z(k, p.x-then.x, float64(p.at-then.at), interval, smallest)
+		t := &l.tails[k]
+		if s := l.scale[k]; seen > 8 {
+			diff = min(diff, 5*s)
+		}
+		l.scale[k] += max(1/seen, thin/float64(memory)) * (diff - l.scale[k])
+		if seen > 4 {
+			t.add(z)
+		}
+	}
+}
+
+func (l *long) z(k int, diff, dt, interval, smallest float64) (float64, float64) {
+	lag := float64(int64(256) << k)
+	diff = math.Abs(diff)
+	if r := dt / (lag * interval); r > 1 {
+		diff /= math.Sqrt(r)
+	}
+	s := l.scale[k] + tune[1]*smallest
+	if s == 0 {
+		return diff, 0
+	}
+	return diff, diff / s
+}
+
+// u is how rare it is to be diff away after age readings; ok where that is known.
+func (l *long) u(age int64, diff, dt, interval, smallest float64) (u float64, ok bool) {
+	for k := longLags - 1; k >= 0; k-- {
+		lag := int64(firstLong) << k
+		if age >= lag*thin && l.n > 2*lag {
+			_, z := l.z(k, diff, dt, interval, smallest)
+			return l.tails[k].u(z), true
+		}
+	}
+	return 0, false
+}
+
+// skip lets the time of a kept reading pass: what was is taken to have stayed.
+func (l *long) skip() {
+	if l.n > 0 {
+		l.ring[l.n&(longRing-1)] = l.ring[(l.n-1)&(longRing-1)]
+		l.n++
+	}
+}
