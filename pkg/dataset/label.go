@@ -23,14 +23,19 @@ func labelColumn(names []string) int {
 	return -1
 }
 
-// Anomalous reports whether a label says that a reading is anomalous: any text does but an empty one, zero, false, no,
-// none, ok and normal, in capitals or not.
+// normal are the labels of what is not anomalous, beside zero and an empty one.
+var normal = [...]string{
+	"", "false", "f", "no", "n", "none", "null", "na", "n/a", "ok", "okay", "normal", "nominal", "benign", "good", "healthy", "negative", "off", "inlier", "regular", "-",
+}
+
+// Anomalous reports whether a label says that a reading is anomalous: any text does but an empty one, zero, and words
+// for what is in order (false, n, no, none, ok, normal, benign, healthy and the like), in capitals or not.
 func Anomalous(label string) bool {
 	label = strings.TrimSpace(label)
 	if v, err := strconv.ParseFloat(label, 64); err == nil {
 		return v != 0 && v == v
 	}
-	for _, word := range [...]string{"", "false", "no", "none", "ok", "normal"} {
+	for _, word := range normal {
 		if strings.EqualFold(label, word) {
 			return false
 		}

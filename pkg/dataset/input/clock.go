@@ -1,0 +1,343 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Dates and clocks as they are written. A day, a month or an hour may have one digit or two; fractions of a second
+// follow a point or a comma.
+var (
+	dateLayouts = [...]string{
+		"2006-1-2", "2006/1/2", "2006.1.2", "20060102",
+		"2.1.2006", "2.1.06", "2/1/2006", "1/2/2006", "2-1-2006", "1-2-2006", "2/1/06", "1/2/06",
+		"2-Jan-2006", "2-Jan-06", "2 Jan 2006", "Jan 2, 2006", "2006年1月2日",
+	}
+	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", "T150405", " 150405"}
+	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", " -0700 MST", " MST"}
+)
+
+// monthFirst is the other reading of a layout that begins with a day.
+var monthFirst = strings.NewReplacer("2/1/", "1/2/", "2-1-2006", "1-2-2006")
+
+const looseRFC3339 = "2006-1-2T15:04:05Z07:00"
+
+// unit of a number that is a time.
+type unit uint8
+
+const (
+	text unit = iota // a date as written by a layout
+	seconds
+	milliseconds
+	microseconds
+	nanoseconds
+	excel // days since 1899-12-30
+)
+
+// clock reads the times of a file, all written alike.
+type clock struct {
+	unit     unit
+	layout   string
+	other    string // another layout that reads every time so far, but as another day
+	zoned    bool   // times carry a zone
+	location *time.Location
+	last     time.Time // for the hour that is there twice
+}
+
+// The times that have a number of nanoseconds in an int64.
+var (
+	earliest = time.Unix(0, math.MinInt64)
+	latest   = time.Unix(0, math.MaxInt64)
+)
+
+const wanted = "RFC 3339, YYYY-MM-DD hh:mm:ss, DD.MM.YYYY hh:mm, a Unix time or an Excel date; --time-format says another"
+
+// clockOf finds how times are written from some of them.
+func clockOf(times []string, location *time.Location) (*clock, error) {
+	c := &clock{location: location}
+	if u, ok := unitOf(times); ok {
+		c.unit = u
+		return c, nil
+	}
+	best := 0
+	for _, t := range times {
+		for _, date := range dateLayouts {
+			for _, of := range clockLayouts {
+				for _, zone := range zoneLayouts {
+					if of == "" && zone != "" {
+						continue
+					}
+					layout := date + of + zone
+					if layout == c.layout {
+						continue
+					}
+					if _, err := time.ParseInLocation(layout, t, location); err != nil {
+						continue
+					}
+					if n := reads(layout, times, location); n > best {
+						best, c.layout, c.zoned = n, layout, zone != ""
+					}
+				}
+			}
+		}
+		if best*10 > len(times)*5 {
+			break
+		}
+	}
+	if best*2 < len(times) || best == 0 {
+		return nil, fmt.Errorf("time: got %q, want %s", clip(firstOf(times)), wanted)
+	}
+	if swapped := monthFirst.Replace(c.layout); swapped != c.layout && reads(swapped, times, location) == best {
+		c.other = swapped
+	}
+	return c, nil
+}
+
+func firstOf(times []string) string {
+	if len(times) == 0 {
+		return ""
+	}
+	return times[0]
+}
+
+func reads(layout string, times []string, location *time.Location) (n int) {
+	for _, t := range times {
+		if _, err := time.ParseInLocation(layout, t, location); err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// unitOf tells Unix times and Excel dates by their size.
+func unitOf(times []string) (unit, bool) {
+	numbers, days := 0, 0
+	largest := 0.0
+	for _, t := range times {
+		v, ok := epoch(t)
+		if !ok {
+			continue
+		}
+		numbers++
+		if v >= 20000 && v < 80000 { // 1954 to 2119
+			days++
+		}
+		largest = max(largest, math.Abs(v))
+	}
+	if numbers*2 <= len(times) || numbers == 0 {
+		return text, false
+	}
+	switch {
+	case days == numbers:
+		return excel, true
+	case largest < 1e11: // each unit up to the year 5138
+		return seconds, true
+	case largest < 1e14:
+		return milliseconds, true
+	case largest < 1e17:
+		return microseconds, true
+	}
+	return nanoseconds, true
+}
+
+// epoch is the number that a time is written as; eight digits that are a date are none.
+func epoch(t string) (float64, bool) {
+	if len(t) == 8 && (strings.HasPrefix(t, "19") || strings.HasPrefix(t, "20")) {
+		if _, err := time.Parse("20060102", t); err == nil {
+			return 0, false
+		}
+	}
+	v, ok := plainNumber(t)
+	if !ok {
+		v, ok = comma.value(t)
+	}
+	return v, ok && !math.IsInf(v, 0)
+}
+
+func looksLikeTime(text string) bool {
+	_, err := clockOf([]string{strings.TrimSpace(text)}, time.UTC)
+	return err == nil
+}
+
+var errAmbiguous = errors.New("may be a day and a month, or a month and a day")
+
+// settle tells that no time of the file ruled one of two readings out.
+func (c *clock) settle(example string) error {
+	if c.other == "" {
+		return nil
+	}
+	if c.same(example) { // 05/05/2026
+		return nil
+	}
+	a, errA := time.Parse(c.layout, example)
+	b, errB := time.Parse(c.other, example)
+	if err := errors.Join(errA, errB); err != nil {
+		return fmt.Errorf("time: %w", err)
+	}
+	return fmt.Errorf("time: %q %w: %s or %s; --time-format %q or %q says which",
+		clip(example), errAmbiguous, a.Format("2 January 2006"), b.Format("2 January 2006"), pattern(c.layout), pattern(c.other))
+}
+
+// same reports whether both readings give the same day.
+func (c *clock) same(t string) bool {
+	a, errA := time.Parse(c.layout, t)
+	b, errB := time.Parse(c.other, t)
+	return errA != nil || errB != nil || a.Equal(b)
+}
+
+// parse reads a time.
+func (c *clock) parse(t string) (time.Time, error) {
+	if c.unit != text {
+		return c.number(t)
+	}
+	layout := c.layout
+	if layout == looseRFC3339 && len(t) > 10 {
+		layout = time.RFC3339 // package time reads this one three times as fast
+	}
+	at, err := time.ParseInLocation(layout, t, c.location)
+	if err != nil && layout != c.layout {
+		at, err = time.ParseInLocation(c.layout, t, c.location)
+	}
+	if c.other != "" { // each reading is held against every time of the file
+		if _, otherErr := time.ParseInLocation(c.other, t, c.location); (err == nil) != (otherErr == nil) {
+			if err != nil {
+				c.layout = c.other
+				at, err = time.ParseInLocation(c.layout, t, c.location)
+			}
+			c.other = ""
+		}
+	}
+	if err != nil {
+		one, otherErr := clockOf([]string{t}, c.location)
+		if otherErr != nil || one.other != "" || one.unit != text {
+			return time.Time{}, fmt.Errorf("time: got %q, want it as %s", clip(t), pattern(c.layout))
+		}
+		if at, err = one.parse(t); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if !c.zoned && c.location != time.UTC {
+		at = c.second(at)
+	}
+	if at.Before(earliest) || at.After(latest) {
+		return time.Time{}, fmt.Errorf("time: got %q, want a time between the years 1678 and 2262", clip(t))
+	}
+	return at.UTC(), nil
+}
+
+// second tells the two times apart that a local time has when clocks are set back: it is the earlier one, unless that
+// would run backwards.
+func (c *clock) second(at time.Time) time.Time {
+	same := func(other time.Time) bool { return other.Hour() == at.Hour() && other.Minute() == at.Minute() }
+	earlier, later := at, at
+	if t := at.Add(-time.Hour); same(t) {
+		earlier = t
+	}
+	if t := at.Add(time.Hour); same(t) {
+		later = t
+	}
+	if at = earlier; earlier.Before(c.last) {
+		at = later
+	}
+	c.last = at
+	return at
+}
+
+func (c *clock) number(t string) (time.Time, error) {
+	v, ok := epoch(t)
+	if !ok {
+		return time.Time{}, fmt.Errorf("time: got %q, want a number as in the other rows", clip(t))
+	}
+	if c.unit == excel { // six digits are a tenth of a second: what is that near to a whole second is one
+		ms := math.Round(v * 86400e3)
+		if whole := math.Round(ms/1e3) * 1e3; math.Abs(ms-whole) <= 100 {
+			ms = whole
+		}
+		day := time.Date(1899, time.December, 30, 0, 0, 0, 0, c.location)
+		return day.AddDate(0, 0, int(ms/86400e3)).Add(time.Duration(math.Mod(ms, 86400e3)) * time.Millisecond).UTC(), nil
+	}
+	scale := map[unit]int64{seconds: 1, milliseconds: 1e3, microseconds: 1e6, nanoseconds: 1e9}[c.unit]
+	if math.Abs(v)/float64(scale) >= 9.2e9 {
+		return time.Time{}, fmt.Errorf("time: got %q, want a time between the years 1678 and 2262", clip(t))
+	}
+	whole, fraction, _ := strings.Cut(strings.Replace(t, ",", ".", 1), ".")
+	// Nine digits of a fraction are kept; a float64 would keep six.
+	n, whole1 := integer(whole)
+	part, whole2 := integer((fraction + "000000000")[:9])
+	if !whole1 || !whole2 { // with an exponent
+		return time.Unix(0, int64(v/float64(scale)*1e9)).UTC(), nil
+	}
+	if strings.HasPrefix(whole, "-") {
+		part = -part
+	}
+	return time.Unix(n/scale, n%scale*(1e9/scale)+part/scale).UTC(), nil
+}
+
+func integer(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
+
+// tokens of patterns as people write them, and of Go's layouts; longer ones first.
+var tokens = [...][2]string{
+	{"YYYY", "2006"}, {"yyyy", "2006"}, {"MMM", "Jan"}, {"MM", "1"}, {"DD", "2"}, {"dd", "2"}, {"YY", "06"}, {"yy", "06"},
+	{"HH", "15"}, {"hh", "15"}, {"mm", "04"}, {"ss", "05"}, {"SS", "05"}, {"AM", "PM"}, {"am", "PM"}, {"Z", "Z07:00"}, {"M", "1"}, {"D", "2"}, {"d", "2"},
+}
+
+// strftime directives, as many tools take them.
+var strftime = strings.NewReplacer("%Y", "2006", "%m", "1", "%d", "2", "%y", "06", "%H", "15", "%M", "04", "%S", "05", "%f", "000000",
+	"%z", "-0700", "%b", "Jan", "%I", "3", "%p", "PM", "%%", "%")
+
+// layoutOf is Go's layout for a format: one of Go's own (with 2006 in it), strftime's (%d.%m.%Y) or DD.MM.YYYY hh:mm:ss.
+func layoutOf(format string) (string, error) {
+	var layout strings.Builder
+	switch {
+	case strings.Contains(format, "2006") || strings.Contains(format, "06"):
+		return format, nil
+	case strings.Contains(format, "%"):
+		layout.WriteString(strftime.Replace(format))
+	default:
+	next:
+		for rest := format; rest != ""; {
+			for _, t := range tokens {
+				if after, ok := strings.CutPrefix(rest, t[0]); ok {
+					rest = after
+					layout.WriteString(t[1])
+					continue next
+				}
+			}
+			layout.WriteByte(rest[0])
+			rest = rest[1:]
+		}
+	}
+	l := layout.String()
+	if strings.Contains(l, "PM") {
+		l = strings.Replace(l, "15", "3", 1)
+	}
+	if strings.Contains(l, "06") {
+		return l, nil
+	}
+	return "", fmt.Errorf("--time-format: got %q, want one such as DD.MM.YYYY hh:mm:ss, %%d.%%m.%%Y %%H:%%M:%%S, or 02.01.2006 15:04:05", format)
+}
+
+// pattern is a layout as people write it.
+func pattern(layout string) string {
+	return strings.NewReplacer("2006", "YYYY", "06", "YY", "Jan", "MMM", "15", "hh", "04", "mm", "05", "ss", "3:", "hh:", "PM", "AM",
+		"Z07:00", "Z", "-0700", "±hhmm", "MST", "zone", "1", "MM", "2", "DD").Replace(layout)
+}
+
+// clip shortens a text for a message.
+func clip(text string) string {
+	const most = 40
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}

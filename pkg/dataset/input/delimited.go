@@ -1,0 +1,359 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+const (
+	// MaxLine is the length in bytes from which a line is a bad row. It bounds the memory of a reader.
+	MaxLine = 1 << 20
+	// quotedLines is the most lines that a quoted field may have: a quote that is never closed costs one row, not the file.
+	quotedLines = 50
+	// preamble is the most lines before a table: titles, units, the settings of a historian.
+	preamble = 40
+)
+
+var separators = [...]byte{',', ';', '\t', '|'}
+
+// delimited reads CSV as it is found in the field (RFC 4180 and its neighbours), and InfluxDB's annotated CSV, which has
+// tables with a header each.
+type delimited struct {
+	src       *bufio.Reader
+	counted   *counter
+	line      int
+	ahead     []ahead // lines that were looked at
+	separator byte
+	header    []string
+	fields    []string
+	annotated bool // lines that begin with #group, #datatype or #default
+	group     []bool
+	fresh     bool // an empty line or an annotation came: the next line is a header
+	begun     bool
+	joined    []byte
+}
+
+type ahead struct {
+	text string
+	line int
+	err  error
+}
+
+func newDelimited(r *bufio.Reader, c *counter) *delimited { return &delimited{src: r, counted: c} }
+
+func (d *delimited) Header() []string { return d.header }
+func (d *delimited) Separator() byte  { return d.separator }
+func (d *delimited) Offset() int64    { return d.counted.n }
+func (d *delimited) Buffered() bool   { return len(d.ahead) > 0 || d.src.Buffered() > 0 }
+
+// Read implements Grid.
+func (d *delimited) Read() ([]string, int, error) {
+	if !d.begun {
+		d.begun = true
+		if err := d.begin(); err != nil {
+			return nil, d.line, err
+		}
+	}
+	for {
+		a := d.next()
+		if a.err != nil {
+			return nil, a.line, a.err
+		}
+		text := strings.TrimSpace(a.text)
+		switch {
+		case text == "":
+			d.fresh = d.annotated
+			continue
+		case text[0] == '#':
+			d.annotate(a.text)
+			continue
+		}
+		fields, err := d.split(a)
+		if err != nil {
+			return nil, a.line, &dataset.RowError{Line: a.line, Err: err}
+		}
+		if d.fresh {
+			d.fresh, d.header = false, named(fields)
+			continue
+		}
+		if d.header != nil && slices.EqualFunc(fields, d.header, func(f, h string) bool { return strings.TrimSpace(f) == h }) {
+			continue // files that were put together repeat it
+		}
+		return fields, a.line, nil
+	}
+}
+
+// annotate takes a comment, which may be an annotation of InfluxDB's.
+func (d *delimited) annotate(text string) {
+	name, rest, ok := strings.Cut(text, ",")
+	if !ok {
+		return
+	}
+	switch strings.TrimSpace(name) {
+	case "#group":
+		d.group = []bool{false}
+		for f := range strings.SplitSeq(rest, ",") {
+			d.group = append(d.group, strings.TrimSpace(f) == "true")
+		}
+		fallthrough
+	case "#datatype", "#default":
+		d.annotated, d.fresh = true, true
+	}
+}
+
+// keys are the columns that tell InfluxDB's tables apart.
+func (d *delimited) keys() (names []string) {
+	for i, is := range d.group {
+		if is && i < len(d.header) && d.header[i] != "_start" && d.header[i] != "_stop" {
+			names = append(names, d.header[i])
+		}
+	}
+	return names
+}
+
+// begin looks at the first lines for the separator and the header: the first line with as many fields as most have.
+func (d *delimited) begin() error {
+	var lines []ahead
+	for len(lines) < preamble+20 {
+		a := d.read()
+		lines = append(lines, a)
+		if errors.Is(a.err, io.EOF) || len(lines) > 2 && d.src.Buffered() == 0 {
+			break
+		}
+	}
+	d.ahead = lines
+	if sep, ok := strings.CutPrefix(strings.TrimSpace(strings.ToLower(lines[0].text)), "sep="); ok && len(sep) == 1 {
+		d.separator, d.ahead = sep[0], lines[1:]
+	} else {
+		d.separator = separatorOf(lines)
+	}
+	if d.separator == 0 {
+		d.separator = ',' // one column: whoever plans says what is missing
+	}
+	counts := make(map[int]int)
+	for _, a := range d.ahead {
+		if n := d.width(a); n > 1 {
+			counts[n]++
+		}
+	}
+	usual := 0
+	for n, times := range counts {
+		if times > counts[usual] || times == counts[usual] && n > usual {
+			usual = n
+		}
+	}
+	for i := 0; i < len(d.ahead) && i < preamble && usual > 1; i++ {
+		a := d.ahead[i]
+		if text := strings.TrimSpace(a.text); a.err != nil || strings.HasPrefix(text, "#") || d.width(a) != usual {
+			continue
+		}
+		fields, err := d.split(a)
+		if err != nil {
+			continue
+		}
+		kept := d.ahead[:0:0] // comments before it may be annotations
+		for _, before := range d.ahead[:i] {
+			if strings.HasPrefix(strings.TrimSpace(before.text), "#") {
+				kept = append(kept, before)
+			}
+		}
+		rest := d.ahead[i:]
+		if isHeader(fields) {
+			if d.header = named(fields); len(kept) == 0 {
+				rest = rest[1:]
+			}
+		}
+		d.ahead = append(kept, rest...)
+		return nil
+	}
+	return nil
+}
+
+// separatorOf is the separator that cuts the most lines into equally many fields, 0 for none.
+func separatorOf(lines []ahead) byte {
+	var best byte
+	most := 0
+	for _, sep := range separators {
+		counts := make(map[int]int)
+		for _, a := range lines {
+			if text := strings.TrimSpace(a.text); text == "" || text[0] == '#' {
+				continue
+			}
+			if fields, err := split(nil, a.text, sep); err == nil && len(fields) > 1 {
+				counts[len(fields)]++
+			}
+		}
+		for n, times := range counts {
+			// Many lines alike count more than many fields; a decimal comma makes fields too, but one or two.
+			if score := times*1000 + n; score > most {
+				best, most = sep, score
+			}
+		}
+	}
+	return best
+}
+
+func (d *delimited) width(a ahead) int {
+	if a.err != nil {
+		return 0
+	}
+	fields, err := split(nil, a.text, d.separator)
+	if err != nil {
+		return 0
+	}
+	return len(fields)
+}
+
+// isHeader reports whether fields are names: none is a number or a time, and they are not all empty.
+func isHeader(fields []string) bool {
+	names := 0
+	for _, f := range fields {
+		f = strings.TrimSpace(f)
+		if f == "" {
+			continue
+		}
+		if _, ok := plainNumber(f); ok || looksLikeTime(f) {
+			return false
+		}
+		names++
+	}
+	return names > 0
+}
+
+func named(fields []string) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = strings.TrimSpace(f)
+	}
+	return names
+}
+
+func (d *delimited) next() ahead {
+	if len(d.ahead) > 0 {
+		a := d.ahead[0]
+		d.ahead = d.ahead[1:]
+		return a
+	}
+	return d.read()
+}
+
+// split cuts a line into fields. A quoted field that does not end on its line goes on in the next ones.
+func (d *delimited) split(a ahead) ([]string, error) {
+	var err error
+	d.fields, err = split(d.fields[:0], a.text, d.separator)
+	if !errors.Is(err, errQuote) {
+		return d.fields, err
+	}
+	var text strings.Builder
+	text.WriteString(a.text)
+	var taken []ahead
+	for len(taken) < quotedLines {
+		next := d.next()
+		if taken = append(taken, next); next.err != nil {
+			break
+		}
+		text.WriteByte('\n')
+		text.WriteString(next.text)
+		if d.fields, err = split(d.fields[:0], text.String(), d.separator); err == nil {
+			return d.fields, nil
+		}
+		if !errors.Is(err, errQuote) || text.Len() > MaxLine {
+			break
+		}
+	}
+	d.ahead = append(taken, d.ahead...)
+	return nil, err
+}
+
+var errLong = fmt.Errorf("longer than %d bytes", MaxLine)
+
+// read returns the next line of the source without its end.
+func (d *delimited) read() ahead {
+	d.line++
+	d.joined = d.joined[:0]
+	for long := false; ; {
+		part, err := d.src.ReadSlice('\n')
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !full && !errors.Is(err, io.EOF) {
+			return ahead{line: d.line, err: fmt.Errorf("line %d: %w", d.line, err)}
+		}
+		if err != nil && !full && len(part) == 0 && len(d.joined) == 0 && !long {
+			return ahead{line: d.line, err: io.EOF}
+		}
+		if long = long || len(d.joined)+len(part) > MaxLine; long {
+			d.joined = d.joined[:0] // only the end of the line is still of interest
+		} else if full || len(d.joined) > 0 {
+			d.joined = append(d.joined, part...)
+			part = d.joined
+		}
+		switch {
+		case full:
+			continue
+		case long:
+			return ahead{line: d.line, err: &dataset.RowError{Line: d.line, Err: errLong}}
+		}
+		part = bytes.TrimSuffix(part, []byte("\n"))
+		return ahead{line: d.line, text: utf8Text(bytes.TrimSuffix(part, []byte("\r")))}
+	}
+}
+
+var (
+	errQuote = errors.New("a quoted field does not end")
+	errTail  = errors.New("text after the closing quote of a field")
+)
+
+// split appends the fields of a line to dst, without their quotes.
+func split(dst []string, line string, sep byte) ([]string, error) {
+	for {
+		if strings.HasPrefix(line, `"`) {
+			field, rest, err := unquote(line)
+			if err != nil {
+				return dst, err
+			}
+			dst = append(dst, field)
+			if rest == "" {
+				return dst, nil
+			}
+			if rest[0] != sep {
+				return dst, errTail
+			}
+			line = rest[1:]
+			continue
+		}
+		i := strings.IndexByte(line, sep)
+		if i < 0 {
+			return append(dst, line), nil
+		}
+		dst = append(dst, line[:i])
+		line = line[i+1:]
+	}
+}
+
+// unquote reads the quoted field that the line begins with; a doubled quote is a quote.
+func unquote(line string) (field, rest string, err error) {
+	for i := 1; i < len(line); i++ {
+		if line[i] != '"' {
+			continue
+		}
+		if i+1 < len(line) && line[i+1] == '"' {
+			i++
+			continue
+		}
+		field = line[1:i]
+		if strings.Contains(field, `""`) {
+			field = strings.ReplaceAll(field, `""`, `"`)
+		}
+		return field, line[i+1:], nil
+	}
+	return "", "", errQuote
+}

@@ -1,0 +1,188 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
+)
+
+// style is how the numbers of a column are written.
+type style uint8
+
+const (
+	point      style = iota // 1234.5
+	comma                   // 1234,5 and 1.234,5
+	thousands               // 1,234.5
+	apostrophe              // 1'234.5
+)
+
+// plainNumber reads what strconv.ParseFloat reads, but no hexadecimal numbers and no NaN, which is no reading.
+func plainNumber(text string) (float64, bool) {
+	if text == "" {
+		return 0, false
+	}
+	switch c := text[0]; {
+	case c >= '0' && c <= '9' || c == '.':
+	case (c == '-' || c == '+') && len(text) > 1:
+	case c == 'i' || c == 'I':
+	default:
+		return 0, false
+	}
+	if len(text) > 2 && (text[1] == 'x' || text[1] == 'X') {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(v) {
+		return 0, false
+	}
+	return v, true
+}
+
+// parse reads a number; what stands behind it, as a unit does, is returned too.
+func (s style) parse(text string) (v float64, unit string, ok bool) {
+	if s == point { // the usual case, without a copy
+		if v, ok := plainNumber(text); ok {
+			return v, "", true
+		}
+	}
+	end := 0
+	for i, r := range text { // the number: digits and what may stand between them
+		if r >= '0' && r <= '9' {
+			end = i + 1
+			continue
+		}
+		switch r {
+		case '+', '-', '.', ',', '\'', ' ', '\u00a0', '\u202f', '\u2212', '’':
+			continue
+		}
+		if (r == 'e' || r == 'E') && end == i && i+1 < len(text) && strings.ContainsRune("+-0123456789", rune(text[i+1])) {
+			continue
+		}
+		break
+	}
+	number, unit := text[:end], strings.TrimSpace(text[end:])
+	if number == "" || utf8.RuneCountInString(unit) > 12 || strings.ContainsFunc(unit, unicode.IsDigit) && !strings.ContainsAny(unit, "³²/") {
+		return 0, "", false
+	}
+	if v, ok = s.value(number); !ok {
+		return 0, "", false
+	}
+	return v, unit, true
+}
+
+// value reads a number without a unit.
+func (s style) value(number string) (float64, bool) {
+	number = strings.ReplaceAll(number, "\u2212", "-")
+	number = strings.Map(func(r rune) rune { // digits may be grouped by thin spaces
+		if r == ' ' || r == '\u00a0' || r == '\u202f' {
+			return -1
+		}
+		return r
+	}, number)
+	switch s {
+	case comma:
+		if !grouped(number, ".", ",") {
+			return 0, false
+		}
+		number = strings.ReplaceAll(strings.ReplaceAll(number, ".", ""), ",", ".")
+	case thousands:
+		if !grouped(number, ",", ".") {
+			return 0, false
+		}
+		number = strings.ReplaceAll(number, ",", "")
+	case apostrophe:
+		number = strings.ReplaceAll(number, "’", "'")
+		if !grouped(number, "'", ".") {
+			return 0, false
+		}
+		number = strings.ReplaceAll(number, "'", "")
+	}
+	return plainNumber(number)
+}
+
+// grouped reports whether groups of three digits are set off by group, before an optional decimal sign.
+func grouped(number, group, decimal string) bool {
+	whole, fraction, _ := strings.Cut(number, decimal)
+	if strings.Contains(fraction, group) || strings.Contains(fraction, decimal) {
+		return false
+	}
+	parts := strings.Split(strings.TrimLeft(whole, "+-"), group)
+	for i, p := range parts {
+		if i > 0 && len(p) != 3 || i == 0 && len(parts) > 1 && (p == "" || len(p) > 3) {
+			return false
+		}
+	}
+	return true
+}
+
+// styleOf is the style that reads most of the cells, the simplest of those that read as many. Cells that several
+// styles read decide nothing: 1.234 and 1,234 are told by their neighbours.
+func styleOf(cells []string, separator byte) style {
+	best, most := point, -1
+	for _, s := range [...]style{point, thousands, comma, apostrophe} {
+		n := 0
+		for _, c := range cells {
+			if _, _, ok := s.parse(c); ok {
+				n++
+			}
+		}
+		if n > most {
+			best, most = s, n
+		}
+	}
+	// 1,234 throughout: thousands where a comma separates the fields or decimals are written with a point, else decimals.
+	if best == thousands && separator != ',' && !anyContains(cells, ".") {
+		n := 0
+		for _, c := range cells {
+			if _, _, ok := comma.parse(c); ok {
+				n++
+			}
+		}
+		if n == most {
+			return comma
+		}
+	}
+	return best
+}
+
+func anyContains(cells []string, sub string) bool {
+	for _, c := range cells {
+		if strings.Contains(c, sub) {
+			return true
+		}
+	}
+	return false
+}
+
+// absent reports whether a text stands for no reading.
+func absent(text string) bool {
+	switch len(text) {
+	case 0:
+		return true
+	case 1, 2, 3, 4, 5, 6, 7, 11:
+		switch strings.ToLower(text) {
+		case "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "---", "–", "—", "?", "unknown", "unavailable", "missing", "no data":
+			return true
+		}
+	}
+	return false
+}
+
+// utf8Text is the text of bytes; those that are no UTF-8 are Windows-1252, as spreadsheets write it.
+func utf8Text(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	text, err := charmap.Windows1252.NewDecoder().Bytes(b)
+	if err != nil {
+		return strings.ToValidUTF8(string(b), "\ufffd")
+	}
+	return string(text)
+}

@@ -1,0 +1,217 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// objects reads JSON: an object a line, or an array of objects. The keys are the columns, those of objects within
+// objects dotted. Columns that the first object lacks are added as they come.
+type objects struct {
+	src     *bufio.Reader
+	counted *counter
+	array   *json.Decoder // nil for lines
+	line    int
+	header  []string
+	columns map[string]int
+	row     []string
+}
+
+func newObjects(r *bufio.Reader, c *counter) (*objects, error) {
+	o := &objects{src: r, counted: c, columns: make(map[string]int)}
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		if strings.IndexByte(" \t\r\n", b) >= 0 {
+			continue
+		}
+		if err := r.UnreadByte(); err != nil {
+			return nil, err
+		}
+		if b == '[' {
+			o.array = json.NewDecoder(r)
+			o.array.UseNumber()
+			if _, err := o.array.Token(); err != nil {
+				return nil, err
+			}
+		}
+		return o, nil
+	}
+}
+
+func (o *objects) Header() []string { return o.header }
+func (o *objects) Separator() byte  { return 0 }
+func (o *objects) Offset() int64    { return o.counted.n }
+func (o *objects) Buffered() bool   { return o.array != nil || o.src.Buffered() > 0 }
+
+// Read implements Grid.
+func (o *objects) Read() ([]string, int, error) {
+	for {
+		o.line++
+		var value map[string]any
+		if o.array != nil {
+			if !o.array.More() {
+				return nil, o.line, io.EOF
+			}
+			if err := o.array.Decode(&value); err != nil {
+				return nil, o.line, fmt.Errorf("element %d: %w", o.line, err)
+			}
+			return o.flatten(value), o.line, nil
+		}
+		line, err := o.src.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) == 0 {
+			if err != nil {
+				return nil, o.line, err
+			}
+			continue
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, o.line, err
+		}
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.UseNumber()
+		if err := d.Decode(&value); err != nil {
+			return nil, o.line, &dataset.RowError{Line: o.line, Err: fmt.Errorf("want a JSON object: %w", err)}
+		}
+		return o.flatten(value), o.line, nil
+	}
+}
+
+func (o *objects) flatten(value map[string]any) []string {
+	o.row = o.row[:0]
+	for range o.header {
+		o.row = append(o.row, "")
+	}
+	o.add("", value)
+	return o.row
+}
+
+// maxColumns bounds what objects with ever new keys can take.
+const maxColumns = 4096
+
+func (o *objects) add(prefix string, value map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(value)) {
+		name := prefix + key
+		text := ""
+		switch v := value[key].(type) {
+		case map[string]any:
+			o.add(name+".", v)
+			continue
+		case nil:
+		case string:
+			text = v
+		case json.Number:
+			text = v.String()
+		case bool:
+			text = strconv.FormatBool(v)
+		default:
+			continue // a list is no reading
+		}
+		i, ok := o.columns[name]
+		if !ok {
+			if len(o.header) == maxColumns {
+				continue
+			}
+			i = len(o.header)
+			o.columns[name] = i
+			o.header, o.row = append(o.header, name), append(o.row, "")
+		}
+		o.row[i] = text
+	}
+}
+
+// result is what Prometheus answers to a query.
+type result struct {
+	Status string `json:"status"`
+	Error  string `json:"error"`
+	Data   struct {
+		Type   string `json:"resultType"`
+		Result []struct {
+			Metric map[string]string `json:"metric"`
+			Values [][2]any          `json:"values"`
+		} `json:"result"`
+	} `json:"data"`
+}
+
+// prometheus reports whether a JSON text begins as an answer of Prometheus' HTTP API does.
+func prometheus(first []byte) bool {
+	return bytes.Contains(first, []byte(`"status"`)) && bytes.Contains(first, []byte(`"resultType"`))
+}
+
+// matrix is the answer to a range query: a series for each set of labels.
+type matrix struct {
+	result
+	counted     *counter
+	series, row int
+	fields      [3]string
+	n           int
+}
+
+func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
+	m := &matrix{counted: c}
+	d := json.NewDecoder(r)
+	d.UseNumber()
+	switch err := d.Decode(&m.result); {
+	case err != nil:
+		return nil, fmt.Errorf("answer of Prometheus: %w", err)
+	case m.Status != "success":
+		return nil, fmt.Errorf("answer of Prometheus: status %q: %s", m.Status, m.Error)
+	case m.Data.Type != "matrix":
+		return nil, fmt.Errorf("answer of Prometheus: resultType is %q, want matrix: ask for a range (/api/v1/query_range)", m.Data.Type)
+	}
+	return m, nil
+}
+
+func (m *matrix) Header() []string { return []string{"timestamp", "series", "value"} }
+func (m *matrix) Separator() byte  { return 0 }
+func (m *matrix) Offset() int64    { return m.counted.n }
+func (m *matrix) Buffered() bool   { return true }
+
+// Read implements Grid.
+func (m *matrix) Read() ([]string, int, error) {
+	for m.series < len(m.Data.Result) {
+		s := &m.Data.Result[m.series]
+		if m.row == len(s.Values) {
+			m.series, m.row = m.series+1, 0
+			continue
+		}
+		pair := s.Values[m.row]
+		m.row++
+		m.n++
+		m.fields = [3]string{fmt.Sprint(pair[0]), labels(s.Metric), fmt.Sprint(pair[1])}
+		return m.fields[:], m.n, nil
+	}
+	return nil, m.n, io.EOF
+}
+
+// labels is a series as Prometheus writes it.
+func labels(metric map[string]string) string {
+	var b strings.Builder
+	b.WriteString(metric["__name__"])
+	sep := "{"
+	for _, name := range slices.Sorted(maps.Keys(metric)) {
+		if name != "__name__" {
+			fmt.Fprintf(&b, "%s%s=%q", sep, name, metric[name])
+			sep = ","
+		}
+	}
+	if sep == "," {
+		b.WriteString("}")
+	}
+	return b.String()
+}

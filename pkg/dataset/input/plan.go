@@ -1,0 +1,414 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// Column is a column of readings.
+type Column struct {
+	Name string
+	Text bool   // its readings are texts
+	Unit string // that stands behind its numbers; "" for none
+
+	at    int
+	style style
+}
+
+// plan is what is known of the columns.
+type plan struct {
+	time     int
+	timeOf   int // second column of the time, -1 for none
+	clock    *clock
+	columns  []Column
+	series   []int // columns that tell series apart
+	label    int   // -1 for none
+	textual  int   // column with the text of a reading where its value is empty, -1 for none
+	negative bool  // labels are −1 for what is anomalous
+}
+
+// Usual names, in order of precedence.
+var (
+	timeNames = []string{
+		"timestamp", "time", "datetime", "date_time", "_time", "ts", "last_changed", "last_updated", "date", "zeitstempel", "zeit", "datum",
+		"event_time", "created_at", "recorded_at", "horodatage", "fecha", "时间", "时间戳",
+	}
+	clockNames  = []string{"time", "zeit", "uhrzeit", "hour", "heure", "hora", "clock"}
+	valueNames  = []string{"value", "_value", "state", "wert", "reading", "valeur", "valor", "数值"}
+	seriesNames = []string{
+		"namespace", "device", "property", "entity_id", "entity", "statistic_id", "tag", "tagname", "tag_name", "point", "point_id", "pointname",
+		"sensor", "sensor_id", "sensorname", "device_id", "deviceid", "device_name", "name", "metric", "variable", "signal", "series", "topic",
+		"channel", "_measurement", "_field", "host", "machine",
+	}
+	ignored = []string{"result", "table", "_start", "_stop"} // of InfluxDB
+)
+
+// mostly is the share of the readings of a column that are numbers from which it is one of numbers.
+const mostly = 0.5
+
+// newPlan finds the columns from a header, nil where there is none, and some rows. keys are the columns that the format
+// itself tells series apart by.
+func newPlan(header []string, rows [][]string, separator byte, keys []string, o *Options, note func(format string, args ...any)) (*plan, error) {
+	width := len(header)
+	for _, row := range rows {
+		width = max(width, len(row))
+	}
+	if width < 2 {
+		return nil, fmt.Errorf("got %d columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar", width)
+	}
+	names := header
+	if names == nil {
+		for i := range width {
+			names = append(names, fmt.Sprintf("column %d", i+1))
+		}
+		names[0] = "timestamp"
+		if width == 2 {
+			names[1] = "value"
+		}
+	}
+	for len(names) < width {
+		names = append(names, fmt.Sprintf("column %d", len(names)+1))
+	}
+	p := &plan{timeOf: -1, label: -1, textual: -1}
+	cells := func(column int) []string { return cellsOf(rows, column) }
+	if err := p.findTime(names, header != nil, cells, o); err != nil {
+		return nil, err
+	}
+	p.findLabel(names, cells)
+	if err := p.findSeries(names, cells, keys, o); err != nil {
+		return nil, err
+	}
+	return p, p.findReadings(names, header != nil, cells, separator, o, note)
+}
+
+// cellsOf are the cells of a column that hold something.
+func cellsOf(rows [][]string, column int) (cells []string) {
+	for _, row := range rows {
+		if column < len(row) {
+			if c := strings.TrimSpace(row[column]); c != "" {
+				cells = append(cells, c)
+			}
+		}
+	}
+	return cells
+}
+
+func index(names []string, name string) int {
+	return slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), name) })
+}
+
+func (p *plan) findTime(names []string, header bool, cells func(int) []string, o *Options) (err error) {
+	location := o.Location
+	if location == nil {
+		location = time.UTC
+	}
+	read := func(column int) (*clock, error) {
+		if o.TimeFormat == "" {
+			return clockOf(sampled(cells(column)), location)
+		}
+		layout, err := layoutOf(o.TimeFormat)
+		if err != nil {
+			return nil, err
+		}
+		c := &clock{layout: layout, location: location, zoned: strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") || strings.Contains(layout, "MST")}
+		if all := sampled(cells(column)); reads(layout, all, location) == 0 {
+			return nil, fmt.Errorf("time: got %q, want it as --time-format says, %s", clip(firstOf(all)), pattern(layout))
+		}
+		return c, nil
+	}
+	if o.Time != "" {
+		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
+			return fmt.Errorf("no column %q among %q", o.Time, names)
+		}
+		p.clock, err = read(p.time)
+		return err
+	}
+	var candidates []int
+	for _, name := range timeNames {
+		if i := index(names, name); i >= 0 && !slices.Contains(candidates, i) {
+			candidates = append(candidates, i)
+		}
+	}
+	named := len(candidates)
+	for i := range names { // those whose texts look like dates, before numbers that may be anything
+		if !slices.Contains(candidates, i) && !slices.Contains(ignored, names[i]) && !dataset.Truth(names[i]) {
+			candidates = append(candidates, i)
+		}
+	}
+	slices.SortStableFunc(candidates[named:], func(a, b int) int { return rank(cells(a)) - rank(cells(b)) })
+	var first error
+	for k, i := range candidates {
+		c, err := read(i)
+		if err == nil && c.unit != text && i > 0 && k >= named && !large(cells(i)) {
+			continue // a number may be anything
+		}
+		if err == nil {
+			p.time, p.clock = i, c
+			if o.TimeFormat == "" {
+				return p.joinClock(names, cells, location)
+			}
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return fmt.Errorf("no column is a time: %w", first)
+}
+
+// large reports whether a column is of numbers that are Unix times, if times at all.
+func large(cells []string) bool {
+	v, ok := plainNumber(firstOf(cells))
+	return ok && v > 5e8
+}
+
+// rank puts columns of dates before columns of numbers.
+func rank(cells []string) int {
+	if len(cells) == 0 {
+		return 2
+	}
+	if _, ok := plainNumber(cells[0]); ok {
+		return 1
+	}
+	return 0
+}
+
+// sampled thins cells to some hundred, since finding a layout is dear.
+func sampled(cells []string) []string {
+	const most = 200
+	if len(cells) <= most {
+		return cells
+	}
+	thin := make([]string, 0, most)
+	for i := range most {
+		thin = append(thin, cells[i*len(cells)/most])
+	}
+	return thin
+}
+
+// joinClock finds the time of day where it stands in a column of its own beside the date.
+func (p *plan) joinClock(names []string, cells func(int) []string, location *time.Location) error {
+	if p.clock.unit != text || strings.Contains(p.clock.layout, ":04") || strings.Contains(p.clock.layout, "1504") {
+		return nil
+	}
+	for _, name := range clockNames {
+		i := index(names, name)
+		if i < 0 || i == p.time {
+			continue
+		}
+		dates, clocks := cells(p.time), cells(i)
+		n := min(len(dates), len(clocks))
+		joined := make([]string, n)
+		for k := range n {
+			joined[k] = dates[k] + " " + clocks[k]
+		}
+		c, err := clockOf(sampled(joined), location)
+		if err == nil && strings.Contains(c.layout, "04") {
+			p.timeOf, p.clock = i, c
+			return nil
+		}
+	}
+	return nil
+}
+
+func (p *plan) findLabel(names []string, cells func(int) []string) {
+	for _, name := range [...]string{"anomaly", "is_anomaly", "label", "outlier", "is_outlier", "ground_truth"} {
+		i := index(names, name)
+		if i < 0 || i == p.time {
+			continue
+		}
+		labels := cells(i)
+		if !truth(labels) {
+			continue
+		}
+		p.label, p.negative = i, slices.ContainsFunc(labels, func(l string) bool { v, ok := plainNumber(l); return ok && v == -1 })
+		return
+	}
+}
+
+// truth reports whether cells label rows: an empty column does not, nor does one of numbers that are measured.
+func truth(labels []string) bool {
+	some := false
+	for _, l := range labels {
+		if absent(l) {
+			continue
+		}
+		if some = true; !slices.Contains(numericLabels[:], l) {
+			if _, is := plainNumber(l); is {
+				return false
+			}
+		}
+	}
+	return some
+}
+
+var numericLabels = [...]string{"0", "1", "-1", "+1", "0.0", "1.0", "-1.0", "2", "3"} // 2 and 3 are classes of faults
+
+// anomalous is the meaning of a label.
+func (p *plan) anomalous(label string) bool {
+	if p.negative {
+		v, ok := plainNumber(strings.TrimSpace(label))
+		return ok && v < 0
+	}
+	return dataset.Anomalous(label)
+}
+
+func (p *plan) taken(i int) bool {
+	return i == p.time || i == p.timeOf || i == p.label || slices.Contains(p.series, i)
+}
+
+func (p *plan) findSeries(names []string, cells func(int) []string, keys []string, o *Options) error {
+	if o.Series != nil {
+		for _, name := range o.Series {
+			i := slices.Index(names, name)
+			if i < 0 {
+				return fmt.Errorf("no column %q among %q", name, names)
+			}
+			p.series = append(p.series, i)
+		}
+		return nil
+	}
+	for i, name := range names {
+		if p.taken(i) || slices.Contains(o.Columns, name) || name == o.Value && name != "" {
+			continue
+		}
+		known := slices.Contains(keys, name)
+		for _, usual := range seriesNames {
+			known = known || strings.EqualFold(name, usual)
+		}
+		if all := cells(i); known && numbers(all, point) < mostly && len(all) > 0 {
+			p.series = append(p.series, i)
+		}
+	}
+	return nil
+}
+
+// numbers is the share of cells that are numbers, among those that hold a reading.
+func numbers(cells []string, s style) float64 {
+	all, n := 0, 0
+	for _, c := range cells {
+		if absent(c) {
+			continue
+		}
+		all++
+		if _, _, ok := s.parse(c); ok {
+			n++
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(n) / float64(all)
+}
+
+func (p *plan) findReadings(names []string, header bool, cells func(int) []string, separator byte, o *Options, note func(string, ...any)) error {
+	wanted := o.Columns
+	if o.Value != "" {
+		wanted = []string{o.Value}
+	}
+	for _, name := range wanted {
+		i := slices.Index(names, name)
+		switch {
+		case i < 0 || !header:
+			return fmt.Errorf("no column %q among %q", name, names)
+		case i == p.time || i == p.timeOf:
+			return fmt.Errorf("column %q is the time", name)
+		case slices.Contains(names[i+1:], name):
+			return fmt.Errorf("column %q is there twice", name)
+		}
+	}
+	if len(p.series) > 0 && wanted == nil { // a long file: one reading a row, whatever columns it has beside
+		for _, usual := range valueNames {
+			if i := index(names, usual); i >= 0 && !p.taken(i) {
+				wanted = []string{names[i]}
+				break
+			}
+		}
+	}
+	var texts []Column
+	for i, name := range names {
+		if wanted != nil && !slices.Contains(wanted, name) || wanted == nil && (p.taken(i) || dataset.Truth(name) && (i == p.label || len(cells(i)) == 0 || truth(cells(i))) || slices.Contains(ignored, name)) {
+			continue
+		}
+		all := cells(i)
+		c := Column{Name: name, at: i, style: styleOf(all, separator)}
+		switch {
+		case wanted == nil && counts(name, all):
+			continue
+		case len(all) == 0 || numbers(all, c.style) >= mostly || !slices.ContainsFunc(all, func(c string) bool { return !absent(c) }):
+			c.Unit = unitIn(all, c.style)
+			p.columns = append(p.columns, c)
+		default:
+			c.Text = true
+			texts = append(texts, c)
+		}
+	}
+	if o.Texts || wanted != nil || len(p.columns) == 0 {
+		p.columns = append(p.columns, texts...)
+		slices.SortFunc(p.columns, func(a, b Column) int { return a.at - b.at })
+	}
+	for _, c := range texts {
+		what := "left out"
+		if slices.Contains(p.columns, c) {
+			what = "its readings are states"
+		}
+		note("column %q is of texts (%s): %s", c.Name, examples(cells(c.at)), what)
+	}
+	if wanted != nil && o.Columns != nil { // in the order that was asked for
+		slices.SortFunc(p.columns, func(a, b Column) int { return slices.Index(wanted, a.Name) - slices.Index(wanted, b.Name) })
+	}
+	if len(p.columns) == 0 {
+		return fmt.Errorf("no column of readings beside the time among %q", names)
+	}
+	if i := index(names, "text"); i >= 0 && len(p.series) > 0 && len(p.columns) == 1 && strings.EqualFold(p.columns[0].Name, "value") {
+		p.textual = i
+		if p.columns[0].Text = len(cells(p.columns[0].at)) == 0; p.columns[0].Text {
+			note("column \"value\" is empty: the readings are the texts of column \"text\" (%s)", examples(cells(i)))
+		}
+	}
+	return nil
+}
+
+// counts reports whether a column only numbers the rows, as data frames write their index.
+func counts(name string, cells []string) bool {
+	if name != "" && !strings.EqualFold(name, "index") && !strings.EqualFold(name, "unnamed: 0") || len(cells) == 0 {
+		return false
+	}
+	start, ok := plainNumber(cells[0])
+	for i, c := range cells {
+		if v, is := plainNumber(c); !is || v != start+float64(i) {
+			return false
+		}
+	}
+	return ok
+}
+
+// unitIn is the unit of the numbers, where they have one.
+func unitIn(cells []string, s style) string {
+	for _, c := range cells {
+		if _, unit, ok := s.parse(c); ok {
+			return unit
+		}
+	}
+	return ""
+}
+
+// examples are up to three different cells.
+func examples(cells []string) string {
+	var seen []string
+	for _, c := range cells {
+		if q := fmt.Sprintf("%q", clip(c)); !slices.Contains(seen, q) {
+			if seen = append(seen, q); len(seen) == 3 {
+				break
+			}
+		}
+	}
+	return strings.Join(seen, ", ")
+}

@@ -1,0 +1,437 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// Options choose what is read, and how. The zero value finds out by itself.
+type Options struct {
+	Time       string         // name of the column with the time of reading
+	TimeFormat string         // how it is written: DD.MM.YYYY hh:mm:ss, %d.%m.%Y %H:%M:%S, or a layout of package time
+	Location   *time.Location // of times that carry no zone; nil means UTC
+	Value      string         // name of the only column of readings
+	Columns    []string       // names of the columns of readings, in this order
+	Series     []string       // names of the columns that tell series apart
+	Texts      bool           // columns of texts are readings too, beside columns of numbers
+	Formats    []Format       // that the file may have beside those that this package knows
+}
+
+// Cell is a reading.
+type Cell struct {
+	Value float64 // NaN where Text is no number, or the column is of texts
+	Text  string  // as in the file, without blanks around it; "" where there is no reading
+}
+
+// Row is one row.
+type Row struct {
+	Line      int    // in the file, from 1
+	Timestamp string // as in the file
+	At        time.Time
+	Series    string // "" where all rows are of one
+	Label     bool   // whether the truth says that it is anomalous
+	Cells     []Cell // of the columns; valid until the next Read
+}
+
+// sampleRows are looked at before the first row is given out.
+const sampleRows = 1000
+
+// Reader reads a recording.
+type Reader struct {
+	grid    Grid
+	opts    Options
+	plan    *plan
+	header  []string
+	sample  []seen // rows that were looked at and are not given out yet
+	sorted  []Row  // all rows, where they had to be sorted
+	order   bool   // rows come from sorted
+	cells   []Cell
+	notes   []string
+	shift   shift
+	example string // of a time whose day and month may be either
+	ended   bool
+}
+
+// seen is a row that was looked at, or the error that stood in its place.
+type seen struct {
+	row  []string
+	line int
+	err  error
+}
+
+// NewReader finds out what src is. The error tells what to do; it is io.EOF for an empty file.
+func NewReader(src io.Reader, o Options) (*Reader, error) {
+	grid, err := open(src, o.Formats)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{grid: grid, opts: o}
+	if err := r.look(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// look reads a sample, makes the plan, and sorts the file if the sample is not in the order of time.
+func (r *Reader) look() error {
+	var rows [][]string
+	for len(r.sample) < sampleRows {
+		row, line, err := r.grid.Read()
+		var bad *dataset.RowError
+		if err != nil && !errors.As(err, &bad) {
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			r.ended = true
+			break
+		}
+		if err == nil && r.header == nil {
+			r.header = slices.Clone(r.grid.Header())
+		}
+		row = slices.Clone(row)
+		r.sample = append(r.sample, seen{row, line, err})
+		if err == nil {
+			rows = append(rows, row)
+		}
+		if !r.grid.Buffered() && r.enough(rows) {
+			break
+		}
+	}
+	if len(rows) == 0 {
+		if r.header == nil {
+			r.header = r.grid.Header()
+		}
+		return r.empty()
+	}
+	if h := r.grid.Header(); len(h) > len(r.header) && h != nil {
+		r.header = slices.Clone(h)
+	}
+	var keys []string
+	if k, ok := r.grid.(interface{ keys() []string }); ok {
+		keys = k.keys()
+	}
+	var err error
+	if r.plan, err = newPlan(r.header, rows, r.grid.Separator(), keys, &r.opts, r.note); err != nil {
+		return err
+	}
+	r.cells = make([]Cell, len(r.plan.columns))
+	return r.arrange(rows)
+}
+
+// enough reports whether a source that is slow has shown what its columns are.
+func (r *Reader) enough(rows [][]string) bool {
+	if len(rows) == 0 {
+		return false
+	}
+	p, err := newPlan(r.header, rows, r.grid.Separator(), nil, &r.opts, func(string, ...any) {})
+	return err == nil && slices.ContainsFunc(p.columns, func(c Column) bool { return !c.Text && len(cellsOf(rows, c.at)) > 0 })
+}
+
+// empty says what is missing in a file without a row.
+func (r *Reader) empty() error {
+	for _, s := range r.sample {
+		if s.err != nil {
+			return s.err
+		}
+	}
+	if r.header != nil {
+		return fmt.Errorf("%w: a header (%s) and no row", ErrEmpty, strings.Join(r.header, ", "))
+	}
+	return ErrEmpty
+}
+
+// ErrEmpty is that of a file without a row.
+var ErrEmpty = errors.New("the file is empty")
+
+// disorder is the share of steps backwards from which a file is sorted. A few are what happened to the readings, and
+// for the detector to judge.
+const disorder = 0.05
+
+// arrange reads the whole file and sorts it if its sample runs backwards, and settles which way dates are written.
+func (r *Reader) arrange(rows [][]string) error {
+	p := r.plan
+	last := make(map[string]time.Time)
+	back, steps := 0, 0
+	var gaps []time.Duration
+	for _, row := range rows {
+		if p.time >= len(row) {
+			continue
+		}
+		at, err := p.clock.parse(p.timestamp(row))
+		if err != nil {
+			continue
+		}
+		key := p.key(row)
+		if before, ok := last[key]; ok {
+			steps++
+			if d := at.Sub(before); d < 0 {
+				back++
+			} else if d > 0 {
+				gaps = append(gaps, d)
+			}
+		}
+		last[key] = at
+	}
+	p.clock.last = time.Time{}
+	slices.Sort(gaps)
+	if len(gaps) > 0 {
+		r.shift.cadence = gaps[len(gaps)/2]
+	}
+	r.shift.on = p.clock.unit == text && !p.clock.zoned && r.opts.Location == nil
+	r.example = p.timestamp(rows[0])
+	for _, row := range rows { // one that shows the difference
+		if at := p.timestamp(row); p.clock.other != "" && !p.clock.same(at) {
+			r.example = at
+			break
+		}
+	}
+	if float64(back) <= disorder*float64(steps) && p.clock.other == "" {
+		return nil
+	}
+	sort := float64(back) > disorder*float64(steps)
+	if !sort && r.ended {
+		return p.clock.settle(r.example)
+	}
+	return r.readAll(sort, len(gaps) == 0)
+}
+
+// readAll takes the rest of the file into memory, to sort it, or since only all of its times tell how they are written.
+func (r *Reader) readAll(sort, reversed bool) error {
+	for !r.ended {
+		row, line, err := r.grid.Read()
+		var bad *dataset.RowError
+		if err != nil && !errors.As(err, &bad) {
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			r.ended = true
+			break
+		}
+		r.sample = append(r.sample, seen{slices.Clone(row), line, err})
+		if err == nil && r.plan.clock.other != "" {
+			_, _ = r.plan.clock.parse(r.plan.timestamp(row))
+		}
+		if !sort && r.plan.clock.other == "" {
+			return nil // settled, and in order
+		}
+	}
+	if err := r.plan.clock.settle(r.example); err != nil {
+		return err
+	}
+	if !sort {
+		return nil
+	}
+	r.shift.on = false
+	var bad []seen
+	for _, s := range r.sample {
+		if s.err != nil {
+			bad = append(bad, s)
+			continue
+		}
+		row, err := r.parse(s.row, s.line)
+		if err != nil {
+			bad = append(bad, seen{line: s.line, err: &dataset.RowError{Line: s.line, Err: err}})
+			continue
+		}
+		row.Cells = slices.Clone(row.Cells)
+		r.sorted = append(r.sorted, row)
+	}
+	r.sample, r.order = bad, true
+	if reversed { // rows of the same time stay in the order in which they came about
+		slices.Reverse(r.sorted)
+	}
+	slices.SortStableFunc(r.sorted, func(a, b Row) int { return a.At.Compare(b.At) })
+	if reversed {
+		r.note("the rows come newest first: sorted by time")
+	} else {
+		r.note("the rows are not in the order of time: sorted")
+	}
+	return nil
+}
+
+func (r *Reader) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// Columns are the columns of readings.
+func (r *Reader) Columns() []Column { return r.plan.columns }
+
+// Labelled reports whether there is a truth.
+func (r *Reader) Labelled() bool { return r.plan.label >= 0 }
+
+// Long reports whether rows are of series that a column tells apart.
+func (r *Reader) Long() bool { return len(r.plan.series) > 0 }
+
+// Notes are what a person should know of how the file was read. There may be more of them after the last row.
+func (r *Reader) Notes() []string { return r.notes }
+
+// Offset is the number of bytes of the file that were read.
+func (r *Reader) Offset() int64 { return r.grid.Offset() }
+
+// Buffered reports whether the next Read has something at hand, as opposed to waiting for the source.
+func (r *Reader) Buffered() bool { return len(r.sample) > 0 || r.order || r.grid.Buffered() }
+
+// Read returns the next row. The error is io.EOF at the end, a *dataset.RowError for a row that cannot be used, after
+// which Read goes on with the next, and any other for a file that cannot be read.
+func (r *Reader) Read() (Row, error) {
+	if r.order && len(r.sample) == 0 {
+		if len(r.sorted) == 0 {
+			return Row{}, io.EOF
+		}
+		row := r.sorted[0]
+		r.sorted = r.sorted[1:]
+		return row, nil
+	}
+	var fields []string
+	var line int
+	var err error
+	switch {
+	case len(r.sample) > 0:
+		fields, line, err = r.sample[0].row, r.sample[0].line, r.sample[0].err
+		r.sample = r.sample[1:]
+	case r.ended:
+		return Row{}, io.EOF
+	default:
+		fields, line, err = r.grid.Read()
+	}
+	if err != nil {
+		r.ended = r.ended || errors.Is(err, io.EOF)
+		return Row{}, err
+	}
+	row, err := r.parse(fields, line)
+	if err != nil {
+		return Row{}, &dataset.RowError{Line: line, Err: err}
+	}
+	if moved := r.shift.next(row.At, row.Series); moved != 0 {
+		row.At = row.At.Add(moved)
+	}
+	if r.shift.told != "" {
+		r.notes, r.shift.told = append(r.notes, r.shift.told), ""
+	}
+	return row, nil
+}
+
+func (r *Reader) parse(fields []string, line int) (Row, error) {
+	p := r.plan
+	need := max(p.time, p.timeOf)
+	if len(p.columns) == 1 {
+		need = max(need, p.columns[0].at)
+	}
+	if len(fields) <= need {
+		return Row{}, fmt.Errorf("got %d columns, want at least %d", len(fields), need+1)
+	}
+	row := Row{Line: line, Timestamp: p.timestamp(fields), Cells: r.cells}
+	var err error
+	if row.At, err = p.clock.parse(row.Timestamp); err != nil {
+		return Row{}, err
+	}
+	row.Series = p.key(fields)
+	if p.label >= 0 && p.label < len(fields) {
+		row.Label = p.anomalous(fields[p.label])
+	}
+	for i := range p.columns {
+		c := &p.columns[i]
+		r.cells[i] = Cell{Value: math.NaN()}
+		if c.at >= len(fields) {
+			continue
+		}
+		t := strings.TrimSpace(fields[c.at])
+		if t == "" && p.textual >= 0 && p.textual < len(fields) {
+			t = strings.TrimSpace(fields[p.textual])
+		}
+		if absent(t) {
+			continue
+		}
+		r.cells[i].Text = t
+		if !c.Text {
+			if v, _, ok := c.style.parse(t); ok {
+				r.cells[i].Value = v
+			}
+		}
+	}
+	return row, nil
+}
+
+// timestamp is the time as it is written.
+func (p *plan) timestamp(fields []string) string {
+	if p.time >= len(fields) {
+		return ""
+	}
+	t := strings.TrimSpace(fields[p.time])
+	if p.timeOf >= 0 && p.timeOf < len(fields) {
+		t += " " + strings.TrimSpace(fields[p.timeOf])
+	}
+	return t
+}
+
+// key is the name of the series.
+func (p *plan) key(fields []string) string {
+	if len(p.series) == 1 && p.series[0] < len(fields) {
+		return fields[p.series[0]]
+	}
+	var parts []string
+	for _, i := range p.series {
+		if i < len(fields) {
+			parts = append(parts, fields[i])
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// shift follows local times over the days on which clocks are set: an hour that is missing is no gap, and one that is
+// there twice is no step backwards.
+type shift struct {
+	on      bool
+	cadence time.Duration
+	series  map[string]*moved
+	told    string
+}
+
+// moved is where a series stands: its last time as written, and by how much it is moved.
+type moved struct {
+	last time.Time
+	by   time.Duration
+}
+
+// next is by how much the time of a row is moved.
+func (s *shift) next(at time.Time, series string) time.Duration {
+	if !s.on || s.cadence <= 0 || s.cadence >= time.Hour/2 {
+		return 0
+	}
+	if s.series == nil {
+		s.series = make(map[string]*moved)
+	}
+	m := s.series[series]
+	if m == nil {
+		if len(s.series) < maxColumns {
+			s.series[series] = &moved{last: at}
+		}
+		return 0
+	}
+	before := m.last
+	m.last = at
+	if before.Weekday() != time.Sunday || before.Hour() > 4 {
+		return m.by
+	}
+	near := func(d time.Duration) bool { return (at.Sub(before) - d - s.cadence).Abs() <= s.cadence/2 }
+	switch {
+	case near(-time.Hour):
+		m.by += time.Hour
+	case near(time.Hour):
+		m.by -= time.Hour
+	default:
+		return m.by
+	}
+	s.told = fmt.Sprintf("local times: clocks were set at %s; --timezone says of which place they are", before.Format("2006-01-02 15:04"))
+	return m.by
+}
