@@ -229,9 +229,11 @@ func (h *Handler) Flush(ctx context.Context) error {
 	h.mu.Unlock()
 	var errs []error
 	for _, a := range adapters {
-		if running := a.wait(ctx); running != nil {
-			errs = append(errs, running.Flush(ctx))
+		running, err := a.wait(ctx)
+		if running != nil {
+			err = running.Flush(ctx)
 		}
+		errs = append(errs, err)
 	}
 	for _, q := range sinks {
 		errs = append(errs, q.flush(ctx))
@@ -262,11 +264,11 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	defer cancel()
 	errs := []error{
 		together(maps.All(adapters), func(name string, a *startedAdapter) error {
-			running := a.wait(judging)
-			if running == nil {
-				return nil
+			running, err := a.wait(judging)
+			if running != nil {
+				err = running.Shutdown(judging)
 			}
-			if err := running.Shutdown(judging); err != nil {
+			if err != nil {
 				return fmt.Errorf("adapter %q: %w", name, err)
 			}
 			return nil

@@ -17,13 +17,18 @@ type startedAdapter struct {
 	err     error
 }
 
-// wait returns the adapter once it runs; nil where it does not, or ctx ends before.
-func (a *startedAdapter) wait(ctx context.Context) Adapter {
+// wait returns the adapter once it runs, nil where it has failed. It is an error if ctx ends before.
+func (a *startedAdapter) wait(ctx context.Context) (Adapter, error) {
 	select {
 	case <-a.ready:
-		return a.adapter
+		return a.adapter, nil
+	default:
+	}
+	select {
+	case <-a.ready:
+		return a.adapter, nil
 	case <-ctx.Done():
-		return nil
+		return nil, fmt.Errorf("still starts: %w", context.Cause(ctx))
 	}
 }
 

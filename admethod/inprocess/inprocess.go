@@ -66,6 +66,7 @@ func DefaultConfig() Config {
 type Adapter struct {
 	drivers *driver.Registry
 	hooks   *admethod.Hooks
+	report  admethod.Report
 	config  Config
 	store   *store // nil where no state is kept on disk
 	models  modelWatch
@@ -74,6 +75,7 @@ type Adapter struct {
 	phase  phase
 	pools  []*pool           // the first one is for streams without a tenant
 	parked map[string]record // state of streams that are closed or not yet open, by stream ID
+	round  uint64            // of snapshots; of the goroutine that saves
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // housekeeping; the lanes have their own
 }
@@ -95,9 +97,9 @@ func New(s admethod.AdapterSettings) (*Adapter, error) {
 	if config.Lanes == 0 {
 		config.Lanes = min(runtime.GOMAXPROCS(0), 4)
 	}
-	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, config: config, parked: make(map[string]record)}
+	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, report: s.Report, config: config, parked: make(map[string]record)}
 	if s.StateDir != "" {
-		a.store = newStore(s.StateDir)
+		a.store = newStore(s.StateDir, func(err error) { a.trouble("", err) })
 	}
 	return a, nil
 }
@@ -113,7 +115,8 @@ func (a *Adapter) Start(ctx context.Context) error {
 		return admethod.ErrClosed
 	}
 	if a.store != nil {
-		records, err := a.store.load(time.Now().Add(-a.config.Retain))
+		a.store.open()
+		records, err := a.store.load(a.config.Retain)
 		if err != nil {
 			a.trouble("", err) // what could be read is used; a mapper that forgets beats one that does not start
 		}
@@ -121,7 +124,8 @@ func (a *Adapter) Start(ctx context.Context) error {
 	}
 	a.pools = []*pool{a.newPool()}
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	a.wg.Go(func() { guard.Loop(ctx, "the watch over detectors", a.keepHouse) })
+	a.wg.Go(func() { guard.Loop(ctx, "the watch over detectors", a.watchLanes) })
+	a.wg.Go(func() { guard.Loop(ctx, "the keeper of snapshots and models", a.keepHouse) })
 	a.phase = running
 	return nil
 }
@@ -237,92 +241,31 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	for _, l := range a.lanes() {
 		errs = append(errs, l.flush(patience))
 	}
+	saving, cancel := mostOf(ctx) // likewise
+	defer cancel()
 	a.cancel()
 	a.wg.Wait()
-	errs = append(errs, a.save(ctx))
+	if a.store != nil {
+		errs = append(errs, a.save(saving))
+	}
 	for _, l := range a.lanes() {
 		errs = append(errs, l.stop(ctx))
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.close())
 	}
 	return errors.Join(errs...)
 }
 
-// halfOf is a context with half of the time that ctx has left.
-func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+// halfOf is a context with half of the time that ctx has left, mostOf one with most of it.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 2, 4) }
+func mostOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 3, 4) }
+
+func partOf(ctx context.Context, n, d time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithTimeout(ctx, time.Until(deadline)/2)
+		return context.WithTimeout(ctx, time.Until(deadline)*n/d)
 	}
 	return context.WithCancel(ctx)
-}
-
-// keepHouse looks for detectors that hang and takes snapshots.
-func (a *Adapter) keepHouse(ctx context.Context) {
-	interval := a.config.Hang / looks
-	look := time.NewTicker(interval)
-	defer look.Stop()
-	looked := time.Now()
-	snapshot := time.NewTicker(a.config.Snapshot)
-	defer snapshot.Stop()
-	models := time.NewTicker(a.config.Reload)
-	defer models.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-			// Where the process gets no time to look, its detectors get none to return.
-			late := time.Since(looked) > interval*3/2
-			looked = time.Now()
-			if late {
-				continue
-			}
-			for _, l := range a.lanes() {
-				l.watch(a.config.Hang)
-			}
-		case <-models.C:
-			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
-			a.reloadModels(limited)
-			cancel()
-			looked = time.Now()
-		case <-snapshot.C:
-			// A snapshot must not keep the watch from its work for long.
-			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
-			if err := a.save(limited); err != nil && ctx.Err() == nil {
-				a.trouble("", err)
-			}
-			cancel()
-			looked = time.Now()
-		}
-	}
-}
-
-// save writes the state of every stream, open or parked.
-func (a *Adapter) save(ctx context.Context) error {
-	if a.store == nil {
-		return nil
-	}
-	now := time.Now()
-	var records []record
-	var errs []error
-	for _, l := range a.lanes() {
-		errs = append(errs, l.snapshot(ctx, func(s *stream) {
-			rec, ok, err := s.record(now)
-			if err != nil {
-				a.trouble(s.id(), err)
-			}
-			if ok {
-				records = append(records, rec)
-			}
-		}))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err // an incomplete file would forget the streams of a lane that is stuck for the moment
-	}
-	a.mu.Lock()
-	for _, rec := range a.parked {
-		records = append(records, rec)
-	}
-	a.mu.Unlock()
-	return a.store.save(records, now.Add(-a.config.Retain))
 }
 
 // park keeps the state of a stream that was closed.
@@ -334,7 +277,7 @@ func (a *Adapter) park(rec record) {
 		return
 	}
 	// A few at a time, as it takes a look at all.
-	all := slices.SortedFunc(maps.Values(a.parked), func(x, y record) int { return x.saved.Compare(y.saved) })
+	all := slices.SortedFunc(maps.Values(a.parked), func(x, y record) int { return x.gone.Compare(y.gone) })
 	for _, old := range all[:1+a.config.Parked/64] {
 		delete(a.parked, old.id)
 	}

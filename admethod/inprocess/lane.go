@@ -4,7 +4,9 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +41,7 @@ type lane struct {
 	ring     []item // grows up to limit
 	head, n  int
 	jobs     []func()
+	urgent   atomic.Bool // there are jobs: asked between two rows
 	streams  map[*stream]struct{}
 	runner   *runner
 	sleeping bool
@@ -135,6 +138,9 @@ func (l *lane) signal() {
 	}
 }
 
+// errBusy tells that a job had no turn in time.
+var errBusy = errors.New("the lane is busy")
+
 // do runs f on the lane's goroutine, ahead of the queue, and waits for it.
 func (l *lane) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
@@ -149,6 +155,7 @@ func (l *lane) do(ctx context.Context, f func()) error {
 			f()
 		}
 	})
+	l.urgent.Store(true)
 	l.sleeping = false
 	l.mu.Unlock()
 	l.signal()
@@ -156,26 +163,39 @@ func (l *lane) do(ctx context.Context, f func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("lane is busy: %w", context.Cause(ctx))
+		return fmt.Errorf("%w: %w", errBusy, context.Cause(ctx))
 	}
 }
 
-// snapshot calls f for each open stream on the lane's goroutine, a few streams at a turn so that readings go on.
-func (l *lane) snapshot(ctx context.Context, f func(*stream)) error {
+// snapshotTurn is how long the lane makes records before a reading has its turn.
+const snapshotTurn = 20 * time.Millisecond
+
+// snapshot collects the records of the open streams on the lane's goroutine, those first that wait for it longest, a few
+// at a turn so that readings go on. It ends with ctx, and notes whom it did not come to.
+func (l *lane) snapshot(ctx context.Context, c *collection) error {
 	l.mu.Lock()
 	streams := slices.Collect(maps.Keys(l.streams))
 	l.mu.Unlock()
-	for chunk := range slices.Chunk(streams, batchSize) {
+	slices.SortFunc(streams, func(x, y *stream) int { return cmp.Compare(x.round, y.round) })
+	for rest := streams; len(rest) > 0; {
+		var done atomic.Int64 // the job may run on when do has given it up
 		err := l.do(ctx, func() {
-			for _, s := range chunk {
-				if !s.cut.Load() {
-					f(s)
+			for began := time.Now(); done.Load() < int64(len(rest)) && time.Since(began) < snapshotTurn; {
+				if s := rest[done.Load()]; !s.cut.Load() {
+					c.take(s)
 				}
+				done.Add(1)
 			}
 		})
+		n := done.Load()
+		for _, s := range rest[:n] {
+			s.round = c.round
+		}
 		if err != nil {
+			c.miss(rest[n:])
 			return err
 		}
+		rest = rest[n:]
 	}
 	return nil
 }
@@ -289,12 +309,8 @@ func (r *runner) next() bool {
 	for {
 		l.mu.Lock()
 		if len(l.jobs) > 0 {
-			jobs := l.jobs
-			l.jobs = nil
 			l.mu.Unlock()
-			for _, job := range jobs {
-				_ = guard.Do("a job of a lane", job) // is logged
-			}
+			l.runJobs()
 			continue
 		}
 		if l.n > 0 {
@@ -311,6 +327,18 @@ func (r *runner) next() bool {
 		l.sleeping = true
 		l.mu.Unlock()
 		<-l.wake
+	}
+}
+
+// runJobs runs what waits to run between two rows.
+func (l *lane) runJobs() {
+	l.mu.Lock()
+	jobs := l.jobs
+	l.jobs = nil
+	l.urgent.Store(false)
+	l.mu.Unlock()
+	for _, job := range jobs {
+		_ = guard.Do("a job of a lane", job) // is logged
 	}
 }
 
@@ -365,6 +393,13 @@ func (r *runner) judgeFrom(i int) (next int, ok bool) {
 		}
 	}()
 	for ; i < len(r.batch); i++ {
+		if r.lane.urgent.Load() { // a heavy detector may take minutes for a batch
+			if !r.progress.CompareAndSwap(idle, 0) {
+				return i, false
+			}
+			idle = 0
+			r.lane.runJobs()
+		}
 		now := judging | (r.number<<positionBits|uint64(i))&^(judging|abandoned)
 		if !r.progress.CompareAndSwap(idle, now) {
 			return i, false

@@ -5,6 +5,7 @@ package inprocess
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -76,6 +77,15 @@ func (w *modelWatch) remove(s *stream) {
 	}
 }
 
+// again lets the file be taken as changed at the next look.
+func (w *modelWatch) again(file string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f, ok := w.files[file]; ok {
+		f.seen = stamp{}
+	}
+}
+
 // changed returns the streams of every file that is another than it was, by file.
 func (w *modelWatch) changed() map[string][]*stream {
 	w.mu.Lock()
@@ -108,6 +118,9 @@ func (a *Adapter) reloadModels(ctx context.Context) {
 			refused := err
 			if refused == nil {
 				refused = a.exchange(ctx, s, data, version)
+			}
+			if errors.Is(refused, errBusy) { // its turn never came: the next look tries again
+				a.models.again(file)
 			}
 			if refused != nil {
 				a.trouble(s.id(), fmt.Errorf("model %s: goes on with %s: %w", file, *s.model.Load(), refused))

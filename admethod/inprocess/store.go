@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
@@ -19,70 +21,153 @@ import (
 type record struct {
 	id       string
 	detector string
-	model    string // version of the trained model beneath; "" where there is none
-	saved    time.Time
-	state    []byte // of the detector
-	stages   []byte // of the stages before it
+	model    string    // version of the trained model beneath; "" where there is none
+	gone     time.Time // since when nobody has the stream open, as far as processes saw; of a stream that is open, now
+	run      int64     // in which the stream was open last: runs of mappers in the directory have ascending numbers
+	state    []byte    // of the detector
+	stages   []byte    // of the stages before it
 }
 
-// store keeps records in one file of the state directory. The file is a sequence of sealed records. It is replaced as a whole by a rename, so that a crash leaves the old or the new
-// one; a file that is damaged all the same is set aside, and its good records are used.
+// store keeps records in a file of the state directory: a sequence of sealed records. It is replaced as a whole by a
+// rename, so that a crash leaves the old or the new one; a file that is damaged all the same is set aside, and its good
+// records are used.
+//
+// A file belongs to one process at a time. Where several mappers share a directory, the second one has a file of its own
+// beside the first one's. Which is whose may be another way round after a restart, so each of them reads all.
 type store struct {
-	dir string
+	dir  string
+	slot int      // of the file that is written to, from 1
+	lock *os.File // on it; nil where there can be none
+	run  int64    // number of this one, known after load
+	warn func(error)
 }
 
 const (
-	fileName      = "inprocess.snapshot"
+	filePattern   = "inprocess*.snapshot"
 	tmpPattern    = ".tmp*"
 	recordSchema  = "inprocess/stream"
-	recordVersion = 1
+	recordVersion = 2
 	maxName       = 4 << 10
+	mostSlots     = 64
 )
 
-func newStore(dir string) *store { return &store{dir: dir} }
+// newStore makes a store; warn hears of what does not keep it from its work.
+func newStore(dir string, warn func(error)) *store { return &store{dir: dir, slot: 1, warn: warn} }
 
-// load reads the records saved since oldest. It returns what could be read also with an error.
-func (s *store) load(oldest time.Time) (map[string]record, error) {
-	path := filepath.Join(s.dir, fileName)
-	if leftovers, err := filepath.Glob(path + tmpPattern); err == nil { // of a process that was killed while it saved
+// path of the file, or of another that ends so, in a slot.
+func (s *store) path(slot int, end string) string {
+	name := "inprocess"
+	if slot > 1 {
+		name += "-" + strconv.Itoa(slot)
+	}
+	return filepath.Join(s.dir, name+end)
+}
+
+// open takes the first file that no other process has. Where locks cannot be made, files cannot be written either, which
+// is told when they are.
+func (s *store) open() {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return
+	}
+	for slot := 1; slot <= mostSlots; slot++ {
+		lock, err := filelock.Take(s.path(slot, ".lock"))
+		if err == nil {
+			s.slot, s.lock = slot, lock
+			break
+		}
+		if !errors.Is(err, filelock.ErrInUse) {
+			return
+		}
+	}
+	if s.slot > 1 {
+		s.warn(fmt.Errorf("%s is in use by another mapper: what is learned here is kept beside it in %s; mappers want a directory each",
+			s.dir, filepath.Base(s.path(s.slot, ".snapshot"))))
+	}
+}
+
+// close gives the file up for another process.
+func (s *store) close() error {
+	if s.lock == nil {
+		return nil
+	}
+	lock := s.lock
+	s.lock = nil
+	return lock.Close()
+}
+
+// load reads the records of all files whose streams are gone for no longer than retain. What could be read is returned
+// also with an error.
+func (s *store) load(retain time.Duration) (map[string]record, error) {
+	own := s.path(s.slot, ".snapshot")
+	if leftovers, err := filepath.Glob(own + tmpPattern); err == nil { // of a process that was killed while it saved
 		for _, name := range leftovers {
 			_ = os.Remove(name)
 		}
 	}
+	files, err := filepath.Glob(filepath.Join(s.dir, filePattern))
+	if err != nil {
+		return make(map[string]record), fmt.Errorf("read snapshots: %w", err)
+	}
+	all, now := make(map[string]record), time.Now()
+	var errs []error
+	for _, path := range files {
+		records, err := s.read(path, now, retain)
+		if path == own {
+			errs = append(errs, s.setAside(path, len(records), err))
+		} else {
+			errs = append(errs, err)
+		}
+		for id, rec := range records {
+			s.run = max(s.run, rec.run)
+			if known, ok := all[id]; !ok || rec.run > known.run || rec.run == known.run && rec.gone.After(known.gone) {
+				all[id] = rec
+			}
+		}
+	}
+	s.run++
+	return all, errors.Join(errs...)
+}
+
+// read reads a file; one that is not there has no records.
+func (s *store) read(path string, now time.Time, retain time.Duration) (map[string]record, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return make(map[string]record), nil
+		return nil, nil
 	case err != nil:
-		return make(map[string]record), fmt.Errorf("read snapshots: %w", err)
+		return nil, fmt.Errorf("read snapshots: %w", err)
 	}
-	records, err := decodeRecords(data, oldest)
-	if err != nil {
-		aside := path + ".damaged"
-		if renameErr := os.Rename(path, aside); renameErr != nil {
-			return records, errors.Join(err, renameErr)
-		}
-		return records, fmt.Errorf("%s: set aside as %s, %d streams recovered: %w", path, filepath.Base(aside), len(records), err)
-	}
-	return records, nil
+	return decodeRecords(data, now, retain)
 }
 
-// save replaces the file by one with the given records, but for those saved before oldest.
-func (s *store) save(records []record, oldest time.Time) error {
+// setAside renames a file that is damaged.
+func (s *store) setAside(path string, recovered int, damage error) error {
+	if damage == nil || errors.As(damage, new(*fs.PathError)) {
+		return damage
+	}
+	aside := path + ".damaged"
+	if err := os.Rename(path, aside); err != nil {
+		return errors.Join(damage, err)
+	}
+	return fmt.Errorf("%s: set aside as %s, %d streams recovered: %w", path, filepath.Base(aside), recovered, damage)
+}
+
+// save replaces the file by one with the given records, but for those gone for longer than retain.
+func (s *store) save(records []record, now time.Time, retain time.Duration) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("save snapshots: %w", err)
 	}
 	var data []byte
 	for i := range records {
-		if records[i].saved.Before(oldest) {
+		if now.Sub(records[i].gone) > retain {
 			continue
 		}
 		var err error
-		if data, err = appendRecord(data, &records[i]); err != nil {
+		if data, err = appendRecord(data, &records[i], now); err != nil {
 			return fmt.Errorf("save snapshot of %s: %w", records[i].id, err)
 		}
 	}
-	if err := writeAtomically(filepath.Join(s.dir, fileName), data); err != nil {
+	if err := writeAtomically(s.path(s.slot, ".snapshot"), data); err != nil {
 		return fmt.Errorf("save snapshots: %w", err)
 	}
 	return nil
@@ -118,12 +203,15 @@ func writeAtomically(path string, data []byte) (err error) {
 	return nil
 }
 
-func appendRecord(data []byte, rec *record) ([]byte, error) {
+// appendRecord appends a sealed record. It says for how long the stream is gone, not since when: of the wall clock, which
+// may be wrong by a year, nothing depends.
+func appendRecord(data []byte, rec *record, now time.Time) ([]byte, error) {
 	var w state.Writer
 	w.Text(rec.id)
 	w.Text(rec.detector)
 	w.Text(rec.model)
-	w.Int(rec.saved.Unix())
+	w.Int(int64(max(now.Sub(rec.gone), 0)))
+	w.Int(rec.run)
 	w.Text(string(rec.state))
 	w.Text(string(rec.stages))
 	sealed, err := model.Seal(recordSchema, recordVersion, w.Bytes)
@@ -134,16 +222,16 @@ func appendRecord(data []byte, rec *record) ([]byte, error) {
 }
 
 // decodeRecords returns the good records, and the errors of the others.
-func decodeRecords(data []byte, oldest time.Time) (map[string]record, error) {
+func decodeRecords(data []byte, now time.Time, retain time.Duration) (map[string]record, error) {
 	records := make(map[string]record)
 	var errs []error
 	for len(data) > 0 {
 		frame, rest := model.Next(data)
-		rec, err := decodeRecord(frame)
+		rec, err := decodeRecord(frame, now)
 		if err != nil { // its length may be what is wrong: look for the next record inside it, too
 			errs = append(errs, err)
 			rest = model.Resume(data)
-		} else if !rec.saved.Before(oldest) {
+		} else if now.Sub(rec.gone) <= retain {
 			records[rec.id] = rec
 		}
 		data = rest
@@ -151,14 +239,24 @@ func decodeRecords(data []byte, oldest time.Time) (map[string]record, error) {
 	return records, errors.Join(errs...)
 }
 
-func decodeRecord(sealed []byte) (record, error) {
+func decodeRecord(sealed []byte, now time.Time) (record, error) {
 	payload, err := model.Unseal(recordSchema, recordVersion, sealed)
+	first := errors.Is(err, model.ErrSchema)
+	if first { // the first version had the time of the wall clock
+		payload, err = model.Unseal(recordSchema, 1, sealed)
+	}
 	if err != nil {
 		return record{}, err
 	}
 	r := state.NewReader(payload)
 	rec := record{id: r.Text("stream", maxName), detector: r.Text("detector", maxName), model: r.Text("model", maxName)}
-	rec.saved = time.Unix(r.Int(), 0)
+	age := r.Int()
+	if first {
+		age = 0
+	} else {
+		rec.run = r.Int()
+	}
+	rec.gone = now.Add(-time.Duration(max(age, 0)))
 	rec.state = []byte(r.Text("state", model.MaxPayload))
 	rec.stages = []byte(r.Text("stages", model.MaxPayload))
 	return rec, r.Close()

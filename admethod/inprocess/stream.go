@@ -32,6 +32,7 @@ type stream struct {
 	pool      *pool // nil once it is closed; guarded by the adapter
 	lane      *lane
 	judged    bool        // has seen a row; only then is there something to keep
+	round     uint64      // of snapshots in which it was saved last; of the goroutine that saves
 	cut       atomic.Bool // cut off: closed, panicked or hung
 }
 
@@ -106,7 +107,10 @@ func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
 			ok, err = false, fmt.Errorf("detector %q: MarshalBinary panicked: %v", s.name, p)
 		}
 	}()
-	rec = record{id: s.id(), detector: s.name, model: *s.model.Load(), saved: now}
+	rec = record{id: s.id(), detector: s.name, model: *s.model.Load(), gone: now}
+	if s.adapter.store != nil {
+		rec.run = s.adapter.store.run
+	}
 	if rec.state, err = m.MarshalBinary(); err != nil {
 		return rec, false, fmt.Errorf("detector %q: %w", s.name, err)
 	}

@@ -24,7 +24,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/pkg/internal/filelock"
+	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 )
 
 // State of a record: Done, or flags with a meaning for the user of the log.

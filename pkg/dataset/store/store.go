@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
-	"github.com/kubeedge/edge-anomaly/pkg/internal/filelock"
 )
 
 // Settings of a [Store]. Zero means the default.

@@ -6,7 +6,13 @@
 // Package filelock keeps a directory to one process.
 package filelock
 
-import "os"
+import (
+	"errors"
+	"os"
+)
+
+// ErrInUse is not returned on this system.
+var ErrInUse = errors.New("another process is at work here")
 
 // Take opens the lock file; that it is in use is not noticed on this system.
 func Take(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }

@@ -1,0 +1,161 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package inprocess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// watchLanes looks for detectors that hang. It waits for nothing.
+func (a *Adapter) watchLanes(ctx context.Context) {
+	interval := a.config.Hang / looks
+	look := time.NewTicker(interval)
+	defer look.Stop()
+	looked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		// Where the process gets no time to look, its detectors get none to return.
+		late := time.Since(looked) > interval*3/2
+		looked = time.Now()
+		if late {
+			continue
+		}
+		for _, l := range a.lanes() {
+			l.watch(a.config.Hang)
+		}
+	}
+}
+
+// keepHouse takes snapshots and looks for changed models. Both may have to wait for a lane.
+func (a *Adapter) keepHouse(ctx context.Context) {
+	snapshot := time.NewTicker(a.config.Snapshot)
+	defer snapshot.Stop()
+	models := time.NewTicker(a.config.Reload)
+	defer models.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-models.C:
+			limited, cancel := context.WithTimeout(ctx, a.config.Hang)
+			a.reloadModels(limited)
+			cancel()
+		case <-snapshot.C:
+			if a.store == nil {
+				continue
+			}
+			limited, cancel := context.WithTimeout(ctx, a.config.Snapshot)
+			if err := a.save(limited); ctx.Err() == nil {
+				a.saved(err)
+			}
+			cancel()
+		}
+	}
+}
+
+// saved tells what came of a snapshot.
+func (a *Adapter) saved(err error) {
+	if err != nil {
+		a.trouble("", err)
+	}
+	if a.report != nil {
+		a.report("learned state", fmt.Sprintf("what detectors learned since the last snapshot is lost with the process; it is tried again every %v; is there room in %s, and may it be written to?",
+			a.config.Snapshot, a.store.dir), err)
+	}
+}
+
+// save writes the state of every stream, open or parked. A lane that is busy for too long delays that of its own streams
+// alone: of those that it did not come to, what was saved last is kept.
+func (a *Adapter) save(ctx context.Context) error {
+	a.round++
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+		all  = collection{round: a.round}
+	)
+	for _, l := range a.lanes() {
+		wg.Go(func() {
+			if err := l.snapshot(ctx, &all); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	records, missing := all.close()
+	now := time.Now()
+	a.mu.Lock()
+	for _, rec := range a.parked {
+		records = append(records, rec)
+	}
+	a.mu.Unlock()
+	if len(missing) > 0 { // an incomplete file would forget them
+		old, err := a.store.read(a.store.path(a.store.slot, ".snapshot"), now, a.config.Retain)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for id := range missing {
+			if rec, ok := old[id]; ok {
+				rec.gone = now
+				records = append(records, rec)
+			}
+		}
+		errs = append(errs, fmt.Errorf("%d streams keep their last snapshot, of %d", len(missing), len(records)))
+	}
+	return errors.Join(append(errs, a.store.save(records, now, a.config.Retain))...)
+}
+
+// collection collects records from the goroutines of lanes, which may come late.
+type collection struct {
+	round uint64
+
+	mu      sync.Mutex
+	closed  bool
+	records []record
+	missing map[string]struct{} // streams that were not come to
+}
+
+// take makes the record of a stream. It is called on the goroutine of its lane.
+func (c *collection) take(s *stream) {
+	rec, ok, err := s.record(time.Now())
+	if err != nil {
+		s.adapter.trouble(s.id(), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok && !c.closed {
+		c.records = append(c.records, rec)
+	}
+}
+
+func (c *collection) miss(streams []*stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range streams {
+		if c.missing == nil {
+			c.missing = make(map[string]struct{})
+		}
+		c.missing[s.id()] = struct{}{}
+	}
+}
+
+func (c *collection) close() (records []record, missing map[string]struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for i := range c.records { // one may have come after its lane was given up
+		delete(c.missing, c.records[i].id)
+	}
+	return c.records, c.missing
+}
