@@ -157,6 +157,49 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 	}
 }
 
+// What is between swallows all that is sent on the connections that were open, as after the failover of a balancer, and
+// acknowledges it. New connections work: there are verdicts again over one, within twice the timeout.
+func TestDeadPeerThatAcknowledges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+	const timeout = 3 * time.Second
+	for name, others := range map[string]int{"one detector": 0, "one of two": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, address, _ := serve(t, "127.0.0.1:0")
+			proxy := faultproxy.New(t, address)
+			addresses := proxy.Addr()
+			for range others {
+				_, other, _ := serve(t, "127.0.0.1:0")
+				addresses += "," + faultproxy.New(t, other).Addr()
+			}
+			p := newPlant(t, map[string]any{"grpc.address": addresses, "grpc.timeout": timeout.String(), "grpc.delivery": "latest"})
+			p.observe(calm)
+			p.until("a verdict", func() bool { return p.count[0] > 0 })
+			if others > 0 && proxy.Accepted() == 0 {
+				t.Fatal("the address is not used")
+			}
+			died := time.Now()
+			proxy.Swallow()
+			first := p.next
+			for answered := false; !answered; {
+				p.observe(100 * time.Millisecond)
+				p.mu.Lock()
+				for n := first; n < p.next; n++ {
+					answered = answered || p.count[n] > 0
+				}
+				p.mu.Unlock()
+				if took := time.Since(died); took > 2*timeout {
+					t.Fatalf("no verdict within %v of the end of the connection, with a timeout of %v; %d connections", took, timeout, proxy.Accepted())
+				}
+			}
+			t.Logf("verdicts again after %v, %d connections", time.Since(died), proxy.Accepted())
+		})
+	}
+}
+
 // Certificates that are expired, of another authority or for another name are refused while others are renewed: each
 // becomes good without a restart of the mapper.
 func TestFaultsOfCertificates(t *testing.T) {

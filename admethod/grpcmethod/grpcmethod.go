@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -93,9 +94,33 @@ func (b bearer) RequireTransportSecurity() bool { return true }
 
 // transport keeps one connection.
 type transport struct {
-	conn   *grpc.ClientConn
-	health bool
-	id     remote.Identity
+	connect func() (*grpc.ClientConn, error)
+	health  bool
+	id      remote.Identity
+
+	mu   sync.Mutex
+	conn *grpc.ClientConn
+}
+
+// current is the connection to use. gRPC's backoff would come on top of that of the link.
+func (t *transport) current() *grpc.ClientConn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conn.ResetConnectBackoff()
+	return t.conn
+}
+
+// Reconnect implements [remote.Reconnecter]. Without it the kernel would try the old connection for a quarter of an hour.
+func (t *transport) Reconnect() {
+	next, err := t.connect()
+	if err != nil {
+		return // it worked before, and looks at nothing new
+	}
+	t.mu.Lock()
+	old := t.conn
+	t.conn = next
+	t.mu.Unlock()
+	_ = old.Close()
 }
 
 func newTransport(c Config, id remote.Identity) (remote.Transport, error) {
@@ -126,18 +151,17 @@ func newTransport(c Config, id remote.Identity) (remote.Transport, error) {
 	if !strings.Contains(address, "://") && !strings.HasPrefix(address, "unix:") {
 		address = "dns:///" + address
 	}
-	conn, err := grpc.NewClient(address, options...)
+	connect := func() (*grpc.ClientConn, error) { return grpc.NewClient(address, options...) }
+	conn, err := connect()
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	return &transport{conn: conn, id: id, health: c.Health}, nil
+	return &transport{connect: connect, conn: conn, id: id, health: c.Health}, nil
 }
 
 // Probe asks the detector's health service. A detector without one is taken to work.
 func (t *transport) Probe(ctx context.Context) error {
-	// The link has its own backoff; gRPC's would come on top of it.
-	t.conn.ResetConnectBackoff()
-	reply, err := healthpb.NewHealthClient(t.conn).Check(ctx, new(healthpb.HealthCheckRequest))
+	reply, err := healthpb.NewHealthClient(t.current()).Check(ctx, new(healthpb.HealthCheckRequest))
 	switch status.Code(err) {
 	case codes.Unimplemented, codes.NotFound:
 		return nil
@@ -152,17 +176,20 @@ func (t *transport) Probe(ctx context.Context) error {
 
 // Open begins a call of StreamDetect.
 func (t *transport) Open(ctx context.Context) (remote.Session, error) {
-	t.conn.ResetConnectBackoff()
 	if t.health {
 		if err := t.Probe(ctx); err != nil {
 			return nil, err
 		}
 	}
-	stream, err := pb.NewAnomalyDetectionServiceClient(t.conn).StreamDetect(ctx)
+	stream, err := pb.NewAnomalyDetectionServiceClient(t.current()).StreamDetect(ctx)
 	if err != nil {
 		return nil, throttled(err)
 	}
 	return newSession(stream, &pb.StreamInfo{Mapper: t.id.Mapper, Node: t.id.Node, StreamId: t.id.StreamID}), nil
 }
 
-func (t *transport) Close() error { return t.conn.Close() }
+func (t *transport) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.conn.Close()
+}

@@ -101,6 +101,41 @@ func TestBadNetwork(t *testing.T) {
 	}
 }
 
+// What is between swallows all that is sent on the connections that were open, and acknowledges it. There are verdicts
+// again over a new connection, within twice the timeout, by HTTP/1.1 and by HTTP/2.
+func TestDeadPeerThatAcknowledges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
+	const timeout = 3 * time.Second
+	dir := t.TempDir()
+	ca := certtest.New()
+	server, client := ca.Issue(t, dir, "127.0.0.1"), ca.Issue(t, dir, "mapper")
+	for name, test := range map[string]struct {
+		serve   func(d *detector) string
+		options map[string]any
+	}{
+		"plaintext": {func(d *detector) string { return strings.TrimPrefix(d.serve(t), "http://") }, map[string]any{}},
+		"TLS": {func(d *detector) string { return serveMutual(t, d, server) }, map[string]any{
+			"insecure": false, "tls.ca": client.CA, "tls.cert": client.Cert, "tls.key": client.Key,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := faultproxy.New(t, test.serve(new(detector)))
+			test.options["timeout"] = timeout.String()
+			r := newRig(t, proxy.Addr(), test.options)
+			r.await(t, 1, driver.Normal)
+			died := time.Now()
+			proxy.Swallow()
+			r.await(t, 200, driver.Critical)
+			if took := time.Since(died); took > 2*timeout {
+				t.Errorf("the first verdict after %v, with a timeout of %v; %d connections", took, timeout, proxy.Accepted())
+			}
+		})
+	}
+}
+
 // With delivery atLeastOnce each reading is answered exactly once over a network that is cut again and again, and those
 // that were sent before say so.
 func TestAtLeastOnce(t *testing.T) {

@@ -281,6 +281,9 @@ func (t *transport) post(ctx context.Context, readings []reading) (*httppost.Rep
 	return reply, err
 }
 
+// Reconnect implements [remote.Reconnecter].
+func (t *transport) Reconnect() { t.client.Reconnect() }
+
 // Close closes the kept connections and, if it is the last that uses it, the listener.
 func (t *transport) Close() error {
 	t.client.Close()

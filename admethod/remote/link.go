@@ -296,7 +296,7 @@ func count(losers []*Stream) {
 func (l *link) hold(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	opening := time.AfterFunc(l.config.Timeout, func() { cancel(fmt.Errorf("no connection within %v", l.config.Timeout)) })
+	opening := time.AfterFunc(l.config.Timeout, func() { cancel(fmt.Errorf("no connection: %w within %v", errSilent, l.config.Timeout)) })
 	var session Session
 	err := guard.Call("a transport", func() (err error) {
 		session, err = l.transport.Open(ctx)
@@ -320,6 +320,9 @@ func (l *link) hold(ctx context.Context) error {
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
+	}
+	if r, ok := l.transport.(Reconnecter); ok && errors.Is(err, errSilent) {
+		r.Reconnect()
 	}
 	if l.judge != nil && l.keeper == nil {
 		l.judgePending()

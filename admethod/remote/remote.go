@@ -109,6 +109,11 @@ type Transport interface {
 	Close() error
 }
 
+// Reconnecter is a [Transport] that keeps a connection from one session to the next. Reconnect gives it up, as the peer has
+// not answered: it may be gone without a word, or what is between may swallow all that is sent. The next session has a
+// new connection. Reconnect may be called at any time, also while a session is being opened.
+type Reconnecter interface{ Reconnect() }
+
 // Session carries readings one way and verdicts the other. Send and Receive are called concurrently with each other,
 // each by one goroutine; both return an error once the session's context has ended.
 type Session interface {

@@ -14,9 +14,12 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
+// errSilent is why a session ends whose detector does not answer: it may be that of the connection.
+var errSilent = errors.New("no answer")
+
 // watchProgress ends a session in which the oldest row waits too long for its answer.
 func (l *link) watchProgress(ctx context.Context, end context.CancelCauseFunc) {
-	tick := time.NewTicker(l.config.Timeout / 4)
+	tick := time.NewTicker(l.config.Timeout / 8)
 	defer tick.Stop()
 	since, oldest := time.Now(), uint64(0)
 	for {
@@ -34,7 +37,7 @@ func (l *link) watchProgress(ctx context.Context, end context.CancelCauseFunc) {
 			if !waits || head != oldest {
 				since, oldest = now, head
 			} else if now.Sub(since) >= l.config.Timeout {
-				end(fmt.Errorf("request %d is not answered within %v", head, l.config.Timeout))
+				end(fmt.Errorf("request %d: %w within %v", head, errSilent, l.config.Timeout))
 				return
 			}
 		}

@@ -35,6 +35,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	fault   Fault
 	changed chan struct{} // closed by Set
+	swallow chan struct{} // closed by Swallow
 	open    map[net.Conn]struct{}
 	count   int
 }
@@ -47,7 +48,7 @@ func New(tb testing.TB, target string) *Proxy {
 		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(tb.Context())
-	p := &Proxy{target: target, listener: listener, ctx: ctx, changed: make(chan struct{}), open: make(map[net.Conn]struct{})}
+	p := &Proxy{target: target, listener: listener, ctx: ctx, changed: make(chan struct{}), swallow: make(chan struct{}), open: make(map[net.Conn]struct{})}
 	p.wg.Go(p.accept)
 	tb.Cleanup(func() {
 		cancel()
@@ -86,6 +87,15 @@ func (p *Proxy) Cut() {
 	}
 }
 
+// Swallow makes a black hole of the connections that are open now: what comes is acknowledged and goes nowhere, and none of
+// them ends. New ones work.
+func (p *Proxy) Swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.swallow)
+	p.swallow = make(chan struct{})
+}
+
 func reset(c net.Conn) {
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
@@ -121,6 +131,7 @@ func (p *Proxy) pass(in net.Conn) {
 	}
 	p.mu.Lock()
 	p.open[in], p.open[out] = struct{}{}, struct{}{}
+	swallow := p.swallow
 	p.mu.Unlock()
 	if p.ctx.Err() != nil { // Cut has been
 		reset(in)
@@ -128,7 +139,7 @@ func (p *Proxy) pass(in net.Conn) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
 		wg.Go(func() {
-			if !p.copy(way[1], way[0]) {
+			if !p.copy(way[1], way[0], swallow) {
 				reset(in)
 				reset(out)
 			}
@@ -144,12 +155,21 @@ func (p *Proxy) pass(in net.Conn) {
 }
 
 // copy passes one direction on, up to its orderly end. It returns false where that did not come.
-func (p *Proxy) copy(to, from net.Conn) bool {
+func (p *Proxy) copy(to, from net.Conn, swallow <-chan struct{}) bool {
 	buf := make([]byte, 16<<10)
 	passed := int64(0)
 	for {
 		n, err := from.Read(buf)
 		f := p.wait(n)
+		select {
+		case <-swallow:
+			if err == nil {
+				continue
+			}
+			<-p.ctx.Done() // not even the end is passed on
+			return false
+		default:
+		}
 		if left := f.Truncate - passed; f.Truncate > 0 && int64(n) > left {
 			_, _ = to.Write(buf[:max(left, 0)])
 			return false

@@ -85,6 +85,13 @@ func TestFaults(t *testing.T) {
 	if got, err := say(t, c, "", time.Minute); err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
+	p.Swallow()
+	if got, err := say(t, c, "hello", 50*time.Millisecond); got != "" || !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("swallowed: %q, %v", got, err)
+	}
+	if got, err := say(t, dial(), "hello", time.Minute); got != "hello" {
+		t.Errorf("a connection after those that are swallowed: %q, %v", got, err)
+	}
 	p.Cut()
 	if _, err := say(t, c, "hello again", time.Minute); err == nil {
 		t.Error("the connection was cut and works")
@@ -105,7 +112,7 @@ func TestFaults(t *testing.T) {
 	if got, err := say(t, dial(), "hello", time.Minute); got != "hello" || time.Since(began) < 100*time.Millisecond {
 		t.Errorf("throttled: %q, %v after %v", got, err, time.Since(began))
 	}
-	if p.Accepted() != 4 {
-		t.Errorf("%d connections, want 4", p.Accepted())
+	if p.Accepted() != 5 {
+		t.Errorf("%d connections, want 5", p.Accepted())
 	}
 }

@@ -12,11 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
@@ -49,7 +53,8 @@ type Options struct {
 // concurrently.
 type Client struct {
 	opts Options
-	http *http.Client
+	host string
+	pool atomic.Pointer[pool]
 }
 
 // Reply is what the server answered with success.
@@ -92,12 +97,71 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	c := &Client{opts: o}
-	c.http = &http.Client{
+	c := &Client{opts: o, host: u.Hostname()}
+	c.pool.Store(c.open())
+	return c, nil
+}
+
+// pool is a client and its connections.
+type pool struct {
+	http.Client
+
+	mu   sync.Mutex
+	open map[*kept]struct{}
+	gone bool
+}
+
+// kept is a connection of a pool.
+type kept struct {
+	net.Conn
+	of *pool
+}
+
+func (k *kept) Close() error {
+	k.of.mu.Lock()
+	delete(k.of.open, k)
+	k.of.mu.Unlock()
+	return k.Conn.Close()
+}
+
+// keep makes a connection one of the pool's.
+func (p *pool) keep(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	k := &kept{conn, p}
+	p.open[k] = struct{}{}
+	return k, nil
+}
+
+// close ends all connections, those in use as well: one exchange at a time means that theirs is the one that failed.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.gone = true
+	open := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	for _, k := range open {
+		_ = k.Close()
+	}
+	p.CloseIdleConnections()
+}
+
+// open makes a pool without connections.
+func (c *Client) open() *pool {
+	p := &pool{open: make(map[*kept]struct{})}
+	p.Client = http.Client{
 		Transport: &http.Transport{
-			DialContext: c.dial,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return p.keep(c.dial(ctx, network, address))
+			},
 			DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return c.dialTLS(ctx, network, address, u.Hostname())
+				return p.dialTLS(ctx, c, network, address)
 			},
 			ForceAttemptHTTP2:   true, // a dialer of one's own turns it off else
 			IdleConnTimeout:     90 * time.Second,
@@ -108,8 +172,11 @@ func New(o Options) (*Client, error) {
 		// The token and the body are for this endpoint, not for where it points to.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return c, nil
+	return p
 }
+
+// Reconnect gives up the kept connections: the next post makes a new one.
+func (c *Client) Reconnect() { c.pool.Swap(c.open()).close() }
 
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
@@ -120,17 +187,17 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // dialTLS does each handshake with the newest files.
-func (c *Client) dialTLS(ctx context.Context, network, address, host string) (net.Conn, error) {
+func (p *pool) dialTLS(ctx context.Context, c *Client, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
-	raw, err := c.dial(ctx, network, address)
+	raw, err := p.keep(c.dial(ctx, network, address))
 	if err != nil {
 		return nil, err
 	}
 	config := c.opts.TLS.Client()
 	config.NextProtos = []string{"h2", "http/1.1"}
 	if config.ServerName == "" {
-		config.ServerName = host
+		config.ServerName = c.host
 	}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -141,9 +208,10 @@ func (c *Client) dialTLS(ctx context.Context, network, address, host string) (ne
 }
 
 // Close closes the kept connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.pool.Load().CloseIdleConnections() }
 
-// Post sends one body and waits for the answer, at most as long as ctx. [admethod.RetryAfter] says whether an error is
+// Post sends one body and waits for the answer, at most as long as ctx; where none came, the kept connections are given
+// up, as what is behind them may be dead without a word. [admethod.RetryAfter] says whether an error is
 // worth another try: network troubles, 408, 425, 429 and 5xx are, with the wait that the server asks for by Retry-After,
 // up to [MaxWait]. Every other refusal, and an answer over MaxReply, is permanent. A refusal is a [StatusError].
 func (c *Client) Post(ctx context.Context, contentType string, body []byte) (*Reply, error) {
@@ -158,8 +226,11 @@ func (c *Client) Post(ctx context.Context, contentType string, body []byte) (*Re
 	if c.opts.Header != nil {
 		c.opts.Header(req.Header, body)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.pool.Load().Do(req)
 	if err != nil {
+		if ctx.Err() != nil {
+			c.Reconnect()
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("POST %s: %w", c.opts.URL, cause)
 		}

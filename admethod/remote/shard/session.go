@@ -261,6 +261,7 @@ func (s *session) supervise() {
 				hangs := l.head < len(l.owed) && now.Sub(l.moved) >= longest
 				s.mu.Unlock()
 				if hangs {
+					l.target.reconnect()
 					s.lose(l, fmt.Errorf("no answer within %v", longest))
 				}
 			}

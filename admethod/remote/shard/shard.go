@@ -276,8 +276,22 @@ func (t *target) open(ctx context.Context, timeout time.Duration) (remote.Sessio
 		ask, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		if err := p.Probe(ask); err != nil {
+			if ask.Err() != nil {
+				t.reconnect()
+			}
 			return nil, err
 		}
 	}
-	return t.transport.Open(ctx)
+	s, err := t.transport.Open(ctx)
+	if err != nil && ctx.Err() != nil {
+		t.reconnect()
+	}
+	return s, err
+}
+
+// reconnect gives up a connection on which nothing was answered in time.
+func (t *target) reconnect() {
+	if r, ok := t.transport.(remote.Reconnecter); ok {
+		r.Reconnect()
+	}
 }
