@@ -92,8 +92,12 @@ type AdapterFactory struct {
 	Summary string // one sentence
 	// New makes an adapter; Options are decoded strictly.
 	New func(AdapterSettings) (Adapter, error)
-	// Params describes the keys that a Device may set for it, under the prefix of its name.
+	// Params describes its keys, under the prefix of its name; their scope says which of them a Device may set.
 	Params func() []params.Param
+	// CheckDevice finds what the Device of a configuration says, and must not, beside keys that are the operator's by
+	// their scope. options are the mapper's own settings for the adapter, nil where they are not known; nil where there
+	// is nothing to find.
+	CheckDevice func(options map[string]any, namespace string, c *ADMethodConfig) error
 	// Check finds what is wrong with such keys, given without the prefix; nil where Open alone can tell.
 	Check func(settings map[string]any) error
 	// CheckStream finds what Open would find wrong with the stream that s describes beside that, where detectors of the

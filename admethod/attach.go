@@ -48,7 +48,7 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model), Tenant: s.Tenant,
 	}
 	shared, prepared := h.share(s.Config, Meta{})
-	err := errors.Join(checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
+	err := errors.Join(h.opts.checkDevice(s.Members[0].Key, &s.Config), checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}

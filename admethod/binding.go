@@ -141,7 +141,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, prepared, checkModel(config.Model), h.opts.checkPrefixes(b.config))
+	errs = append(errs, prepared, checkNames(key, &meta), h.opts.checkDevice(key, &config), checkModel(config.Model), h.opts.checkPrefixes(b.config))
 	b.coalesce.Init(config.Heartbeat, config.Policy.Clear)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -186,7 +186,8 @@ func (h *Handler) share(config ADMethodConfig, meta Meta) (*setup, error) {
 		config.Quality.Cycle = meta.Cycle
 	}
 	hash := config.Fingerprint()
-	fingerprint := fmt.Sprintf("%s %+v", hash, meta)
+	// Who said a key matters to adapters as much as what it says.
+	fingerprint := fmt.Sprintf("%s %+v %q", hash, meta, config.device)
 	h.mu.Lock()
 	s, ok := h.setups[fingerprint]
 	h.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // members is the number of properties in its group, 1 without one. All errors are joined.
 func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members int) error {
 	o.link()
-	errs := []error{checkModel(config.Model), o.checkPrefixes(&config)}
+	errs := []error{checkNames(key, &meta), o.checkDevice(key, &config), checkModel(config.Model), o.checkPrefixes(&config)}
 	if _, err := stage.NewConverter(meta.DataType, config.Categories); err != nil {
 		errs = append(errs, err)
 	}

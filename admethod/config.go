@@ -31,23 +31,24 @@ type PushMethodConfig struct {
 // there, so every key is flat, dotted where it nests. Make one with [Parse] or [ParseSettings]; the zero value is not
 // configured and detects nothing.
 type ADMethodConfig struct {
-	ADMethodName string        `param:"adMethodName" doc:"where the detector runs: inprocess, or another adapter that is linked into the mapper"`
-	Detector     string        `param:"detector" doc:"driver that judges the readings"`
-	Threshold    float64       `param:"threshold" min:"0.5" max:"0.9999" doc:"score from which a reading is anomalous; (1−threshold)³ is the expected rate of false alarms: 0.95 is one in 8,000 readings"`
-	Model        string        `param:"model" doc:"trained model file, looked up in the model directory"`
-	Group        string        `param:"group" doc:"properties of the same namespace with the same group are scored together"`
-	Sinks        []string      `param:"sinks" doc:"where verdicts go; empty means the mapper's defaults"`
-	Categories   []string      `param:"categories" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
-	Heartbeat    time.Duration `param:"heartbeat" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
-	Policy       PolicyConfig  `param:""`
-	Quality      QualityConfig `param:"quality"`
-	Rows         RowsConfig    `param:"rows"`
+	ADMethodName string        `param:"adMethodName" scope:"device" maxlen:"63" doc:"where the detector runs: inprocess, or another adapter that is linked into the mapper"`
+	Detector     string        `param:"detector" scope:"device" maxlen:"63" doc:"driver that judges the readings"`
+	Threshold    float64       `param:"threshold" scope:"device" min:"0.5" max:"0.9999" doc:"score from which a reading is anomalous; (1−threshold)³ is the expected rate of false alarms: 0.95 is one in 8,000 readings"`
+	Model        string        `param:"model" scope:"device" maxlen:"253" doc:"trained model file, looked up in the model directory"`
+	Group        string        `param:"group" scope:"device" maxlen:"253" doc:"properties of the same namespace with the same group are scored together"`
+	Sinks        []string      `param:"sinks" scope:"device" max:"32" maxlen:"63" doc:"where verdicts go; empty means the mapper's defaults"`
+	Categories   []string      `param:"categories" scope:"device" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
+	Heartbeat    time.Duration `param:"heartbeat" scope:"device" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
+	Policy       PolicyConfig  `param:"" scope:"device"`
+	Quality      QualityConfig `param:"quality" scope:"device"`
+	Rows         RowsConfig    `param:"rows" scope:"device"`
 
 	// Options holds the keys of drivers and adapters by their first segment: Options["detector"]["window"] is the key
 	// detector.window. They are checked when the property is bound, by the part that they belong to.
 	Options map[string]map[string]any
 
 	settings map[string]any // as given, flattened
+	device   []string       // keys that the Device set, sorted
 }
 
 // The stages' own parts of the configuration.
@@ -76,18 +77,21 @@ func DefaultConfig() ADMethodConfig {
 // richKey holds a whole configuration as one JSON text, for what is too rich for flat keys.
 const richKey = "config"
 
-// Parse reads the configuration of a property as the mapper framework passes it on: a JSON object of scalars, numbers
+// Parse reads what a Device says of a property, as the mapper framework passes it on: a JSON object of scalars, numbers
 // possibly quoted or rounded to float32. Null and an empty text mean that detection is not configured. All errors are
 // joined; each names its key, the value and what was expected.
 func Parse(raw json.RawMessage) (ADMethodConfig, error) {
 	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
 		return ADMethodConfig{}, nil
 	}
+	if len(raw) > MaxSettings {
+		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %d bytes of settings: want at most %d", len(raw), MaxSettings)
+	}
 	settings, err := decodeObject(raw)
 	if err != nil {
 		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
 	}
-	return ParseSettings(settings)
+	return Layers{Device: settings}.Parse()
 }
 
 func decodeObject(raw []byte) (map[string]any, error) {
@@ -103,15 +107,25 @@ func decodeObject(raw []byte) (map[string]any, error) {
 	return settings, nil
 }
 
-// ParseSettings reads a configuration from settings, flat or nested, over [DefaultConfig].
+// ParseSettings reads a configuration from settings, flat or nested, over [DefaultConfig]. They are the program's own, or
+// its operator's, and are trusted; what a Device says goes through [Parse] or [Layers.Parse].
 func ParseSettings(settings map[string]any) (ADMethodConfig, error) {
-	flat, err := params.Flatten(settings)
-	if err == nil {
-		flat, err = expandRich(flat)
-	}
+	flat, err := flatten(settings)
 	if err != nil {
 		return ADMethodConfig{}, fmt.Errorf("anomalyDetection: %w", err)
 	}
+	return parseFlat(flat)
+}
+
+func flatten(settings map[string]any) (map[string]any, error) {
+	flat, err := params.Flatten(settings)
+	if err != nil {
+		return nil, err
+	}
+	return expandRich(flat)
+}
+
+func parseFlat(flat map[string]any) (ADMethodConfig, error) {
 	c := DefaultConfig()
 	c.settings = flat
 	known := params.Keys(&c)
@@ -181,7 +195,7 @@ func (c ADMethodConfig) Settings() map[string]any { return maps.Clone(c.settings
 
 // Fingerprint identifies the configuration: equal fingerprints configure equally. It is 16 hexadecimal digits.
 func (c ADMethodConfig) Fingerprint() string {
-	c.settings = nil
+	c.settings, c.device = nil, nil
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%+v", c) // maps print sorted by key
 	return fmt.Sprintf("%016x", h.Sum64())

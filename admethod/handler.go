@@ -33,6 +33,8 @@ type Options struct {
 
 	// DefaultSinks are used by properties that name none. nil means "log" if that sink is linked.
 	DefaultSinks []string
+	// DeviceSinks are the sinks that a Device may name. nil means DefaultSinks.
+	DeviceSinks []string
 	// AdapterOptions and SinkOptions are the mapper's own settings, flat, by name of adapter and sink.
 	AdapterOptions, SinkOptions map[string]map[string]any
 

@@ -41,7 +41,7 @@ type Watcher interface {
 
 // Resolver lays the settings of the mapper beneath those of a Device. [config.Store] is one.
 type Resolver interface {
-	Resolve(t config.Target, own map[string]any) map[string]any
+	Resolve(t config.Target, own map[string]any) *admethod.Layers
 }
 
 // NewDetection makes detection of a started handler. resolver may be nil: then the Devices alone say what is watched.
@@ -55,36 +55,50 @@ type handlerDetection struct {
 	resolver Resolver
 }
 
+// Settings keeps apart who says what: the result is an [admethod.Layers] in JSON.
 func (d *handlerDetection) Settings(meta PropertyMeta, own json.RawMessage) (json.RawMessage, error) {
-	if d.resolver == nil {
-		return own, nil
-	}
-	var settings map[string]any
+	var device map[string]any
 	if own != nil {
-		dec := json.NewDecoder(bytes.NewReader(own))
-		dec.UseNumber()
-		if err := dec.Decode(&settings); err != nil {
+		if len(own) > admethod.MaxSettings {
+			return nil, d.reject(meta, fmt.Errorf("anomalyDetection: %d bytes of settings: want at most %d", len(own), admethod.MaxSettings))
+		}
+		if err := decode(own, &device); err != nil {
 			return nil, d.reject(meta, fmt.Errorf("anomalyDetection: want a JSON object: %w", err))
 		}
-		if settings == nil {
-			settings = map[string]any{}
+		if device == nil {
+			device = map[string]any{}
 		}
 	}
-	settings = d.resolver.Resolve(config.Target{
-		Namespace: meta.Namespace, Device: meta.Device, Model: meta.Model, Property: meta.Property,
-	}, settings)
-	if settings == nil {
+	layers := &admethod.Layers{Device: device}
+	if d.resolver != nil {
+		layers = d.resolver.Resolve(config.Target{
+			Namespace: meta.Namespace, Device: meta.Device, Model: meta.Model, Property: meta.Property,
+		}, device)
+	} else if own == nil {
+		layers = nil
+	}
+	if layers == nil {
 		return nil, nil
 	}
-	raw, err := json.Marshal(settings) // sorted: equal settings are equal bytes
+	raw, err := json.Marshal(layers) // sorted: equal settings are equal bytes
 	if err != nil {
 		return nil, d.reject(meta, err)
 	}
 	return raw, nil
 }
 
+func decode(raw json.RawMessage, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	return dec.Decode(v)
+}
+
 func (d *handlerDetection) Bind(meta PropertyMeta, settings json.RawMessage) (Watcher, error) {
-	cfg, err := admethod.Parse(settings)
+	var layers admethod.Layers
+	if err := decode(settings, &layers); err != nil {
+		return nil, d.reject(meta, fmt.Errorf("anomalyDetection: %w", err))
+	}
+	cfg, err := layers.Parse()
 	if err != nil {
 		return nil, d.reject(meta, err)
 	}

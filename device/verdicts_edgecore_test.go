@@ -66,8 +66,9 @@ func TestVerdictsReachTheCloud(t *testing.T) {
 		ended <- Run(ctx, Options{
 			Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return float64(temperature.Load()), nil }},
 			Config: config.Fixed(config.Config{
-				GRPCServer: config.GRPCServer{SocketPath: socketPath(t)},
-				Common:     config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
+				GRPCServer:       config.GRPCServer{SocketPath: socketPath(t)},
+				Common:           config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
+				AnomalyDetection: config.AnomalyDetection{DeviceSinks: []string{"dmi"}},
 			}),
 			Reporter: ReporterOptions{
 				Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, Heartbeat: 500 * time.Millisecond,

@@ -36,8 +36,16 @@ type Validator interface{ Validate() error }
 func NewFactory[C any](info Info, defaults func() C, open func(Settings, C) (Detector, error)) Factory {
 	info.Members = max(info.Members, 1)
 	return Factory{
-		info:     info,
-		describe: func() []params.Param { return params.Describe(defaults()) },
+		info: info,
+		describe: func() []params.Param {
+			described := params.Describe(defaults())
+			for i := range described {
+				if described[i].Scope == "" { // a detector does no I/O: its parameters reach nothing but itself
+					described[i].Scope = params.Device
+				}
+			}
+			return described
+		},
 		open: func(s Settings, raw map[string]any) (Detector, error) {
 			c := defaults()
 			err := params.Decode(&c, raw)
@@ -55,7 +63,8 @@ func NewFactory[C any](info Info, defaults func() C, open func(Settings, C) (Det
 // Info describes the driver.
 func (f Factory) Info() Info { return f.info }
 
-// Params describes the keys of the driver's configuration, with their defaults.
+// Params describes the keys of the driver's configuration, with their defaults. A Device may set them all but those with
+// the tag `scope:"operator"`.
 func (f Factory) Params() []params.Param { return f.describe() }
 
 // Open opens a detector. raw holds the driver's own keys (without the prefix "detector."); it is decoded strictly

@@ -103,8 +103,8 @@ func TestFactoryDescribesItself(t *testing.T) {
 		t.Errorf("a driver that does not say takes %d members, want 1", got)
 	}
 	want := []params.Param{
-		{Key: "lower", Type: "number", Default: "-1", Doc: "least normal value"},
-		{Key: "upper", Type: "number", Default: "1", Bounds: "-100 … 100", Doc: "largest normal value"},
+		{Key: "lower", Type: "number", Default: "-1", Doc: "least normal value", Scope: params.Device},
+		{Key: "upper", Type: "number", Default: "1", Bounds: "-100 … 100", Doc: "largest normal value", Scope: params.Device},
 	}
 	if diff := cmp.Diff(want, f.Params()); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)

@@ -39,7 +39,7 @@ const Name = "grpc"
 
 func init() { admethod.RegisterAdapter(Factory()) }
 
-// Config is what a Device, or the mapper for all of its devices, sets under the prefix "grpc.".
+// Config is what the mapper's configuration sets for the adapter or for one of its targets; a Device names a target.
 type Config struct {
 	remote.Config `param:""`
 	Gzip          bool          `param:"gzip" doc:"compress what is sent"`

@@ -40,7 +40,7 @@ const Name = "http"
 
 func init() { admethod.RegisterAdapter(Factory()) }
 
-// Config is what a Device, or the mapper for all of its devices, sets under the prefix "http.". The address is a URL, a
+// Config is what the mapper's configuration sets for the adapter or for one of its targets; a Device names a target. The address is a URL, a
 // host and a port, or unix: and the path of a socket; without a path of its own it is that of /v1/detect. Several, with
 // commas between them, share the devices.
 type Config struct {
@@ -48,7 +48,7 @@ type Config struct {
 	Format        string   `param:"format" enum:"json,cloudevents" doc:"how batches are written: as JSON, or as batches of CloudEvents 1.0"`
 	Gzip          bool     `param:"gzip" doc:"compress what is sent"`
 	MaxAnswer     int      `param:"maxAnswer" min:"1024" max:"268435456" doc:"bytes of the answer to a batch at most, decompressed"`
-	Callback      Callback `param:"callback"`
+	Callback      Callback `param:"callback" scope:"target"`
 }
 
 // Callback is where verdicts may be posted to later.
@@ -69,6 +69,7 @@ func DefaultConfig() Config {
 func Factory() admethod.AdapterFactory {
 	kind := remote.Kind[Config]{
 		Name: Name, Summary: "posts batches of readings to a detector over HTTP",
+		URLs:     true,
 		Defaults: DefaultConfig,
 		Shared:   func(c *Config) *remote.Config { return &c.Config },
 		CheckAddress: func(address string) error {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"sync"
 	"time"
 
@@ -21,8 +20,8 @@ import (
 type adapter[C comparable] struct {
 	kind     Kind[C]
 	settings admethod.AdapterSettings
-	defaults C
-	fallback map[string]any // parameters of the fallback, by default
+	book     book
+	bound    func(key string) bool
 
 	mu      sync.Mutex
 	root    context.Context // of every link; nil before Start
@@ -34,8 +33,9 @@ type adapter[C comparable] struct {
 
 // target is a link and the streams that use it.
 type target struct {
-	link *link
-	refs int
+	link      *link
+	refs      int
+	namespace string // whose Devices chose the address; "" where the operator did
 }
 
 func (a *adapter[C]) Start(ctx context.Context) error {
@@ -50,34 +50,52 @@ func (a *adapter[C]) Start(ctx context.Context) error {
 	return nil
 }
 
+// check finds what is wrong with the operator's targets.
+func (a *adapter[C]) check() error {
+	decode := func(settings map[string]any) (C, error) {
+		c := a.kind.Defaults()
+		return c, params.Decode(&c, settings)
+	}
+	_, err := decode(a.book.usual)
+	errs := []error{err}
+	for name, t := range a.book.targets {
+		c, err := decode(t.settings)
+		if err == nil {
+			err = a.kind.Shared(&c).Validate()
+		}
+		errs = append(errs, params.Prefix("targets."+name+".", err))
+	}
+	return errors.Join(errs...)
+}
+
 // decode reads the configuration of a stream, and the parameters of its fallback.
-func (a *adapter[C]) decode(s *admethod.StreamSettings) (c C, fallback map[string]any, err error) {
-	c = a.defaults
+func (a *adapter[C]) decode(s *admethod.StreamSettings) (c C, r resolved, err error) {
+	c = a.kind.Defaults()
 	shared := a.kind.Shared(&c)
-	usual := shared.Fallback
-	own, parameters := splitFallback(s.Config.Options[a.kind.Name])
-	if err := params.Decode(&c, own); err != nil {
-		return c, nil, err
+	namespace := ""
+	if len(s.Members) > 0 {
+		namespace = s.Members[0].Key.Namespace
+	}
+	if r, err = a.book.resolve(a.kind.Name, namespace, &s.Config, a.bound, a.kind.URLs); err != nil {
+		return c, r, err
+	}
+	if err := params.Decode(&c, r.settings); err != nil {
+		return c, r, err
 	}
 	if err := shared.Validate(); err != nil {
-		return c, nil, err
+		return c, r, err
 	}
-	if shared.Fallback == "" && len(parameters) > 0 {
-		return c, nil, &params.Error{Key: "fallback", Want: "must be set beside its parameters"}
+	if shared.Fallback == "" && len(r.fallback) > 0 {
+		return c, r, &params.Error{Key: "fallback", Want: "must be set beside its parameters"}
 	}
 	if shared.Delivery == atLeastOnce && a.settings.StateDir == "" {
-		return c, nil, &params.Error{Key: "delivery", Value: shared.Delivery, Want: "a mapper with a state directory"}
+		return c, r, &params.Error{Key: "delivery", Value: shared.Delivery, Want: "a mapper with a state directory"}
 	}
-	fallback = make(map[string]any)
-	if shared.Fallback == usual {
-		maps.Copy(fallback, a.fallback)
-	}
-	maps.Copy(fallback, parameters)
-	return c, fallback, nil
+	return c, r, nil
 }
 
 func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
-	c, parameters, err := a.decode(&s)
+	c, r, err := a.decode(&s)
 	if err != nil {
 		return nil, params.Prefix(a.kind.Name+".", err)
 	}
@@ -87,7 +105,7 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	st := &Stream{Settings: s}
 	shared := a.kind.Shared(&c)
 	if shared.Fallback != "" {
-		if st.local, err = openLocal(a.settings.Drivers, shared.Fallback, parameters, &s); err != nil {
+		if st.local, err = openLocal(a.settings.Drivers, shared.Fallback, r.fallback, &s); err != nil {
 			return nil, params.Prefix(a.kind.Name+".", err)
 		}
 		shared.Fallback = "any" // streams with different ones may share a link
@@ -102,9 +120,17 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	}
 	t := a.targets[c]
 	if t == nil {
+		owner := ""
+		if r.allowed {
+			owner = s.Members[0].Key.Namespace
+			if err := a.room(owner); err != nil {
+				return nil, params.Prefix(a.kind.Name+".", err)
+			}
+		}
 		if t, err = a.open(c); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
 		}
+		t.namespace = owner
 		a.targets[c] = t
 	}
 	t.refs++
@@ -112,6 +138,20 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	st.release = func() { a.release(c, t) }
 	t.link.add(st)
 	return st, nil
+}
+
+// room says whether Devices of the namespace may have one more address of their own. The caller holds a.mu.
+func (a *adapter[C]) room(namespace string) error {
+	n := 0
+	for _, t := range a.targets {
+		if t.namespace == namespace {
+			n++
+		}
+	}
+	if n >= mostAllowed {
+		return &params.Error{Key: "address", Want: fmt.Sprintf("Devices of namespace %s have %d addresses of their own already, which is all that they may: have the operator define targets", namespace, n)}
+	}
+	return nil
 }
 
 // open makes a link. The caller holds a.mu.

@@ -31,10 +31,11 @@ import (
 // Config is what all remote adapters let a Device, or the mapper for all of its devices, set. Properties with equal
 // configurations share one connection.
 type Config struct {
-	Address     string         `param:"address" doc:"where the detector listens; several, separated by commas, share the devices"`
-	TLS         tlsfiles.Files `param:"tls"`
-	Token       string         `param:"token" doc:"file with a bearer token; it is read again when it changes"`
-	Insecure    bool           `param:"insecure" doc:"plaintext: anyone on the way can read and change readings and verdicts"`
+	Target      string         `param:"target" scope:"device" maxlen:"63" doc:"name of a detector that the mapper's configuration defines, under targets"`
+	Address     string         `param:"address" scope:"allow" maxlen:"8192" doc:"where the detector listens; several, separated by commas, share the devices"`
+	TLS         tlsfiles.Files `param:"tls" scope:"target"`
+	Token       string         `param:"token" scope:"target" doc:"file with a bearer token; it is read again when it changes"`
+	Insecure    bool           `param:"insecure" scope:"target" doc:"plaintext: anyone on the way can read and change readings and verdicts"`
 	StaleAfter  time.Duration  `param:"staleAfter" min:"100ms" doc:"time without an answer after which verdicts become unknown"`
 	Timeout     time.Duration  `param:"timeout" min:"100ms" doc:"time without an answer after which the session is given up and begun anew"`
 	Window      time.Duration  `param:"window" min:"0s" max:"1m" doc:"time that readings may wait to be sent together"`
@@ -43,7 +44,7 @@ type Config struct {
 	Backoff     time.Duration  `param:"backoff" min:"10ms" max:"1h" doc:"longest wait between two tries to connect"`
 	Delivery    string         `param:"delivery" enum:"latest,atLeastOnce" doc:"latest: the newest readings win while the detector is away; atLeastOnce: readings that are not answered are kept on disk and sent again"`
 	Spool       SpoolConfig    `param:"spool"`
-	Fallback    string         `param:"fallback" doc:"detector in the mapper that judges while the one elsewhere is away for longer than staleAfter; its parameters are fallback.*"`
+	Fallback    string         `param:"fallback" scope:"device" maxlen:"63" doc:"detector in the mapper that judges while the one elsewhere is away for longer than staleAfter; its parameters are fallback.*"`
 }
 
 // SpoolConfig bounds what is kept on disk with delivery atLeastOnce.
@@ -127,6 +128,7 @@ type Session interface {
 // Kind is a kind of remote adapter with configuration C, which contains a [Config].
 type Kind[C comparable] struct {
 	Name, Summary string
+	URLs          bool // addresses may be URLs
 	Defaults      func() C
 	Shared        func(*C) *Config // the part of the configuration that is common to all kinds
 	// CheckAddress, when set, finds what is wrong with one address as it is written.
@@ -140,13 +142,12 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 	return admethod.AdapterFactory{
 		Name: k.Name, Summary: k.Summary,
 		New: func(s admethod.AdapterSettings) (admethod.Adapter, error) {
-			a := &adapter[C]{kind: k, settings: s, defaults: k.Defaults(), targets: make(map[C]*target)}
-			var own map[string]any
-			own, a.fallback = splitFallback(s.Options)
-			if err := params.Decode(&a.defaults, own); err != nil {
+			a := &adapter[C]{kind: k, settings: s, bound: k.bound(), targets: make(map[C]*target)}
+			var err error
+			if a.book, err = readBook(s.Options); err != nil {
 				return nil, err
 			}
-			return a, nil
+			return a, a.check()
 		},
 		Params: func() []params.Param { return params.Describe(k.Defaults()) },
 		Check: func(settings map[string]any) error {
@@ -160,6 +161,17 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 			}
 			return err
 		},
+		CheckDevice: func(options map[string]any, namespace string, c *admethod.ADMethodConfig) error {
+			if options == nil && !c.FromDevice(k.Name+".address") {
+				return nil // which targets there are is not known
+			}
+			b, err := readBook(options)
+			if err != nil {
+				return nil //nolint:nilerr // said where the adapter is made
+			}
+			_, err = b.resolve(k.Name, namespace, c, k.bound(), k.URLs)
+			return err
+		},
 		CheckStream: func(drivers *driver.Registry, s *admethod.StreamSettings) error {
 			c := k.Defaults()
 			own, parameters := splitFallback(s.Config.Options[k.Name])
@@ -167,6 +179,15 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 			return params.Prefix(k.Name+".", checkFallback(drivers, s, k.Shared(&c).Fallback, parameters))
 		},
 	}
+}
+
+// bound tells which keys belong to one peer.
+func (k Kind[C]) bound() func(key string) bool {
+	bound := make(map[string]bool)
+	for _, p := range params.Describe(k.Defaults()) {
+		bound[p.Key] = p.Scope.Bound()
+	}
+	return func(key string) bool { return bound[key] }
 }
 
 // splitFallback tells the parameters of the fallback from the adapter's own keys.

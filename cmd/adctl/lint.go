@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,11 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
+	mapperconfig "github.com/kubeedge/edge-anomaly/device/config"
 )
 
 type lintOptions struct {
-	format              string
+	format, config      string
 	fix, strict, policy bool
 }
 
@@ -34,6 +36,10 @@ EdgeCore, a mapper or a detector does not. YAML is read as kubectl reads it. Giv
 the models along with the Devices, and all members of a group together: what is
 not there is not checked, and a notice says so.
 
+What belongs to the mapper's operator is not for a Device to set. With --config,
+the configuration file of the mapper, its targets, allowed addresses and sinks
+are known, and --fix writes the name of a target where a Device has its address.
+
 Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 --strict warnings; 2 wrong arguments, or a file that cannot be read.`,
 		Example: `  adctl lint devices.yaml models.yaml
@@ -45,16 +51,21 @@ Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 				if len(files) > 0 {
 					return usage(errors.New("--policy takes no files"))
 				}
-				_, err := io.WriteString(cmd.OutOrStdout(), lint.Policy)
+				options, _, err := o.operator()
+				if err != nil {
+					return usage(err)
+				}
+				_, err = io.WriteString(cmd.OutOrStdout(), lint.Policy(options))
 				return err
 			}
 			return o.run(files, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(lint.Formats, ", "))
+	cmd.Flags().StringVar(&o.config, "config", "", "configuration `file` of the mapper that the Devices are for")
 	cmd.Flags().BoolVar(&o.fix, "fix", false, "rewrite what EdgeCore cannot carry, as JSON texts, in place; standard input is written to standard output")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "warnings count as errors")
-	cmd.Flags().BoolVar(&o.policy, "policy", false, "print a ValidatingAdmissionPolicy that refuses the deadly cases in the cluster")
+	cmd.Flags().BoolVar(&o.policy, "policy", false, "print a ValidatingAdmissionPolicy that refuses the deadly cases, and what is not for a Device to set, in the cluster")
 	return cmd
 }
 
@@ -65,7 +76,11 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 	case !slices.Contains(lint.Formats, o.format):
 		return usage(fmt.Errorf("--format: got %q, want one of %s", o.format, strings.Join(lint.Formats, ", ")))
 	}
-	linter := lint.New(admethod.Options{})
+	options, target, err := o.operator()
+	if err != nil {
+		return usage(err)
+	}
+	linter := lint.New(options)
 	findings := stdout
 	for _, name := range files {
 		data, err := readInput(name, stdin)
@@ -73,7 +88,7 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 			return usage(err)
 		}
 		if o.fix {
-			if data, err = o.rewrite(name, data, stdout, stderr); err != nil {
+			if data, err = o.rewrite(name, data, target, stdout, stderr); err != nil {
 				return usage(err)
 			}
 			if name == "-" {
@@ -104,6 +119,32 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 	return nil
 }
 
+// operator is what the mapper's configuration says to Devices; target finds the target of an address.
+func (o *lintOptions) operator() (options admethod.Options, target func(adapter, address string) (string, bool), err error) {
+	if o.config == "" {
+		return options, nil, nil
+	}
+	c, err := mapperconfig.Load(o.config)
+	if err != nil {
+		return options, nil, err
+	}
+	a := c.AnomalyDetection
+	options = admethod.Options{AdapterOptions: make(map[string]map[string]any), DefaultSinks: a.Sinks, DeviceSinks: a.SinksForDevices()}
+	for _, f := range admethod.Adapters.Items() {
+		options.AdapterOptions[f.Name] = map[string]any{} // known to be none
+	}
+	maps.Copy(options.AdapterOptions, a.AdapterOptions)
+	return options, func(adapter, address string) (string, bool) {
+		for _, key := range slices.Sorted(maps.Keys(a.AdapterOptions[adapter])) {
+			name, ok := strings.CutPrefix(key, "targets.")
+			if name, isAddress := strings.CutSuffix(name, ".address"); ok && isAddress && fmt.Sprint(a.AdapterOptions[adapter][key]) == address {
+				return name, true
+			}
+		}
+		return "", false
+	}, nil
+}
+
 func readInput(name string, stdin io.Reader) ([]byte, error) {
 	if name == "-" {
 		return io.ReadAll(stdin)
@@ -112,8 +153,8 @@ func readInput(name string, stdin io.Reader) ([]byte, error) {
 }
 
 // rewrite fixes one file and returns its new content.
-func (o *lintOptions) rewrite(name string, data []byte, stdout, stderr io.Writer) ([]byte, error) {
-	fixed, changes, err := lint.Fix(data)
+func (o *lintOptions) rewrite(name string, data []byte, target func(adapter, address string) (string, bool), stdout, stderr io.Writer) ([]byte, error) {
+	fixed, changes, err := lint.Fix(data, target)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

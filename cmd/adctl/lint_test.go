@@ -39,6 +39,16 @@ func TestLint(t *testing.T) {
 	}
 	nested := write("nested.yaml", nestedDevice)
 	odd := write("odd.yaml", strings.Replace(nestedDevice, "quality: # strict\n          late: 3", "minDeviation: 0.123456789", 1))
+	device := func(lines string) string {
+		return strings.Replace(nestedDevice, "detector: mad\n        quality: # strict\n          late: 3\n", lines, 1)
+	}
+	mapper := write("mapper.yaml", `grpc_server: {socket_path: /s}
+common: {name: m, protocol: p}
+anomalyDetection:
+  sinks: log
+  adapterOptions:
+    grpc: {targets: {plant-a: {address: "a:1", token: /t}, theirs: {address: "t:1", namespaces: other}}, allow: {def*: "*.svc"}}
+`)
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -55,6 +65,13 @@ func TestLint(t *testing.T) {
 		{"a file that is not there", []string{filepath.Join(dir, "none.yaml")}, "", exitUsage, ""},
 		{"an unknown format", []string{"--format", "xml", nested}, "", exitUsage, ""},
 		{"the policy", []string{"--policy"}, "", exitOK, "kind: ValidatingAdmissionPolicy"},
+		{"an address", []string{"-"}, device("adMethodName: grpc\n        grpc.address: a:1\n"), exitFailed, "error [not-device]"},
+		{"a target of the mapper", []string{"--config", mapper, "-"}, device("adMethodName: grpc\n        grpc.target: plant-a\n"), exitOK, ""},
+		{"a target of others", []string{"--config", mapper, "-"}, device("adMethodName: grpc\n        grpc.target: theirs\n"), exitFailed, "plant-a"},
+		{"an address that is allowed", []string{"--config", mapper, "-"}, device("adMethodName: grpc\n        grpc.address: x.svc:443\n"), exitOK, ""},
+		{"a sink that is not for Devices", []string{"--config", mapper, "-"}, device("sinks: metrics\n"), exitFailed, "error [not-device]"},
+		{"a fix of an address", []string{"--config", mapper, "--fix", "-"}, device("adMethodName: grpc\n        grpc.address: a:1\n        grpc.token: /t\n        grpc.fallback: mad\n"), exitOK, "grpc.target: plant-a\n        grpc.fallback: mad\n"},
+		{"no configuration", []string{"--config", "none.yaml", "-"}, "", exitUsage, ""},
 		{"a fix of standard input", []string{"--fix", "-"}, nestedDevice, exitOK, `config: '{"quality":{"late":3}}'`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -74,8 +74,8 @@ func TestNewAdapters(t *testing.T) {
 				t.Errorf("lint: exit code %d: %s%s", code, stdout, stderr)
 			}
 			for path, want := range map[string][]string{
-				device:                            {"adMethodName: " + adapter, "detector: ewma", `protocolName: "modbus"`, adapter + `.address: "detector.edge:7000"`},
-				filepath.Join(dir, "config.yaml"): {`protocol: "modbus"`, adapter + ":\n      address: \"detector.edge:7000\""},
+				device:                            {"adMethodName: " + adapter, "detector: ewma", `protocolName: "modbus"`, adapter + ".target: default"},
+				filepath.Join(dir, "config.yaml"): {`protocol: "modbus"`, adapter + ":\n      targets:", "default:\n          address: \"detector.edge:7000\""},
 				filepath.Join(dir, "go.mod"):      {"module example.org/boiler\n"},
 			} {
 				raw, err := os.ReadFile(path)
@@ -83,7 +83,7 @@ func TestNewAdapters(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, w := range want {
-					if adapter == "inprocess" && strings.Contains(w, "detector.edge") {
+					if adapter == "inprocess" && (strings.Contains(w, "detector.edge") || strings.Contains(w, "target")) {
 						continue
 					}
 					has(t, path, string(raw), w)

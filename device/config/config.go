@@ -12,7 +12,9 @@
 //	  edgecore_sock: /etc/kubeedge/dmi.sock
 //	anomalyDetection:
 //	  stateDir: /var/lib/edge-anomaly
-//	  sinks: log
+//	  sinks: log                 # and those that a Device may name, where deviceSinks does not list them
+//	  adapterOptions:
+//	    grpc: {targets: {plant-a: {address: "detector.edge:6804"}}}    # a Device writes grpc.target: plant-a
 //	  defaults:                  # beneath what routes and Devices say
 //	    threshold: 0.95
 //	  routes:                    # switch detection on where the Device does not speak of it
@@ -68,6 +70,7 @@ type AnomalyDetection struct {
 	StateDir       string                    // directory for learned state; "" keeps none
 	ModelDir       string                    // directory of trained models
 	Sinks          []string                  // for properties that name none
+	DeviceSinks    []string                  // that a Device may name; see SinksForDevices
 	SinkOptions    map[string]map[string]any // by sink
 	AdapterOptions map[string]map[string]any // by adMethodName
 	Defaults       map[string]any            // settings of every watched property
@@ -288,7 +291,7 @@ func (p *parser) section(section string, v any, c *Config) {
 		p.scalar(section, name, m[name])
 	}
 	if section == "anomalyDetection" {
-		known = append(known, "sinks", "sinkOptions", "adapterOptions", "defaults", "routes")
+		known = append(known, "sinks", "deviceSinks", "sinkOptions", "adapterOptions", "defaults", "routes")
 		p.anomalyDetection(m, &c.AnomalyDetection)
 	}
 	p.keys(section+".", m, known...)
@@ -312,21 +315,8 @@ func (p *parser) scalar(section, name string, v any) {
 
 func (p *parser) anomalyDetection(m map[string]any, a *AnomalyDetection) {
 	const prefix = "anomalyDetection."
-	switch sinks := m["sinks"].(type) {
-	case nil:
-	case string:
-		a.Sinks = splitList(sinks)
-	case []any:
-		for i, s := range sinks {
-			name, ok := s.(string)
-			if !ok {
-				p.fail(fmt.Sprintf("%ssinks[%d]", prefix, i), s, "the name of a sink")
-			}
-			a.Sinks = append(a.Sinks, name)
-		}
-	default:
-		p.fail(prefix+"sinks", sinks, "a list of names")
-	}
+	a.Sinks = p.names(prefix+"sinks", m["sinks"])
+	a.DeviceSinks = p.names(prefix+"deviceSinks", m["deviceSinks"])
 	a.SinkOptions = p.optionsByName(prefix+"sinkOptions", m["sinkOptions"])
 	a.AdapterOptions = p.optionsByName(prefix+"adapterOptions", m["adapterOptions"])
 	a.Defaults = p.settings(prefix+"defaults", m["defaults"])
@@ -337,6 +327,52 @@ func (p *parser) anomalyDetection(m map[string]any, a *AnomalyDetection) {
 	for i, r := range routes {
 		a.Routes = append(a.Routes, p.route(fmt.Sprintf("%sroutes[%d]", prefix, i), r))
 	}
+}
+
+// names reads a list of sinks; nil where there is none.
+func (p *parser) names(key string, v any) []string {
+	switch v := v.(type) {
+	case nil:
+	case string:
+		return splitList(v)
+	case []any:
+		names := make([]string, 0, len(v))
+		for i, s := range v {
+			name, ok := s.(string)
+			if !ok {
+				p.fail(fmt.Sprintf("%s[%d]", key, i), s, "the name of a sink")
+			}
+			names = append(names, name)
+		}
+		return names
+	default:
+		p.fail(key, v, "a list of names")
+	}
+	return nil
+}
+
+// SinksForDevices are the sinks that a Device may name: those of deviceSinks or, where the file has no such list, those
+// that the operator uses: sinks, and what defaults and routes name. nil means the handler's default.
+func (a *AnomalyDetection) SinksForDevices() []string {
+	if a.DeviceSinks != nil {
+		return a.DeviceSinks
+	}
+	sinks := slices.Clone(a.Sinks)
+	add := func(settings map[string]any) {
+		for _, name := range params.List(settings["sinks"]) {
+			if sinks == nil {
+				sinks = []string{"log"}
+			}
+			if !slices.Contains(sinks, name) {
+				sinks = append(sinks, name)
+			}
+		}
+	}
+	add(a.Defaults)
+	for i := range a.Routes {
+		add(a.Routes[i].Settings)
+	}
+	return sinks
 }
 
 func (p *parser) route(key string, v any) Route {

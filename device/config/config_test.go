@@ -6,6 +6,7 @@ package config
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"go.uber.org/goleak"
 )
 
@@ -193,17 +196,57 @@ func TestResolve(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before, _ := json.Marshal([]any{a, tt.own})
-			got := a.Resolve(tt.target, tt.own)
+			layers := a.Resolve(tt.target, tt.own)
+			got := merged(layers)
+			if layers != nil {
+				for key := range layers.Device { // what the Device does not say is never taken for its word
+					if _, own := tt.own[key]; !own && tt.own["config"] == nil {
+						t.Errorf("the Device is said to set %s", key)
+					}
+				}
+			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if got != nil {
-				got["x"] = 1
+			if layers != nil {
+				layers.Operator["x"], layers.Device["x"] = 1, 1
 			}
 			if after, _ := json.Marshal([]any{a, tt.own}); string(before) != string(after) {
 				t.Error("Resolve wrote to its input")
 			}
 		})
+	}
+}
+
+// merged is what holds, whoever says it.
+func merged(l *admethod.Layers) map[string]any {
+	if l == nil {
+		return nil
+	}
+	all := maps.Clone(l.Operator)
+	maps.Copy(all, l.Device)
+	return all
+}
+
+func TestSinksForDevices(t *testing.T) {
+	for file, want := range map[string][]string{
+		"{}":                nil, // the handler's default
+		"sinks: [log, dmi]": {"log", "dmi"},
+		"{sinks: [log], defaults: {sinks: \"metrics,log\"}, routes: [{match: {device: d}, settings: {sinks: [dmi]}}]}": {"log", "metrics", "dmi"},
+		"{routes: [{match: {device: d}, settings: {sinks: dmi}}]}":                                                     {"log", "dmi"},
+		"{sinks: [log, metrics], deviceSinks: dmi}":                                                                    {"dmi"},
+		"{sinks: [log, metrics], deviceSinks: []}":                                                                     {},
+	} {
+		c, err := Parse([]byte(least + "anomalyDetection: " + file + "\n"))
+		if strings.HasPrefix(file, "sinks") {
+			c, err = Parse([]byte(least + "anomalyDetection:\n  " + file + "\n"))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if diff := cmp.Diff(want, c.AnomalyDetection.SinksForDevices()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
 	}
 }
 
@@ -239,7 +282,7 @@ func TestWatchFollowsTheFile(t *testing.T) {
 			if got := changes.Load(); got != want {
 				t.Errorf("%s: %d changes, want %d", what, got, want)
 			}
-			if got := s.Resolve(Target{Device: "d"}, map[string]any{})["threshold"]; got != threshold {
+			if got := merged(s.Resolve(Target{Device: "d"}, map[string]any{}))["threshold"]; got != threshold {
 				t.Errorf("%s: threshold %v, want %v", what, got, threshold)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -46,7 +47,7 @@ func Fixed(c Config) *Store {
 func (s *Store) Current() *Config { return s.current.Load() }
 
 // Resolve is [AnomalyDetection.Resolve] on the configuration in force.
-func (s *Store) Resolve(t Target, own map[string]any) map[string]any {
+func (s *Store) Resolve(t Target, own map[string]any) *admethod.Layers {
 	return s.Current().AnomalyDetection.Resolve(t, own)
 }
 

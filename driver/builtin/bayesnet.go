@@ -33,9 +33,9 @@ func init() {
 type bayesnetConfig struct {
 	TrainRows    int      `param:"trainRows" min:"50" max:"100000" doc:"first rows of the stream that are learned from, where no model is configured"`
 	Structure    string   `param:"structure" enum:"hillclimb,chowliu,given" doc:"how the structure is learned: by hill climbing, as the best tree (chowliu), or not at all (given)"`
-	Edges        []string `param:"edges" doc:"the structure, where it is given: arcs as cause>effect, members named by property, device or both"`
-	Forbidden    []string `param:"forbidden" doc:"arcs that hill climbing must not make"`
-	Required     []string `param:"required" doc:"arcs that hill climbing must make"`
+	Edges        []string `param:"edges" max:"4096" doc:"the structure, where it is given: arcs as cause>effect, members named by property, device or both"`
+	Forbidden    []string `param:"forbidden" max:"4096" doc:"arcs that hill climbing must not make"`
+	Required     []string `param:"required" max:"4096" doc:"arcs that hill climbing must make"`
 	MaxParents   int      `param:"maxParents" min:"1" max:"8" doc:"most causes of a member that hill climbing finds"`
 	Prior        float64  `param:"prior" min:"0.001" max:"1000" doc:"equivalent sample size of the Dirichlet prior of the tables"`
 	Levels       int      `param:"levels" min:"2" max:"254" doc:"distinct numbers of a member up to which each is a state of its own"`

@@ -34,7 +34,7 @@ type settings struct {
 		Key  string `param:"key" doc:"PEM file with the key of the server's certificate"`
 	} `param:"tls"`
 	Insecure  bool     `param:"insecure" doc:"plaintext, in which anybody may send for every namespace"`
-	Anonymous []string `param:"anonymous" doc:"namespaces that anybody may send for who is none of the clients"`
+	Anonymous []string `param:"anonymous" max:"65536" doc:"namespaces that anybody may send for who is none of the clients"`
 	Limits    struct {
 		Streams   int           `param:"streams" min:"1" max:"100000" doc:"of all clients, at one time"`
 		Series    int           `param:"series" min:"1" max:"1000000" doc:"properties that are judged at one time"`
@@ -69,9 +69,9 @@ func defaults() (s settings) {
 // client may send for some namespaces.
 type client struct {
 	Name         string       `param:"name"`
-	Certificates []string     `param:"certificates"` // names in them, one of which it must show; its own name if it needs no token
-	Token        string       `param:"token"`        // file with a token that it must show
-	Namespaces   []string     `param:"namespaces"`   // "*" is every one
+	Certificates []string     `param:"certificates" max:"65536"` // names in them, one of which it must show; its own name if it needs no token
+	Token        string       `param:"token"`                    // file with a token that it must show
+	Namespaces   []string     `param:"namespaces" max:"65536"`   // "*" is every one
 	Limits       clientLimits `param:"limits"`
 }
 

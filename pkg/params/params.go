@@ -17,7 +17,11 @@
 //
 // Supported field types: bool, every int, uint and float type, string, time.Duration (text with a unit), []string
 // (comma-separated text), and what implements encoding.TextUnmarshaler. Tags `min`, `max` and `enum` (comma-separated)
-// bound a value. A float field whose default is NaN is documented as unset.
+// bound a value; on a list `max` bounds its entries. A text, and each entry of a list, has at most 1,024 bytes, or what
+// the tag `maxlen` says; a list has at most 256 entries where no `max` says otherwise. A float field whose default is NaN
+// is documented as unset.
+//
+// The tag `scope` says who may set a key, see [Scope]; a nested struct hands it down.
 package params
 
 import (
@@ -30,6 +34,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Error reports one setting that cannot be used.
@@ -41,17 +47,29 @@ type Error struct {
 
 // Error names the key, the value and what was expected.
 func (e *Error) Error() string {
+	key := cutKey(e.Key)
 	if e.Value == nil {
-		return fmt.Sprintf("%s: %s", e.Key, e.Want)
+		return fmt.Sprintf("%s: %s", key, e.Want)
 	}
-	return fmt.Sprintf("%s: got %s, want %s", e.Key, quote(e.Value), e.Want)
+	return fmt.Sprintf("%s: got %s, want %s", key, quote(e.Value), e.Want)
+}
+
+// cutKey keeps what a user wrote for a key from filling a log.
+func cutKey(key string) string {
+	const most = 128
+	if len(key) <= most && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
+		return key
+	}
+	return quote(key)
 }
 
 func quote(v any) string {
 	const most = 64
-	s := fmt.Sprintf("%v", v)
+	s := ""
 	if t, ok := v.(string); ok {
-		s = strconv.Quote(t)
+		s = strconv.Quote(t[:min(len(t), 4*most)])
+	} else {
+		s = fmt.Sprintf("%v", v)
 	}
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
@@ -67,7 +85,7 @@ func Decode(dst any, settings map[string]any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("params: Decode needs a non-nil pointer to a struct, got %T", dst)
 	}
-	fields := fieldsOf(v.Elem(), "")
+	fields := fieldsOf(v.Elem(), "", Operator)
 	byKey := make(map[string]field, len(fields))
 	known := make([]string, 0, len(fields))
 	for _, f := range fields {
@@ -137,7 +155,24 @@ type Param struct {
 	Default string // as a user would write it; "" where unset
 	Bounds  string // for example "2 … 100000" or "up | down | both"; "" where free
 	Doc     string // meaning
+	Scope   Scope  // who may set it
 }
+
+// Scope says who may set a key.
+type Scope string
+
+// The scopes. What has no tag is the operator's: deny by default.
+const (
+	Operator Scope = ""       // whoever configures the program
+	Device   Scope = "device" // the author of a Device too
+	// Target is the operator's, and bound to the peer that it was given for: an address, or what is shown to it.
+	Target Scope = "target"
+	// Allowed is Target, but the operator may allow it to Devices.
+	Allowed Scope = "allow"
+)
+
+// Bound reports whether a key belongs to one peer, and must not be used with another.
+func (s Scope) Bound() bool { return s == Target || s == Allowed }
 
 // Describe lists the settings of a configuration struct (or a pointer to one) that holds its defaults.
 func Describe(defaults any) []Param {
@@ -147,11 +182,11 @@ func Describe(defaults any) []Param {
 		p.Elem().Set(v)
 		v = p
 	}
-	fields := fieldsOf(v.Elem(), "")
+	fields := fieldsOf(v.Elem(), "", Operator)
 	out := make([]Param, 0, len(fields))
 	for _, f := range fields {
 		out = append(out, Param{
-			Key: f.key, Type: f.typeName(), Default: f.text(), Bounds: f.bounds(), Doc: f.tag.Get("doc"),
+			Key: f.key, Type: f.typeName(), Default: f.text(), Bounds: f.bounds(), Doc: f.tag.Get("doc"), Scope: f.scope,
 		})
 	}
 	return out
@@ -196,9 +231,10 @@ func flatten(dst map[string]any, prefix string, src map[string]any, depth int) e
 }
 
 type field struct {
-	key string
-	v   reflect.Value
-	tag reflect.StructTag
+	key   string
+	v     reflect.Value
+	tag   reflect.StructTag
+	scope Scope
 }
 
 var (
@@ -206,7 +242,7 @@ var (
 	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-func fieldsOf(v reflect.Value, prefix string) []field {
+func fieldsOf(v reflect.Value, prefix string, scope Scope) []field {
 	var out []field
 	t := v.Type()
 	for i := range t.NumField() {
@@ -216,13 +252,17 @@ func fieldsOf(v reflect.Value, prefix string) []field {
 		if !embedded && (!sf.IsExported() || !tagged) {
 			continue
 		}
+		scope := scope
+		if own, ok := sf.Tag.Lookup("scope"); ok {
+			scope = Scope(own)
+		}
 		switch {
 		case sf.Type.Kind() != reflect.Struct || reflect.PointerTo(sf.Type).Implements(unmarshalerType):
-			out = append(out, field{key: prefix + name, v: v.Field(i), tag: sf.Tag})
+			out = append(out, field{key: prefix + name, v: v.Field(i), tag: sf.Tag, scope: scope})
 		case name == "":
-			out = append(out, fieldsOf(v.Field(i), prefix)...)
+			out = append(out, fieldsOf(v.Field(i), prefix, scope)...)
 		default:
-			out = append(out, fieldsOf(v.Field(i), prefix+name+".")...)
+			out = append(out, fieldsOf(v.Field(i), prefix+name+".", scope)...)
 		}
 	}
 	return out
@@ -237,6 +277,9 @@ func (f field) set(raw any) error {
 	if v.CanAddr() {
 		next := reflect.New(v.Type()) // a failed decode must not leave half a value
 		if u, ok := next.Interface().(encoding.TextUnmarshaler); ok {
+			if want := f.tooLong(scalarText(raw)); want != "" {
+				return fail(want)
+			}
 			if err := u.UnmarshalText([]byte(scalarText(raw))); err != nil {
 				return fail(err.Error())
 			}
@@ -305,12 +348,19 @@ func (f field) set(raw any) error {
 		if enum := f.enum(); len(enum) > 0 && !slices.Contains(enum, s) {
 			return fail("one of " + strings.Join(enum, ", "))
 		}
+		if want := f.tooLong(s); want != "" {
+			return fail(want)
+		}
 		v.SetString(s)
 	case reflect.Slice:
 		if v.Type().Elem().Kind() != reflect.String {
 			return fail("a setting of a supported type, not " + v.Type().String())
 		}
-		v.Set(reflect.ValueOf(toList(raw)).Convert(v.Type()))
+		list := toList(raw)
+		if want := f.tooMany(list); want != "" {
+			return fail(want)
+		}
+		v.Set(reflect.ValueOf(list).Convert(v.Type()))
 	default:
 		return fail("a setting of a supported type, not " + v.Type().String())
 	}
@@ -328,6 +378,40 @@ func (f field) outside(n float64, parse func(string) (float64, error)) string {
 	return ""
 }
 
+// longest is the length of texts, in bytes, and mostEntries that of lists, where tags say nothing else.
+const (
+	longest     = 1024
+	mostEntries = 256
+)
+
+// tooLong says what was expected where a text is too long.
+func (f field) tooLong(text string) (want string) {
+	if most := f.bound("maxlen", longest); len(text) > most {
+		return fmt.Sprintf("at most %d bytes, not %d", most, len(text))
+	}
+	return ""
+}
+
+// tooMany says what was expected where a list or one of its entries is too long.
+func (f field) tooMany(list []string) (want string) {
+	if most := f.bound("max", mostEntries); len(list) > most {
+		return fmt.Sprintf("at most %d entries, not %d", most, len(list))
+	}
+	for _, entry := range list {
+		if want := f.tooLong(entry); want != "" {
+			return want + ", in each entry"
+		}
+	}
+	return ""
+}
+
+func (f field) bound(tag string, otherwise int) int {
+	if n, err := strconv.Atoi(f.tag.Get(tag)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
 func (f field) enum() []string {
 	if e := f.tag.Get("enum"); e != "" {
 		return strings.Split(e, ",")
@@ -338,6 +422,10 @@ func (f field) enum() []string {
 func (f field) bounds() string {
 	lo, hi := f.tag.Get("min"), f.tag.Get("max")
 	switch {
+	case f.v.Kind() == reflect.Slice && hi != "":
+		return "≤ " + hi + " entries"
+	case f.v.Kind() == reflect.String && f.tag.Get("maxlen") != "":
+		return "≤ " + f.tag.Get("maxlen") + " bytes"
 	case len(f.enum()) > 0:
 		return strings.Join(f.enum(), " | ")
 	case lo != "" && hi != "":

@@ -63,9 +63,13 @@ func toDuration(raw any) (time.Duration, error) {
 	return 0, errNotConvertible
 }
 
+// List reads a list as a setting has it: comma-separated text, or several texts.
+func List(raw any) []string { return toList(raw) }
+
 func toList(raw any) []string {
 	var items []string
 	switch v := raw.(type) {
+	case nil:
 	case []string:
 		items = v
 	case []any:

@@ -44,7 +44,7 @@ func (d *instance) checkConfig(n *yaml.Node, key driver.Key, declared modelPrope
 		}
 		settings[name] = d.carried(e, property)
 	}
-	config, err := admethod.ParseSettings(settings)
+	config, err := admethod.Layers{Device: settings}.Parse()
 	if err != nil {
 		d.settingErrors(err, n, nodes, property)
 		// What is wrong with the other keys is to be said in the same run.
@@ -54,7 +54,7 @@ func (d *instance) checkConfig(n *yaml.Node, key driver.Key, declared modelPrope
 				delete(settings, wrong.Key)
 			}
 		}
-		if config, err = admethod.ParseSettings(settings); err != nil {
+		if config, err = (admethod.Layers{Device: settings}).Parse(); err != nil {
 			return nil
 		}
 	}
@@ -111,11 +111,17 @@ func (p place) carried(e entry, property string) any {
 // settingErrors reports each of the joined errors at its key.
 func (p place) settingErrors(err error, at *yaml.Node, nodes map[string]*yaml.Node, property string) {
 	for _, e := range leaves(err) {
-		node, rule, remedy := at, "config", ""
+		node, rule, message, remedy := at, "config", e.Error(), ""
 		var wrong *params.Error
 		if errors.As(e, &wrong) {
 			rule = "value"
-			if strings.HasPrefix(wrong.Want, "unknown key") {
+			switch {
+			case admethod.IsOperators(wrong):
+				rule = "not-device"
+				if text, instead, ok := strings.Cut(message, " it: "); ok {
+					message, remedy = text+" it", instead
+				}
+			case strings.HasPrefix(wrong.Want, "unknown key"):
 				rule = "unknown-key"
 			}
 			node = nodeOf(wrong.Key, nodes, at)
@@ -129,7 +135,7 @@ func (p place) settingErrors(err error, at *yaml.Node, nodes map[string]*yaml.No
 				}
 			}
 		}
-		p.fail(rule, node, property, e.Error(), remedy)
+		p.fail(rule, node, property, message, remedy)
 	}
 }
 

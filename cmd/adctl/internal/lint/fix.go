@@ -18,16 +18,17 @@ import (
 // Fix rewrites what EdgeCore cannot carry. In the anomalyDetection of Devices maps and lists become part of one JSON
 // text under the key config, numbers that float32 changes become texts, and nulls and the key data go. In the configData
 // of drivers, of Devices and DeviceModels, a map or a list becomes a JSON text and nulls go; the key data stays, as only
-// the driver's author knows another name for it. Fix returns the new content and the number of
+// the driver's author knows another name for it. An address, with what belongs to it, becomes the
+// name of the target that has it; target finds that, and may be nil. Fix returns the new content and the number of
 // changes; with none the content is returned as it was, byte for byte. Comments stay; blank lines inside a changed file
 // and the width of its indentation may not.
-func Fix(data []byte) (fixed []byte, changes int, err error) {
+func Fix(data []byte, target func(adapter, address string) (name string, ok bool)) (fixed []byte, changes int, err error) {
 	docs, err := documents(data)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, doc := range docs {
-		n, err := fixObject(content(doc))
+		n, err := fixObject(content(doc), target)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -51,10 +52,12 @@ func Fix(data []byte) (fixed []byte, changes int, err error) {
 	return out.Bytes(), changes, nil
 }
 
-func fixObject(n *yaml.Node) (changes int, err error) {
+type targetOf = func(adapter, address string) (name string, ok bool)
+
+func fixObject(n *yaml.Node, target targetOf) (changes int, err error) {
 	if strings.HasSuffix(text(child(n, "kind")), "List") {
 		for _, item := range items(child(n, "items")) {
-			more, err := fixObject(item)
+			more, err := fixObject(item, target)
 			if err != nil {
 				return 0, err
 			}
@@ -87,6 +90,9 @@ func fixObject(n *yaml.Node) (changes int, err error) {
 			return 0, fmt.Errorf("line %d: %w", config.Line, err)
 		}
 		changes += more
+		if target != nil {
+			changes += fixAddress(config, target)
+		}
 	}
 	return changes, nil
 }
@@ -203,6 +209,33 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "config", HeadComment: strings.Join(comments, "\n")}
 	n.Content = append(kept[:place:place], append([]*yaml.Node{key, value}, kept[place:]...)...)
 	return changes, nil
+}
+
+// fixAddress puts the name of a target in the place of its address and of what a Device must not set beside it.
+func fixAddress(n *yaml.Node, target targetOf) (changes int) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		adapter, rest, _ := strings.Cut(n.Content[i].Value, ".")
+		if rest != "address" {
+			continue
+		}
+		name, ok := target(adapter, text(content(n.Content[i+1])))
+		if !ok {
+			continue
+		}
+		n.Content[i].Value = adapter + ".target"
+		n.Content[i+1] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name, LineComment: n.Content[i+1].LineComment}
+		kept := n.Content[:0:0]
+		for j := 0; j+1 < len(n.Content); j += 2 {
+			switch a, key, _ := strings.Cut(n.Content[j].Value, "."); {
+			case a == adapter && j != i && key != "fallback" && !strings.HasPrefix(key, "fallback."):
+			default:
+				kept = append(kept, n.Content[j], n.Content[j+1])
+			}
+		}
+		n.Content = kept
+		return changes + 1 + fixAddress(n, target)
+	}
+	return changes
 }
 
 // commentsOf collects the comments of a node and of all below it, in order.

@@ -105,8 +105,13 @@ func TestAnomalyDetection(t *testing.T) {
 		{"an unknown adapter", []string{"adMethodName: carrier-pigeon"}, []string{"f0.yaml:18 error unknown-name"}, "carrier-pigeon"},
 		{"an unknown sink", []string{"sinks: log,nowhere"}, []string{"f0.yaml:18 error unknown-name"}, "nowhere"},
 		{"a key that the adapter does not know", []string{"inprocess.lanes: 3"}, []string{"f0.yaml:18 error unknown-key"}, "inprocess.lanes"},
-		{"a key of an adapter that is not used", []string{"grpc.address: localhost:6804"}, []string{"f0.yaml:18 warning no-effect"}, "adMethodName: grpc"},
-		{"a typo in an adapter's key", []string{"adMethodName: grpc", "grpc.adress: localhost:6804"}, []string{"f0.yaml:19 error unknown-key"}, `did you mean "address"?`},
+		{"a key of an adapter that is not used", []string{"grpc.target: plant-a"}, []string{"f0.yaml:18 warning no-effect"}, "adMethodName: grpc"},
+		{"an address", []string{"adMethodName: grpc", "grpc.address: localhost:6804"}, []string{"f0.yaml:19 error not-device"}, "write grpc.target: NAME"},
+		{"a file", []string{"adMethodName: http", "http.target: plant-a", "http.token: /etc/shadow"}, []string{"f0.yaml:20 error not-device"}, "adapterOptions.http.targets.NAME (token there)"},
+		{"a port to listen on", []string{"adMethodName: http", "http.callback.listen: 0.0.0.0:80"}, []string{"f0.yaml:19 error not-device"}, "write http.target: NAME"},
+		{"a file within the JSON text", []string{`config: '{"adMethodName":"grpc","grpc":{"tls":{"ca":"/dev/zero"}}}'`}, []string{"f0.yaml:18 error not-device"}, "write grpc.target: NAME"},
+		{"a key of an adapter that is not used and not its own", []string{"grpc.spool.size: 9"}, []string{"f0.yaml:18 warning no-effect", "f0.yaml:18 error not-device"}, ""},
+		{"a typo in an adapter's key", []string{"adMethodName: grpc", "grpc.tarqet: plant-a"}, []string{"f0.yaml:19 error unknown-key"}, `did you mean "target"?`},
 		{"an unknown fallback", []string{"adMethodName: grpc", "grpc.fallback: autoo"}, []string{"f0.yaml:19 error value"}, "unknown detector"},
 		{"a typo in a fallback's key", []string{"adMethodName: grpc", "grpc.fallback: ewma", "grpc.fallback.alfa: 0.1"}, []string{"f0.yaml:20 error unknown-key"}, "alpha"},
 		{"out of a fallback's range", []string{"adMethodName: http", "http.fallback: mad", "http.fallback.window: -4"}, []string{"f0.yaml:20 error value"}, "http.fallback.window"},
@@ -204,6 +209,30 @@ spec:
 }
 
 // What lint knows of adapters and sinks comes from the registries, so that one that is linked is one that it knows.
+// The committed policy, which others read as a file, is the one of the adapters of this project.
+func TestPolicyIsCurrent(t *testing.T) {
+	committed, err := os.ReadFile("policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := lint.Policy(admethod.Options{})
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile("policy.yaml", []byte(got), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(string(committed), got); diff != "" {
+		t.Errorf("UPDATE=1 go test writes it anew (-committed +current):\n%s", diff)
+	}
+	if !strings.Contains(got, "'grpc.target'") || strings.Contains(got, "address'") {
+		t.Error("the policy lets addresses pass, or keeps targets out")
+	}
+	allowing := lint.Policy(admethod.Options{AdapterOptions: map[string]map[string]any{"grpc": {"allow.ns": "*.svc"}}})
+	if !strings.Contains(allowing, "'grpc.address'") || strings.Contains(allowing, "'http.address'") {
+		t.Error("the policy of an operator who allows addresses over grpc does not")
+	}
+}
+
 func TestRegistries(t *testing.T) {
 	for _, f := range admethod.Adapters.Items() {
 		if f.Params == nil {
@@ -226,7 +255,7 @@ func TestRegistries(t *testing.T) {
 	}
 
 	type config struct {
-		Loft string `param:"loft" doc:"where it is at home"`
+		Loft string `param:"loft" scope:"device" doc:"where it is at home"`
 	}
 	adapters, sinks := new(admethod.AdapterRegistry), new(admethod.SinkRegistry)
 	adapters.Register("pigeon", admethod.AdapterFactory{
@@ -313,7 +342,7 @@ func TestFix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fixed, changes, err := lint.Fix(before)
+	fixed, changes, err := lint.Fix(before, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,11 +359,11 @@ func TestFix(t *testing.T) {
 	if found := brief(findings(t, string(fixed))); len(found) != 0 {
 		t.Errorf("after the fix: %+v", found)
 	}
-	again, changes, err := lint.Fix(fixed)
+	again, changes, err := lint.Fix(fixed, nil)
 	if err != nil || changes != 0 || !bytes.Equal(again, fixed) {
 		t.Errorf("a second fix: %d changes, error %v", changes, err)
 	}
-	if same, changes, err := lint.Fix([]byte(deviceWith("detector: auto", "", ""))); changes != 0 || err != nil || string(same) != deviceWith("detector: auto", "", "") {
+	if same, changes, err := lint.Fix([]byte(deviceWith("detector: auto", "", "")), nil); changes != 0 || err != nil || string(same) != deviceWith("detector: auto", "", "") {
 		t.Errorf("what needs no fix was changed: %d, %v", changes, err)
 	}
 }
@@ -382,11 +411,11 @@ func FuzzLint(f *testing.F) {
 				t.Errorf("%+v", finding)
 			}
 		}
-		fixed, changes, err := lint.Fix([]byte(manifest))
+		fixed, changes, err := lint.Fix([]byte(manifest), nil)
 		if err != nil || changes == 0 {
 			return
 		}
-		if _, again, err := lint.Fix(fixed); err != nil || again != 0 {
+		if _, again, err := lint.Fix(fixed, nil); err != nil || again != 0 {
 			t.Errorf("the fix needs another: %d changes, error %v\n%s", again, err, fixed)
 		}
 	})

@@ -49,7 +49,7 @@ func TestDeadlyAsEdgeCore(t *testing.T) {
 				if got := says(manifest); got != deadly {
 					t.Errorf("lint calls it deadly: %v, want %v", got, deadly)
 				}
-				fixed, changes, err := lint.Fix([]byte(manifest))
+				fixed, changes, err := lint.Fix([]byte(manifest), nil)
 				if err != nil || deadly == (changes == 0) && !isDataKey(config) {
 					t.Fatalf("the fix makes %d changes, error %v", changes, err)
 				}
@@ -108,7 +108,7 @@ func TestShape(t *testing.T) {
 		{"a duration for a number", change("reportCycle: 1000", `reportCycle: 1s`), []string{"f0.yaml:13 error type"}, "whole number"},
 		{"a map for a list", change("  - name: temperature\n    reportCycle", "    name: temperature\n    reportCycle"), []string{"f0.yaml:12 error type"}, "want a list"},
 		{"a number as a bound", strings.Replace(models, `"-40"`, "-40", 1), []string{"f0.yaml:8 error type"}, `"-40"`},
-		{"a host without a port", deviceWith("adMethodName: http", "http.address: d.edge"), []string{"f0.yaml:19 error value"}, "host:port"},
+		{"a host without a port", deviceWith("adMethodName: http", "http.address: d.edge"), []string{"f0.yaml:19 error not-device", "f0.yaml:19 error value"}, "http.target"},
 		{"a number of the driver that float32 changes", change("register: 2", "register: 16777217"), []string{"f0.yaml:15 warning float32"}, "float32"},
 		{"a key that kubectl reads as a boolean", change("register: 2", "y: 2"), []string{"f0.yaml:15 warning yaml-key"}, `"y"`},
 		{"a boolean of YAML 1.1 where a text is wanted", deviceWith("sensitivity: off"), []string{"f0.yaml:18 error value"}, "off as false"},

@@ -6,7 +6,10 @@ package reference
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // The lines of a document between which the reference stands.
@@ -20,11 +23,16 @@ func (r *Reference) Markdown() string {
 	var b strings.Builder
 	b.WriteString("### Keys of a property\n\nUnder `pushMethod.anomalyDetection` of a Device; all are optional.\n\n")
 	table(&b, r.Keys)
+	b.WriteString("\n### What a Device may set\n\nThese keys and no others; all else is the operator's, in the mapper's configuration. A text has at most 1,024\n" +
+		"bytes, a list 256 entries, a property 256 keys and 64 KiB, where nothing else is said.\n\n| key | note |\n|---|---|\n")
+	for _, k := range r.Device {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", k.Key, cell(k.Note))
+	}
 	b.WriteString("\n### Detectors\n")
 	for i := range r.Detectors {
 		r.Detectors[i].markdown(&b)
 	}
-	b.WriteString("\n### Adapters\n\nThe values of `adMethodName`.\n")
+	b.WriteString("\n### Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n")
 	for i := range r.Adapters {
 		r.Adapters[i].markdown(&b)
 	}
@@ -53,10 +61,16 @@ func (p *Part) markdown(b *strings.Builder) {
 	}
 }
 
-func table(b *strings.Builder, params []Param) {
+// table lists keys. Where some are for a Device to set and others are not, the former are marked.
+func table(b *strings.Builder, list []Param) {
+	marked := slices.ContainsFunc(list, func(p Param) bool { return p.Scope != string(params.Device) })
 	b.WriteString("| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n")
-	for _, p := range params {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", p.Key, p.Type, code(p.Default), cell(p.Bounds), cell(p.Doc))
+	for _, p := range list {
+		doc := p.Doc
+		if marked && p.Scope == string(params.Device) {
+			doc = "**Device:** " + doc
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", p.Key, p.Type, code(p.Default), cell(p.Bounds), cell(doc))
 	}
 }
 

@@ -12,10 +12,11 @@ import (
 
 // Reference is the whole configuration, in the order in which it is documented.
 type Reference struct {
-	Keys      []Param `json:"keys"` // of a property
-	Detectors []Part  `json:"detectors"`
-	Adapters  []Part  `json:"adapters"`
-	Sinks     []Part  `json:"sinks"`
+	Device    []admethod.DeviceKey `json:"device"` // keys that a Device may set
+	Keys      []Param              `json:"keys"`   // of a property
+	Detectors []Part               `json:"detectors"`
+	Adapters  []Part               `json:"adapters"`
+	Sinks     []Part               `json:"sinks"`
 }
 
 // Part is a detector, adapter or sink.
@@ -36,11 +37,15 @@ type Param struct {
 	Default string `json:"default,omitempty"`
 	Bounds  string `json:"bounds,omitempty"`
 	Doc     string `json:"doc"`
+	Scope   string `json:"scope,omitempty"` // who may set it, see params.Scope; "" is the operator alone
 }
 
 // Of describes what the registries hold.
 func Of(drivers *driver.Registry, adapters *admethod.AdapterRegistry, sinks *admethod.SinkRegistry) Reference {
-	r := Reference{Keys: settings("", params.Describe(admethod.DefaultConfig()))}
+	r := Reference{
+		Device: admethod.Options{Drivers: drivers, Adapters: adapters, Sinks: sinks}.DeviceKeys(),
+		Keys:   settings("", params.Describe(admethod.DefaultConfig())),
+	}
 	for _, f := range drivers.Factories() {
 		info := f.Info()
 		part := Part{
@@ -83,7 +88,7 @@ func describe(f func() []params.Param) []params.Param {
 func settings(prefix string, described []params.Param) []Param {
 	var out []Param
 	for _, p := range described {
-		out = append(out, Param{Key: prefix + p.Key, Type: p.Type, Default: p.Default, Bounds: p.Bounds, Doc: p.Doc})
+		out = append(out, Param{Key: prefix + p.Key, Type: p.Type, Default: p.Default, Bounds: p.Bounds, Doc: p.Doc, Scope: string(p.Scope)})
 	}
 	return out
 }

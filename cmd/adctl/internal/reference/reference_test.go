@@ -30,7 +30,7 @@ func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRe
 	))
 	adapters := new(admethod.AdapterRegistry)
 	adapters.Register("pigeon", admethod.AdapterFactory{Name: "pigeon", Summary: "carries readings by air", Params: func() []params.Param {
-		return []params.Param{{Key: "speed", Type: "duration", Default: time.Hour.String(), Doc: "a mile takes"}}
+		return []params.Param{{Key: "speed", Type: "duration", Default: time.Hour.String(), Doc: "a mile takes"}, {Key: "target", Type: "text", Scope: params.Device, Doc: "where to"}}
 	}})
 	sinks := new(admethod.SinkRegistry)
 	sinks.Register("bin", admethod.SinkFactory{Name: "bin", Summary: "throws verdicts away"})
@@ -45,9 +45,9 @@ func TestMarkdown(t *testing.T) {
 		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
 		"| `detector.limit` | number | `10` | ≥ 0 | largest normal step |\n" +
 		"| `detector.mode` | text | `up` | up \\| down | direction |\n" +
-		"\n### Adapters\n\nThe values of `adMethodName`.\n\n#### `pigeon`\n\nCarries readings by air.\n\n" +
+		"\n### Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n\n#### `pigeon`\n\nCarries readings by air.\n\n" +
 		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
-		"| `pigeon.speed` | duration | `1h0m0s` |  | a mile takes |\n" +
+		"| `pigeon.speed` | duration | `1h0m0s` |  | a mile takes |\n| `pigeon.target` | text |  |  | **Device:** where to |\n" +
 		"\n### Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n#### `bin`\n\nThrows verdicts away.\n"
 	_, got, _ := strings.Cut(text, "\n### Detectors")
 	if diff := cmp.Diff(detectors, "### Detectors"+got); diff != "" {
@@ -57,6 +57,16 @@ func TestMarkdown(t *testing.T) {
 		if !strings.Contains(text, "| `"+p.Key+"` | "+p.Type) {
 			t.Errorf("the key %s is not described", p.Key)
 		}
+	}
+	// What Bind, lint and the admission policy go by is what the reference says.
+	const device = "### What a Device may set"
+	for _, key := range []string{"enabled", "config", "threshold", "mute", "quality.cycle", "detector.*", "pigeon.target"} {
+		if _, table, _ := strings.Cut(text, device); !strings.Contains(table, "| `"+key+"` |") {
+			t.Errorf("the key %s is not said to be a Device's", key)
+		}
+	}
+	if _, table, _ := strings.Cut(text, device); strings.Contains(strings.Split(table, "### Detectors")[0], "pigeon.speed") {
+		t.Error("a key of the operator is said to be a Device's")
 	}
 	for range 20 {
 		again := reference.Of(registries())
