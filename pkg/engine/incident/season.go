@@ -89,6 +89,29 @@ func (q *search) step(h History) (done bool) {
 	return true
 }
 
+// EncodeState implements state.Part.
+func (q *search) EncodeState(w *state.Writer) {
+	w.Float(q.center)
+	w.Float(q.best)
+	left := q.left
+	if q.best == 0 { // infinite, or not begun
+		left = 0
+	}
+	w.Float(left)
+	w.Int(int64(q.next) + searchSteps)
+	w.Bool(q.fine)
+}
+
+// DecodeState implements state.Part.
+func (q *search) DecodeState(r *state.Reader) {
+	*q = search{center: r.Min("centre of the search", 0), best: r.Min("best period", 0), left: r.Min("left by it", 0)}
+	q.next = int32(r.Count("candidate", 2*searchSteps+1)) - searchSteps
+	q.fine = r.Bool()
+	if q.best == 0 {
+		q.left = math.Inf(1)
+	}
+}
+
 // find searches on. It reports whether it starts the season, as there is one worth using, or starts it anew, as there is
 // a better one.
 func (s *season) find(q *search, h History) bool {

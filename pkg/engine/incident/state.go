@@ -25,6 +25,7 @@ func (w *Watch) EncodeState(out *state.Writer) {
 		p.EncodeState(out)
 	}
 	w.open.EncodeState(out)
+	w.search.EncodeState(out)
 }
 
 // DecodeState implements state.Part.
@@ -35,6 +36,7 @@ func (w *Watch) DecodeState(r *state.Reader) {
 		p.DecodeState(r)
 	}
 	w.open.DecodeState(r)
+	w.search.DecodeState(r)
 	// A season that was given up leaves the regime to the next reading, but never in the middle of an incident.
 	if r.Err() == nil && w.regime == Seasonal && w.season.period == 0 && w.open.on {
 		r.Fail("seasonal without a season")

@@ -57,7 +57,7 @@ type Watch struct {
 	regime  Regime
 	counter counter
 	season  season
-	search  search // for the season; begins anew after a restart
+	search  search // for the season
 	modes   modes
 	states  states
 	rhythm  rhythm

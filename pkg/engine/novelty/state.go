@@ -177,7 +177,8 @@ func (s *seasonality) DecodeState(r *state.Reader) {
 		*v = r.Finite("of the season")
 	}
 	s.below = r.Bool()
-	if r.Err() == nil && (s.n > 0 && s.size == 0 || s.inOpen > s.size || 2*s.end > s.n || s.lag > s.end) {
+	if r.Err() == nil && (s.n > 0 && s.size == 0 || s.inOpen > s.size || 2*s.end > s.n ||
+		s.end > 0 && s.lag > s.end) { // between two scans the lag is that of the last one
 		r.Fail("season with %d blocks of %d, %d open, at lag %d of %d", s.n, s.size, s.inOpen, s.lag, s.end)
 	}
 }
