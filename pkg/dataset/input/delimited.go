@@ -168,7 +168,7 @@ func (d *delimited) begin() error {
 			}
 		}
 		rest := d.ahead[i:]
-		if isHeader(fields) {
+		if IsHeader(fields) {
 			if d.header = named(fields); len(kept) == 0 {
 				rest = rest[1:]
 			}
@@ -214,8 +214,8 @@ func (d *delimited) width(a ahead) int {
 	return len(fields)
 }
 
-// isHeader reports whether fields are names: none is a number or a time, and they are not all empty.
-func isHeader(fields []string) bool {
+// IsHeader reports whether fields are names: none is a number or a time, and they are not all empty.
+func IsHeader(fields []string) bool {
 	names := 0
 	for _, f := range fields {
 		f = strings.TrimSpace(f)

@@ -1,0 +1,273 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package recording reads the formats of recordings that need a library of their own, Excel workbooks and Parquet, for
+// package input.
+package recording
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+	"github.com/xuri/excelize/v2"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
+)
+
+// maxFile bounds the memory that such a file may take: both formats have their index at the end.
+const maxFile = 1 << 30
+
+// Formats are those that this package reads.
+func Formats() []input.Format {
+	return []input.Format{
+		{Name: "parquet", Words: "a Parquet file", Is: func(first []byte) bool { return bytes.HasPrefix(first, []byte("PAR1")) }, Open: openParquet},
+		{Name: "xlsx", Words: "an Excel workbook", Is: isWorkbook, Open: openWorkbook},
+	}
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("over %d bytes: split it, or export it as CSV", maxFile)
+	}
+	return data, err
+}
+
+// isWorkbook reports whether a zip archive begins as Office Open XML does.
+func isWorkbook(first []byte) bool {
+	return bytes.HasPrefix(first, []byte("PK\x03\x04")) &&
+		(bytes.Contains(first, []byte("[Content_Types].xml")) || bytes.Contains(first, []byte("xl/")) || bytes.Contains(first, []byte("_rels/")) || bytes.Contains(first, []byte("docProps/")))
+}
+
+// workbook is the first sheet of an Excel workbook that has a table. Dates are Excel's numbers, whatever they look like.
+type workbook struct {
+	file   *excelize.File
+	rows   *excelize.Rows
+	header []string
+	size   int64
+	line   int
+	first  []string // a row that was looked at
+}
+
+func openWorkbook(r io.Reader) (input.Grid, error) {
+	data, err := readAll(r)
+	if err != nil {
+		return nil, err
+	}
+	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{RawCellValue: true, UnzipSizeLimit: 4 * maxFile})
+	if err != nil {
+		return nil, fmt.Errorf("excel workbook: %w", err)
+	}
+	for _, sheet := range f.GetSheetList() {
+		rows, err := f.Rows(sheet)
+		if err != nil {
+			continue // a chart
+		}
+		w := &workbook{file: f, rows: rows, size: int64(len(data))}
+		if w.begin() {
+			return w, nil
+		}
+		_ = rows.Close()
+	}
+	return nil, errors.Join(errors.New("excel workbook: no sheet has a table with a time and readings"), f.Close())
+}
+
+// titles is the most rows before a table.
+const titles = 40
+
+// begin finds the header: the first row with at least two names that a row of as many cells follows.
+func (w *workbook) begin() bool {
+	var before []string
+	for range titles {
+		row, err := w.next()
+		if err != nil {
+			return false
+		}
+		if filled(before) > 1 && filled(row) > 1 {
+			if !input.IsHeader(before) {
+				return false
+			}
+			w.header, w.first = before, row
+			return true
+		}
+		before = row
+	}
+	return false
+}
+
+func filled(row []string) (n int) {
+	for _, cell := range row {
+		if cell != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *workbook) next() ([]string, error) {
+	if !w.rows.Next() {
+		if err := w.rows.Error(); err != nil {
+			return nil, err
+		}
+		return nil, errors.Join(io.EOF, w.rows.Close())
+	}
+	w.line++
+	return w.rows.Columns(excelize.Options{RawCellValue: true})
+}
+
+func (w *workbook) Header() []string { return w.header }
+func (w *workbook) Separator() byte  { return 0 }
+func (w *workbook) Offset() int64    { return w.size }
+func (w *workbook) Buffered() bool   { return true }
+
+// Read implements input.Grid.
+func (w *workbook) Read() ([]string, int, error) {
+	for {
+		row := w.first
+		if w.first = nil; row == nil {
+			var err error
+			if row, err = w.next(); err != nil {
+				if errors.Is(err, io.EOF) {
+					return nil, w.line, errors.Join(io.EOF, w.file.Close())
+				}
+				return nil, w.line, err
+			}
+		}
+		if filled(row) == 0 {
+			continue
+		}
+		for len(row) < len(w.header) { // empty cells at the end are not there
+			row = append(row, "")
+		}
+		return row, w.line, nil
+	}
+}
+
+// table is a Parquet file. Times of any unit are written in RFC 3339, other values as texts.
+type table struct {
+	file   *parquet.File
+	size   int64
+	header []string
+	times  []func(int64) time.Time // of a column; nil where it is no time
+	groups []parquet.RowGroup
+	rows   parquet.Rows
+	buffer []parquet.Row
+	at, n  int
+	line   int
+	fields []string
+}
+
+func openParquet(r io.Reader) (input.Grid, error) {
+	data, err := readAll(r)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, fmt.Errorf("parquet file: %w", err)
+	}
+	t := &table{file: f, size: int64(len(data)), groups: f.RowGroups(), buffer: make([]parquet.Row, 256)}
+	for _, c := range f.Root().Columns() {
+		if !c.Leaf() || c.Repeated() {
+			return nil, fmt.Errorf("parquet file: column %q is nested, want one of single values", c.Name())
+		}
+		t.header, t.times = append(t.header, c.Name()), append(t.times, timeOf(c.Type()))
+	}
+	t.fields = make([]string, len(t.header))
+	return t, nil
+}
+
+// timeOf reads the values of a column of times.
+func timeOf(t parquet.Type) func(int64) time.Time {
+	var logical format.LogicalTypeValue
+	if l := t.LogicalType(); l != nil {
+		logical = l.Value
+	}
+	switch l := logical.(type) {
+	case *format.TimestampType:
+		if l.Unit.Value != nil {
+			unit := l.Unit.Value.Duration()
+			perSecond := int64(time.Second / unit)
+			return func(n int64) time.Time { return time.Unix(n/perSecond, n%perSecond*int64(unit)) }
+		}
+	case *format.DateType:
+		return func(n int64) time.Time { return time.Unix(n*86400, 0) }
+	}
+	if t.Kind() == parquet.Int96 { // as older programs write it
+		return func(n int64) time.Time { return time.Unix(0, n) }
+	}
+	return nil
+}
+
+func (t *table) Header() []string { return t.header }
+func (t *table) Separator() byte  { return 0 }
+func (t *table) Offset() int64    { return t.size }
+func (t *table) Buffered() bool   { return true }
+
+// Read implements input.Grid.
+func (t *table) Read() ([]string, int, error) {
+	for t.at == t.n {
+		if t.rows == nil {
+			if len(t.groups) == 0 {
+				return nil, t.line, io.EOF
+			}
+			t.rows, t.groups = t.groups[0].Rows(), t.groups[1:]
+		}
+		var err error
+		t.at = 0
+		t.n, err = t.rows.ReadRows(t.buffer)
+		switch {
+		case errors.Is(err, io.EOF) || err == nil && t.n == 0:
+			if err := t.rows.Close(); err != nil {
+				return nil, t.line, err
+			}
+			t.rows = nil
+		case err != nil:
+			return nil, t.line, fmt.Errorf("parquet file: row %d: %w", t.line+1, err)
+		}
+	}
+	clear(t.fields)
+	for _, v := range t.buffer[t.at] {
+		c := v.Column()
+		if v.IsNull() || c >= len(t.fields) {
+			continue
+		}
+		switch {
+		case t.times[c] == nil:
+			t.fields[c] = valueText(v)
+		case v.Kind() == parquet.Int96:
+			const julian = 2440588 // of 1970-01-01
+			n := v.Int96()
+			t.fields[c] = time.Unix((int64(n[2])-julian)*86400, int64(n[1])<<32|int64(n[0])).UTC().Format(time.RFC3339Nano)
+		case v.Kind() == parquet.Int32:
+			t.fields[c] = t.times[c](int64(v.Int32())).UTC().Format(time.RFC3339Nano)
+		default:
+			t.fields[c] = t.times[c](v.Int64()).UTC().Format(time.RFC3339Nano)
+		}
+	}
+	t.at++
+	t.line++
+	return t.fields, t.line, nil
+}
+
+func valueText(v parquet.Value) string {
+	switch v.Kind() {
+	case parquet.Boolean:
+		return strconv.FormatBool(v.Boolean())
+	case parquet.Int32:
+		return strconv.FormatInt(int64(v.Int32()), 10)
+	case parquet.Int64:
+		return strconv.FormatInt(v.Int64(), 10)
+	case parquet.Float:
+		return strconv.FormatFloat(float64(v.Float()), 'g', -1, 32)
+	case parquet.Double:
+		return strconv.FormatFloat(v.Double(), 'g', -1, 64)
+	}
+	return string(v.ByteArray())
+}

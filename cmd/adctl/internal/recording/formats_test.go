@@ -1,0 +1,110 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package recording_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/xuri/excelize/v2"
+
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/recording"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
+)
+
+func rows(t *testing.T, file []byte) (*input.Reader, []input.Row) {
+	t.Helper()
+	r, err := input.NewReader(bytes.NewReader(file), input.Options{Formats: recording.Formats()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []input.Row
+	for {
+		row, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return r, all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		row.Cells = append([]input.Cell(nil), row.Cells...)
+		all = append(all, row)
+	}
+}
+
+// A workbook with a title above its table, a sheet of notes before it, dates as dates, and a gap.
+func TestWorkbook(t *testing.T) {
+	f := excelize.NewFile()
+	at := time.Date(2026, time.March, 1, 14, 5, 0, 0, time.UTC)
+	if _, err := f.NewSheet("data"); err != nil {
+		t.Fatal(err)
+	}
+	for cell, v := range map[string]any{
+		"A1": "Boiler house", "A3": "Time", "B3": "Temperature (°C)", "C3": "Pressure",
+		"A4": at, "B4": 21.5, "C4": 3, "A5": at.Add(5 * time.Minute), "B5": 21.75,
+	} {
+		if err := f.SetCellValue("data", cell, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.SetCellValue("Sheet1", "A1", "see the next sheet"); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := f.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	r, got := rows(t, b.Bytes())
+	if len(got) != 2 || !got[0].At.Equal(at) || !got[1].At.Equal(at.Add(5*time.Minute)) {
+		t.Fatalf("rows are %v", got)
+	}
+	if got[0].Cells[0].Value != 21.5 || got[0].Cells[1].Value != 3 || got[1].Cells[1].Text != "" || r.Columns()[0].Name != "Temperature (°C)" {
+		t.Errorf("rows are %v of columns %v", got, r.Columns())
+	}
+	if err := f.DeleteSheet("data"); err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	if err := f.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := input.NewReader(&b, input.Options{Formats: recording.Formats()}); err == nil || !strings.Contains(err.Error(), "no sheet has a table") {
+		t.Errorf("a workbook without a table: %v", err)
+	}
+	if _, err := input.NewReader(strings.NewReader("PK\x03\x04 readme.txt"), input.Options{Formats: recording.Formats()}); err == nil || !strings.Contains(err.Error(), "a zip archive") {
+		t.Errorf("another zip archive: %v", err)
+	}
+}
+
+func TestParquet(t *testing.T) {
+	type row struct {
+		Time  time.Time `parquet:"time,timestamp(microsecond)"`
+		Tag   string    `parquet:"tag"`
+		Value *float64  `parquet:"value,optional"`
+	}
+	at := time.Date(2026, time.March, 1, 14, 5, 0, 250e6, time.UTC)
+	v := 1.5
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b)
+	if _, err := w.Write([]row{{at, "a", &v}, {at.Add(time.Second), "b", nil}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, got := rows(t, b.Bytes())
+	if len(got) != 2 || !got[0].At.Equal(at) || got[0].Series != "a" || got[0].Cells[0].Value != 1.5 || got[1].Cells[0].Text != "" {
+		t.Fatalf("rows are %v", got)
+	}
+	for _, size := range []int{4, 20, b.Len() - 3} {
+		if _, err := input.NewReader(bytes.NewReader(b.Bytes()[:size]), input.Options{Formats: recording.Formats()}); err == nil {
+			t.Errorf("no error for the first %d bytes of a file", size)
+		}
+	}
+}
