@@ -46,8 +46,10 @@ type SinkSettings struct {
 	Options  map[string]any // the mapper's settings for this sink, flat; nil where there are none
 	StateDir string         // directory for what must outlive the process; "" keeps nothing
 	Stats    func() Stats   // what the handler counted so far; never nil
-	Report   Report         // tells what fails beside detection; nil tells nobody
-	_        struct{}       // keyed literals only: fields may be added
+	// Accept tells the detector of a property that a span of its readings was normal; nil where nobody can.
+	Accept func(driver.Key, driver.Span) error
+	Report Report   // tells what fails beside detection; nil tells nobody
+	_      struct{} // keyed literals only: fields may be added
 }
 
 // SinkFactory makes sinks of one kind.

@@ -3,8 +3,8 @@
 
 // Package httpapi is the sink that answers over HTTP: the latest verdict of each property (GET /v1/verdicts), verdicts as
 // they come (GET /v1/events, server-sent), incidents (GET /v1/incidents), how the mapper itself is (GET /v1/status), and
-// what other packages add with [Routes.Handle]. Import it for its side
-// effect: it registers itself under the name "api".
+// what other packages add with [Routes.Handle]. It takes what people say of incidents (POST /v1/feedback). Import it for
+// its side effect: it registers itself under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
 // "Authorization: Bearer …". There is no CORS: pages of other origins get nothing. Token and certificates may change
@@ -12,6 +12,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -43,6 +44,7 @@ const Name = "api"
 type Config struct {
 	Address   string         `param:"address" doc:"host and port to listen on; only a loopback address may do without a token"`
 	TokenFile string         `param:"tokenFile" doc:"file with the token that requests must carry, at least 16 characters"`
+	Labels    string         `param:"labels" doc:"directory where feedback is kept as labels, such as that of the recorder; the state directory where unset"`
 	TLS       tlsfiles.Files `param:"tls"` // with a certificate, the API speaks TLS; with a CA, it asks clients for theirs
 }
 
@@ -81,6 +83,8 @@ func Factory() admethod.SinkFactory {
 				return nil, err
 			}
 			server.stats, server.report = s.Stats, s.Report
+			server.labels = cmp.Or(config.Labels, s.StateDir)
+			server.accept = s.Accept
 			return server, nil
 		},
 		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
@@ -93,7 +97,9 @@ type Server struct {
 	routes   *Routes
 	token    *tlsfiles.Token // nil where none is required
 	loopback bool
-	tls      *tls.Config // nil: plain text
+	labels   string                              // directory for feedback; "" keeps none
+	accept   func(driver.Key, driver.Span) error // tells a detector; nil: nobody can
+	tls      *tls.Config                         // nil: plain text
 
 	stats  func() admethod.Stats // of the handler
 	report admethod.Report       // nil tells the log alone
@@ -328,6 +334,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/events", s.stream)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/incidents", s.incidents)
+	mux.HandleFunc("POST /v1/feedback", s.feedback)
 	return guard.Handler("a request to the API", http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")

@@ -6,10 +6,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -38,8 +40,9 @@ goes before an earlier one, and the label "" takes earlier ones away.`,
 			if !cmd.Flags().Changed("label") {
 				return usage(errors.New("--label: want what the readings were"))
 			}
-			err := store.AddLabel(s.data, store.Label{
+			err := labels.Add(s.data, labels.Label{
 				Namespace: q.Namespace, Device: q.Device, Property: q.Property, From: q.From, To: q.To, Label: label,
+				Said: time.Now().UTC(), By: os.Getenv("USER"),
 			})
 			if err != nil {
 				return err

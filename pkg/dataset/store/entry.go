@@ -29,7 +29,7 @@ type Entry struct {
 	Severity  string    // of the verdict: unknown, normal, warning or critical; "" where none judged
 	Score     float64   // of the verdict; NaN where there is none
 	Kind      string    // what is unusual; "" for nothing
-	Label     string    // what [AddLabel] said of it; set by [Scan] only
+	Label     string    // what [labels.Add] said of it; set by [Scan] only
 }
 
 // Query chooses entries. The zero value chooses all.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -21,7 +22,7 @@ func TestExport(t *testing.T) {
 	b := entry("b", 0)
 	b.Property, b.Value, b.Text = "state", math.NaN(), "open"
 	record(t, dir, store.Settings{}, entry("a", 0), entry("a", 1), b)
-	if err := store.AddLabel(dir, store.Label{Device: "a", From: start, To: start.Add(time.Second), Label: "anomaly"}); err != nil {
+	if err := labels.Add(dir, labels.Label{Device: "a", From: start, To: start.Add(time.Second), Label: "anomaly"}); err != nil {
 		t.Fatal(err)
 	}
 	for format, want := range map[string]string{

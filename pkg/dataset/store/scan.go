@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 )
 
 // file is a log or a segment. A segment's name tells its times, so that it need not be opened to be passed over.
@@ -94,7 +96,7 @@ func scan(ctx context.Context, dir string, q Query, progress func(done, total in
 	if err := q.Validate(); err != nil {
 		return err
 	}
-	labels, err := Labels(dir)
+	said, err := labels.Read(dir)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func scan(ctx context.Context, dir string, q Query, progress func(done, total in
 	if err != nil {
 		return err
 	}
-	s := scanner{ctx: ctx, q: &q, fn: fn, labels: labels, out: make([]Entry, 0, scanBatch)}
+	s := scanner{ctx: ctx, q: &q, fn: fn, labels: said, out: make([]Entry, 0, scanBatch)}
 	s.from, s.to = q.span()
 	buf := make([]row, scanBatch)
 	var total, done int64
@@ -132,14 +134,14 @@ type scanner struct {
 	q        *Query
 	fn       func([]Entry) error
 	from, to int64
-	labels   []Label
+	labels   []labels.Label
 	out      []Entry
 	stopped  error // what fn or the context said
 
 	last    row // the series that was matched last
 	known   bool
 	matched bool
-	applied []Label // of the last series
+	applied []labels.Label // of the last series
 }
 
 // file reads a file. A log may be sealed, and a segment be removed by age, since they were listed.
@@ -192,7 +194,7 @@ func (s *scanner) row(r *row) {
 		s.matched = matches(s.q.Device, r.Device) && matches(s.q.Namespace, r.Namespace) && matches(s.q.Property, r.Property)
 		s.applied = s.applied[:0]
 		for _, l := range s.labels {
-			if s.matched && l.covers(r) {
+			if s.matched && matches(l.Device, r.Device) && matches(l.Namespace, r.Namespace) && matches(l.Property, r.Property) {
 				s.applied = append(s.applied, l)
 			}
 		}

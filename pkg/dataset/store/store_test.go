@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -115,7 +116,7 @@ func TestScanFindsTheSameInLogsAndSegments(t *testing.T) {
 	}
 	plain := store.Entry{Namespace: "plant", Device: "light-2", Property: "lux", At: start.Add(time.Hour), Value: -1.5, Score: math.NaN()}
 	record(t, dir, store.Settings{}, entry("light-1", 0), odd, entry("light-1", 1), plain)
-	if err := store.AddLabel(dir, store.Label{Device: "light-*", From: start.Add(time.Second), To: start.Add(2 * time.Second), Label: "anomaly"}); err != nil {
+	if err := labels.Add(dir, labels.Label{Device: "light-*", From: start.Add(time.Second), To: start.Add(2 * time.Second), Label: "anomaly"}); err != nil {
 		t.Fatal(err)
 	}
 	labelled := entry("light-1", 1)

@@ -1,7 +1,9 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package store
+// Package labels keeps what people say that readings were, beside the readings of a directory: what is said later goes
+// before what was said earlier, and nothing is taken out.
+package labels
 
 import (
 	"bufio"
@@ -12,11 +14,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
-// labelsFile holds labels, one JSON object a line, in the order in which they were said.
-const labelsFile = "labels.jsonl"
+// File holds the labels of a directory, one JSON object a line, in the order in which they were said.
+const File = "labels.jsonl"
 
 // Label says of the readings of a time range what they are. A later label goes before an earlier one; a label of ""
 // takes earlier ones away.
@@ -27,14 +30,20 @@ type Label struct {
 	From      time.Time `json:"from"` // included
 	To        time.Time `json:"to"`   // not included
 	Label     string    `json:"label"`
+
+	Said     time.Time `json:"said,omitzero"` // when; the zero value where nobody noted it, as for the next three
+	By       string    `json:"by,omitempty"`
+	Incident string    `json:"incident,omitempty"` // that it is the answer to
+	Note     string    `json:"note,omitempty"`
 }
 
-func (l *Label) covers(r *row) bool {
-	return matches(l.Device, r.Device) && matches(l.Namespace, r.Namespace) && matches(l.Property, r.Property)
+// Exactly is the pattern that matches a name and nothing else.
+func Exactly(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
-// AddLabel appends a label to those of a directory. A recorder may be at work in it.
-func AddLabel(dir string, l Label) (err error) {
+// Add appends a label to those of a directory. A recorder may be at work in it.
+func Add(dir string, l Label) (err error) {
 	for _, p := range []string{l.Namespace, l.Device, l.Property} {
 		if _, err := path.Match(p, ""); err != nil {
 			return fmt.Errorf("label: got %q, want a name or a pattern such as light-*: %w", p, err)
@@ -47,7 +56,7 @@ func AddLabel(dir string, l Label) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, labelsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("label: %w", err)
 	}
@@ -59,9 +68,9 @@ func AddLabel(dir string, l Label) (err error) {
 	return f.Sync()
 }
 
-// Labels returns the labels of a directory in the order in which they were added. Torn lines are passed over.
-func Labels(dir string) ([]Label, error) {
-	f, err := os.Open(filepath.Join(dir, labelsFile))
+// Read returns the labels of a directory in the order in which they were added. Torn lines are passed over.
+func Read(dir string) ([]Label, error) {
+	f, err := os.Open(filepath.Join(dir, File))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
