@@ -4,18 +4,12 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path"
-	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,21 +18,25 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/history"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 func newVerdicts() *cobra.Command {
 	var f history.Filter
 	var api apiClient
-	var file, severity, since, until, output string
+	var file, severity, kind, since, until, output string
+	var told, open bool
 	cmd := &cobra.Command{
 		Use:   "verdicts",
 		Short: "List verdicts that a mapper or detector gave",
 		Long: `verdicts lists what was judged, and by which detector, model and configuration
 on which reading: from the file that the sink "history" writes, also while a
 mapper writes it; or, with --url, the latest verdict of each property from the
-API of a running mapper.`,
-		Example: `  adctl verdicts --history /var/lib/edge-anomaly/verdicts.db --device light-1 --since 1h
+API of a running mapper.
+
+With --incidents it lists what people are told of: when each began, how long it
+lasted, how it ended, and why; the latest first.`,
+		Example: `  adctl verdicts --incidents --open --url http://127.0.0.1:6806
+  adctl verdicts --history /var/lib/edge-anomaly/verdicts.db --device light-1 --since 1h
   adctl verdicts --url http://127.0.0.1:6806 --severity warning --output json`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,6 +49,19 @@ API of a running mapper.`,
 			if api.address != "" && cmd.Flags().Changed("history") {
 				return usage(errors.New("--history and --url: want one of them"))
 			}
+			if told {
+				incidents := httpapi.IncidentFilter{
+					Namespace: f.Namespace, Device: f.Device, Property: f.Property, Severity: f.Severity, Kind: driver.Kind(kind),
+					Since: f.Since, Limit: f.Limit,
+				}
+				if open {
+					incidents.Open = &open
+				}
+				return listIncidents(cmd, &api, file, output, incidents, f.Until)
+			}
+			if kind != "" || open {
+				return usage(errors.New("--kind and --open: want --incidents beside them"))
+			}
 			var found []httpapi.Verdict
 			var err error
 			if api.address != "" {
@@ -58,10 +69,8 @@ API of a running mapper.`,
 			} else {
 				found, err = history.Query(cmd.Context(), file, f)
 			}
-			if errors.Is(err, os.ErrNotExist) {
-				return usage(fmt.Errorf("%w; name the file with --history, or a running mapper with --url", err))
-			} else if err != nil {
-				return err
+			if err != nil {
+				return noHistory(err)
 			}
 			if output == "json" {
 				if found == nil {
@@ -74,11 +83,10 @@ API of a running mapper.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "history", "/var/lib/edge-anomaly/"+history.File, "file of the history")
-	flags.StringVar(&api.address, "url", "", "base address of the API, for example http://127.0.0.1:6806")
-	flags.StringVar(&api.token, "token", "", "file with the token for the API")
-	flags.StringVar(&api.tls.CA, "ca", "", "file with the authority of the API's certificate, if it is none of the system's")
-	flags.StringVar(&api.tls.Cert, "cert", "", "file with the own certificate, where the API asks for one")
-	flags.StringVar(&api.tls.Key, "key", "", "file with its key")
+	api.flags(cmd)
+	flags.BoolVar(&told, "incidents", false, "list incidents, not single verdicts")
+	flags.BoolVar(&open, "open", false, "with --incidents: only those that last")
+	flags.StringVar(&kind, "kind", "", "with --incidents: only of this kind, for example level")
 	flags.StringVar(&f.Namespace, "namespace", "", "only of this namespace, a glob")
 	flags.StringVar(&f.Device, "device", "", "only of this device, a glob such as light-*")
 	flags.StringVar(&f.Property, "property", "", "only of this property, a glob")
@@ -88,6 +96,14 @@ API of a running mapper.`,
 	flags.IntVar(&f.Limit, "limit", 1000, "the latest so many at most")
 	flags.StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
+}
+
+// noHistory explains a history that is not there.
+func noHistory(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return usage(fmt.Errorf("%w; name the file with --history, or a running mapper with --url", err))
+	}
+	return err
 }
 
 // verdictFilter reads the flags that are more than text.
@@ -129,74 +145,6 @@ func moment(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-const (
-	askTimeout = 30 * time.Second
-	maxAnswer  = 256 << 20
-)
-
-// apiClient is how to reach the API of a mapper.
-type apiClient struct {
-	address, token string // the token's file
-	tls            tlsfiles.Files
-}
-
-// verdicts reads the latest verdicts.
-func (c *apiClient) verdicts(ctx context.Context, f history.Filter) ([]httpapi.Verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	u, err := url.Parse(c.address)
-	if err != nil || u.Host == "" {
-		return nil, usage(fmt.Errorf("--url: got %q, want an address such as http://127.0.0.1:6806", c.address))
-	}
-	files, err := tlsfiles.New(c.tls, nil)
-	if err != nil {
-		return nil, usage(err)
-	}
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: files.Client()}}
-	defer client.CloseIdleConnections()
-	u = u.JoinPath("v1", "verdicts")
-	q := url.Values{}
-	q.Set("namespace", f.Namespace)
-	q.Set("device", f.Device)
-	q.Set("property", f.Property)
-	if f.Severity > driver.Unknown {
-		q.Set("severity", f.Severity.String())
-	}
-	u.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, usage(fmt.Errorf("--url: %w", err))
-	}
-	if c.token != "" {
-		token, err := tlsfiles.NewToken(c.token, nil)
-		if err != nil {
-			return nil, usage(fmt.Errorf("--token: %w", err))
-		}
-		req.Header.Set("Authorization", "Bearer "+token.Get())
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %.200s", c.address, resp.Status, strings.TrimSpace(string(body)))
-	}
-	var answer struct{ Verdicts []httpapi.Verdict }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.address, err)
-	}
-	found := slices.DeleteFunc(answer.Verdicts, func(v httpapi.Verdict) bool {
-		return v.At.Before(f.Since) || !f.Until.IsZero() && !v.At.Before(f.Until)
-	})
-	slices.SortStableFunc(found, func(a, b httpapi.Verdict) int { return a.At.Compare(b.At) })
-	return found[max(0, len(found)-f.Limit):], nil
-}
-
 func verdictTable(w io.Writer, found []httpapi.Verdict) error {
 	number := func(v *float64) string {
 		if v == nil {
@@ -204,22 +152,24 @@ func verdictTable(w io.Writer, found []httpapi.Verdict) error {
 		}
 		return strconv.FormatFloat(*v, 'g', 4, 64)
 	}
-	text := func(s string) string { // names come from elsewhere: nothing of theirs steers a terminal
-		if s == "" {
-			return "-"
-		}
-		if q := strconv.Quote(s); q != `"`+s+`"` {
-			return q
-		}
-		return s
-	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "READ AT\tNAMESPACE\tDEVICE\tPROPERTY\tSEVERITY\tKIND\tSCORE\tVALUE\tEXPECTED\tDETECTOR\tMODEL\tCONFIG")
 	for i := range found {
 		v := &found[i]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.At.UTC().Format("2006-01-02T15:04:05.000Z"),
-			text(v.Namespace), text(v.Device), text(v.Property), v.Severity, text(string(v.Kind)), number(v.Score), number(v.Value),
-			number(v.Expected), text(v.Detector), text(v.Model), text(v.Config))
+			cell(v.Namespace), cell(v.Device), cell(v.Property), v.Severity, cell(string(v.Kind)), number(v.Score), number(v.Value),
+			number(v.Expected), cell(v.Detector), cell(v.Model), cell(v.Config))
 	}
 	return t.Flush()
+}
+
+// cell is text of a table: names come from elsewhere, and nothing of theirs steers a terminal.
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	if q := strconv.Quote(s); q != `"`+s+`"` {
+		return q
+	}
+	return s
 }
