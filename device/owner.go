@@ -39,10 +39,13 @@ type owner struct {
 	last  map[string]Reading     // last good reading of each property
 	state string                 // as the driver says; "" before it does
 	told  string                 // reported last: that, and what verdicts make of it
+	// watched are the properties that detection was asked to watch; nil as long as that is not known.
+	watched map[string]bool
 
 	// Only for the goroutine of the owner:
 	applied *common.DeviceInstance
-	props   []*property // in the order of the specification
+	carried map[string]bool // properties that have carried verdicts
+	props   []*property     // in the order of the specification
 	retry   backoff
 	failing bool // connects, but no read succeeds
 
@@ -368,10 +371,15 @@ func (o *owner) reconcile() (reconnect bool) {
 		desired[t.PropertyName] = t.ObservedDesired.Value
 	}
 	o.props = make([]*property, 0, len(spec.Properties))
+	var carriers []string
 	for i := range spec.Properties {
 		name := spec.Properties[i].PropertyName
 		if _, verdicts := o.panel.opts.Verdicts.reports(name, spec.Properties); verdicts != nil {
-			o.reportVerdict(spec, name)
+			carriers = append(carriers, name)
+			continue
+		}
+		if o.carried[name] && !hasVisitor(&spec.Properties[i]) { // what it told of is no more
+			o.reportOff(&spec.Properties[i])
 			continue
 		}
 		p, ok := before[name]
@@ -388,7 +396,40 @@ func (o *owner) reconcile() (reconnect bool) {
 		delete(o.last, name)
 		o.mu.Unlock()
 	}
+	o.setWatched()
+	for _, name := range carriers {
+		o.carry(name)
+		o.reportVerdict(spec, name)
+	}
 	return reconnect
+}
+
+// setWatched notes what detection was asked to watch.
+func (o *owner) setWatched() {
+	if o.panel.opts.Detection == nil {
+		return
+	}
+	watched := make(map[string]bool, len(o.props))
+	for _, p := range o.props {
+		watched[p.spec.PropertyName] = p.settings != nil || p.refused
+	}
+	o.mu.Lock()
+	o.watched = watched
+	o.mu.Unlock()
+}
+
+func (o *owner) carry(name string) {
+	if o.carried == nil {
+		o.carried = make(map[string]bool)
+	}
+	o.carried[name] = true
+}
+
+// unwatched says that nobody watches a property; not before that is known.
+func (o *owner) unwatched(property string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watched != nil && !o.watched[property]
 }
 
 func (o *owner) property(name string) *property {

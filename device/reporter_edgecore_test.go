@@ -81,6 +81,64 @@ func TestReporterSurvivesRestart(t *testing.T) {
 	}
 }
 
+// What EdgeCore accepts while the cloud is away is lost; it is right again within two periods after the link is back,
+// though nothing changes and nobody reports again, and nothing else is sent.
+func TestReporterRepairsTheCloud(t *testing.T) {
+	const period = 400 * time.Millisecond
+	e := startEdgeCore(t, "a", "b")
+	r, err := NewReporter(ReporterOptions{
+		Client: newClient(t, e), Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, Heartbeat: period,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := func(state, temperature string) {
+		t.Helper()
+		for _, name := range []string{"a", "b"} {
+			if err := e.WaitState(within(t), "default", name, state); err != nil {
+				t.Error(err)
+			}
+			if err := e.WaitTwin(within(t), "default", name, "temperature", temperature); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	report := func(state, temperature string) {
+		for _, name := range []string{"a", "b"} {
+			r.ReportState("default", name, state)
+			r.Report("default", name, twinOf("temperature", temperature))
+		}
+	}
+	report("ok", "21")
+	want("ok", "21")
+	e.CutCloud()
+	report("unhealthy", "99")
+	if err := e.Wait(within(t), func() bool { return e.Counts().Lost >= 4 }); err != nil {
+		t.Fatal(err)
+	}
+	if state := e.State("default", "a"); state != "ok" {
+		t.Errorf("the cloud says %q although it is away", state)
+	}
+	e.RestoreCloud()
+	back, calls := time.Now(), r.Stats().Calls
+	want("unhealthy", "99")
+	if took := time.Since(back); took > 2*period+period/2 { // and some time to do it
+		t.Errorf("right again after %v, want two periods of %v at most", took, period)
+	}
+	// Each device has two calls a period, so that no more than four of them are over.
+	if more := r.Stats().Calls - calls; more > 16 {
+		t.Errorf("%d calls to mend two devices", more)
+	}
+}
+
 func TestReporterWaitsForTheNodesLimiter(t *testing.T) {
 	e := startEdgeCore(t, "a")
 	r := startReporter(t, e)

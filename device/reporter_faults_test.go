@@ -61,7 +61,7 @@ func TestReporterOneDeviceFails(t *testing.T) {
 		edge.set(nil, false)
 		r.Report("ns", "bad", twinOf("x", "2"))
 		pass(time.Minute)
-		wantCalls(t, edge, "bad x=2", "bad x=2")
+		wantCalls(t, edge, "bad x=2", "bad x=2", "good x=1") // which EdgeCore may have lost while it refused the other
 	})
 }
 
@@ -159,28 +159,166 @@ func TestReporterNeverBlocks(t *testing.T) {
 	})
 }
 
-// What EdgeCore had before it went away is sent again with the next report, unchanged or not; and a state that changes
-// goes before the heartbeats of many devices.
+// What EdgeCore had before it went away is sent again when it is back, though nobody submits it again; and however
+// often it goes away, that is once a minute.
 func TestReporterAfterAnOutage(t *testing.T) {
 	reporting(t, ReporterOptions{}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
 		r.Report("ns", "a", twinOf("x", "1"))
 		r.ReportState("ns", "a", "ok")
 		pass(time.Second)
 		wantCalls(t, edge, "a is ok", "a x=1", "a x=1")
-		edge.set(func(string) error { return &CallError{Class: CallRetryable, Err: context.DeadlineExceeded} }, false)
+		away := func(_ string) error { return &CallError{Class: CallRetryable, Err: context.DeadlineExceeded} }
+		edge.set(away, false)
 		r.Report("ns", "b", twinOf("x", "1"))
 		pass(5 * time.Second)
 		edge.set(nil, false)
 		pass(20 * time.Second)
-		wantCalls(t, edge, "b x=1", "b x=1")
-		r.Report("ns", "a", twinOf("x", "1"))
-		r.ReportState("ns", "a", "ok")
+		wantCalls(t, edge, "b x=1", "b x=1", "a is ok", "a x=1")
+		for i := range 5 {
+			edge.set(away, false)
+			r.Report("ns", "b", twinOf("x", fmt.Sprint(2+i)))
+			pass(time.Second)
+			edge.set(nil, false)
+			pass(2 * time.Second)
+		}
+		again := func() (n int) {
+			for _, call := range edge.take() {
+				if strings.HasPrefix(call, "a ") {
+					n++
+				}
+			}
+			return n
+		}
+		if n := again(); n != 0 {
+			t.Errorf("%d calls for a within a minute of the last", n)
+		}
+		pass(time.Minute)
+		if n := again(); n != 2 {
+			t.Errorf("%d calls for a, want its state and its twins once", n)
+		}
+	})
+}
+
+// What EdgeCore accepted and lost is right again within two periods, device by device at a time of its own, and what
+// was sent lately meanwhile is left out.
+func TestReporterReportsAgain(t *testing.T) {
+	const period = 5 * time.Minute
+	reporting(t, ReporterOptions{}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		for i := range 20 {
+			r.ReportState("ns", fmt.Sprint("d", i), "unhealthy")
+			r.Report("ns", fmt.Sprint("d", i), twinOf("x", "1"))
+		}
 		pass(time.Second)
-		wantCalls(t, edge, "a is ok", "a x=1")
-		r.Report("ns", "a", twinOf("x", "1"))
-		r.ReportState("ns", "a", "ok")
+		edge.take()
+		seconds := make(map[int]bool) // of the first period
+		for range 2 * int(period/time.Second) {
+			pass(time.Second)
+			r.Report("ns", "d7", twinOf("y", time.Now().Format("050000.000"))) // changes all the time
+			edge.mu.Lock()
+			for _, at := range edge.times {
+				if at < period+time.Second {
+					seconds[int(at.Seconds())] = true
+				}
+			}
+			edge.mu.Unlock()
+		}
 		pass(time.Second)
-		wantCalls(t, edge)
+		counts := make(map[string]int)
+		for _, call := range edge.take() {
+			if !strings.Contains(call, " y=") {
+				counts[call]++
+			}
+		}
+		for i := range 20 {
+			for _, call := range []string{"unhealthy", "1"} {
+				name := fmt.Sprintf("d%d is %s", i, call)
+				if call == "1" {
+					name = fmt.Sprintf("d%d x=1", i)
+				}
+				if n := counts[name]; (n < 1 || n > 2) && name != "d7 x=1" { // which goes with y
+					t.Errorf("%q %d times in two periods, want it once or twice", name, n)
+				}
+			}
+		}
+	})
+}
+
+// Reporting again leaves half of the node's limiter to what changes, and to other mappers.
+func TestReporterReportsAgainWithinTheLimiter(t *testing.T) {
+	reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 100)}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		for i := range 300 {
+			r.ReportState("ns", fmt.Sprint("d", i), "ok")
+		}
+		pass(5 * time.Minute)
+		edge.take()
+		pass(time.Hour)
+		calls := edge.take()
+		if n := len(calls); n < 800 || n > 1900 {
+			t.Errorf("%d calls in an hour of 3600, want no more than half and no less than one device in four seconds", n)
+		}
+		seen := make(map[string]bool)
+		for _, call := range calls {
+			seen[call] = true
+		}
+		if len(seen) != 300 {
+			t.Errorf("%d devices were reported again, want all 300", len(seen))
+		}
+	})
+}
+
+// Two hundred devices of which all verdicts get worse at once, with readings that change all the time: states first,
+// verdicts next, and the readings are not forgotten.
+func TestReporterWorseGoesFirst(t *testing.T) {
+	reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1)}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+		const devices = 200
+		name := func(i int) string { return fmt.Sprint("d", i) }
+		for i := range devices {
+			r.ReportState("ns", name(i), "ok")
+			r.Report("ns", name(i), twinOf("t-anomaly", "normal"))
+			r.Report("ns", name(i), twinOf("t", "20"))
+		}
+		pass(1500 * time.Second)
+		edge.take()
+		states, verdicts, readings := 0, 0, 0
+		var statesBy, verdictsBy time.Duration
+		for i := range devices {
+			r.ReportState("ns", name(i), "unhealthy")
+			r.Report("ns", name(i), twinOf("t-anomaly", "critical:jump:0.99"))
+		}
+		began := time.Now()
+		for second := range 600 {
+			for i := range devices {
+				r.Report("ns", name(i), twinOf("t", fmt.Sprint(second)))
+			}
+			pass(time.Second)
+			for _, call := range edge.take() {
+				switch {
+				case strings.HasSuffix(call, "unhealthy"):
+					if states++; states == devices {
+						statesBy = time.Since(began)
+					}
+				case strings.Contains(call, "critical"):
+					if verdicts++; verdicts == devices {
+						verdictsBy = time.Since(began)
+					}
+				default:
+					readings++
+				}
+			}
+		}
+		t.Logf("states by %v, verdicts by %v", statesBy, verdictsBy)
+		if statesBy == 0 || statesBy > 280*time.Second {
+			t.Errorf("%d of %d states, all after %v; want them within 280 s", states, devices, statesBy)
+		}
+		if verdictsBy == 0 || verdictsBy > 480*time.Second {
+			t.Errorf("%d of %d verdicts, all after %v; want them within 480 s", verdicts, devices, verdictsBy)
+		}
+		if readings < 100 {
+			t.Errorf("%d calls with readings alone, want the rest of 600", readings)
+		}
+		if s := r.Stats(); s.Longest < time.Minute {
+			t.Errorf("the longest wait is %v", s.Longest)
+		}
 	})
 }
 

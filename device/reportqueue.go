@@ -27,9 +27,12 @@ type value struct{ reported, desired string }
 type report struct {
 	value    value // the latest
 	pending  bool  // value has to be sent
+	worse    bool  // it says that something got worse, which goes first
 	accepted int   // how often EdgeCore accepted any value
 	known    value // the value that EdgeCore accepted last
 	knownAt  time.Time
+	hurried  time.Time       // when it last went before others
+	rank     func(value) int // how bad a value is; nil: none is
 }
 
 type twinReport struct {
@@ -44,11 +47,23 @@ type deviceReports struct {
 	state           report
 	stateSent       bool // the last turn was the state's: twins come next
 
-	queued bool
-	urgent bool      // queued among the urgent ones
-	ready  time.Time // end of lingering
-	gone   bool      // forgotten
+	lane    int       // that it waits in, or noLane
+	ready   time.Time // end of lingering
+	refresh time.Time // when all is to be reported again
+	gone    bool      // forgotten
 }
+
+// The lanes in which devices wait for a turn. Of four calls the first lane has three while others wait, and so has the
+// second of those that are left: what got worse is soon known, and nothing starves.
+const (
+	laneState = iota // the state got worse
+	laneTwins        // a verdict got worse
+	laneOther        // all else
+	lanes
+	noLane = -1
+
+	headStart = 3
+)
 
 func (d *deviceReports) waiting() int {
 	n := 0
@@ -68,10 +83,17 @@ func (r *Reporter) device(namespace, name string) *deviceReports {
 	id := ResourceID(namespace, name)
 	d := r.devices[id]
 	if d == nil {
-		d = &deviceReports{namespace: namespace, name: name, twins: make(map[string]*twinReport)}
+		d = &deviceReports{namespace: namespace, name: name, twins: make(map[string]*twinReport), state: report{rank: rankState}, lane: noLane}
+		d.refresh = time.Now().Add(r.opts.Heartbeat/2 + r.spread(id, r.opts.Heartbeat/2))
 		r.devices[id] = d
 	}
 	return d
+}
+
+// judge finds out whether what waits is worse than what is known. The caller holds mu.
+func (rep *report) judge(now time.Time) {
+	rep.worse = rep.rank != nil && rep.rank(rep.value) > rep.rank(rep.known) &&
+		(rep.hurried.IsZero() || now.Sub(rep.hurried) >= hurryEvery)
 }
 
 // submit takes a new value for a report and queues its device when there is something to send. The caller holds mu.
@@ -80,56 +102,87 @@ func (r *Reporter) submit(d *deviceReports, rep *report, v value, now time.Time)
 		if rep.value != v {
 			r.stats.Coalesced++
 		}
-	} else if rep.accepted > 0 && rep.known == v && r.opts.Heartbeat > 0 && now.Sub(rep.knownAt) < r.opts.Heartbeat {
+	} else if rep.accepted > 0 && rep.known == v && r.opts.Heartbeat > 0 {
 		r.stats.Unchanged++
 		return
 	}
 	rep.value, rep.pending = v, true
+	rep.judge(now)
 	r.enqueue(d, now)
 }
 
-// enqueue gives a device a turn, if it has none. The caller holds mu.
+// hurryEvery is how often a value that gets worse lets its device go before the others: one that keeps changing does not.
+const hurryEvery = 30 * time.Second
+
+// rankState tells how bad a state is.
+func rankState(v value) int {
+	switch v.reported {
+	case common.DeviceStatusOffline:
+		return 3
+	case common.DeviceStatusUnhealthy:
+		return 2
+	case common.DeviceStatusUnknown:
+		return 1
+	}
+	return 0
+}
+
+// enqueue gives a device a turn, or moves it to the lane that it has come to belong to. The caller holds mu.
 func (r *Reporter) enqueue(d *deviceReports, now time.Time) {
-	if d.queued || d.gone {
+	if d.gone {
 		return
 	}
-	d.queued, d.urgent, d.ready = true, false, now.Add(r.opts.Linger)
-	r.queue = append(r.queue, d)
+	lane := d.belongs()
+	switch {
+	case d.lane == noLane:
+		d.ready = now.Add(r.opts.Linger)
+	case lane < d.lane:
+		q := r.lanes[d.lane]
+		if i := slices.Index(q, d); i >= 0 {
+			r.lanes[d.lane] = slices.Delete(q, i, i+1)
+		}
+	default:
+		return
+	}
+	d.lane = lane
+	r.lanes[lane] = append(r.lanes[lane], d)
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// hurryEvery is how often a state that changes lets its device go before the others: one that keeps changing does not.
-const hurryEvery = 30 * time.Second
-
-// hurry moves a device that is queued to the urgent ones, to report its state. The caller holds mu.
-func (r *Reporter) hurry(d *deviceReports) {
-	if !d.queued || d.urgent {
-		return
+// belongs is the lane for what waits of a device.
+func (d *deviceReports) belongs() int {
+	if d.state.pending && d.state.worse {
+		return laneState
 	}
-	if i := slices.Index(r.queue, d); i >= 0 {
-		r.queue = slices.Delete(r.queue, i, i+1)
-		r.urgent = append(r.urgent, d)
-		d.urgent, d.stateSent = true, false
-	}
-}
-
-// turn is the queue whose head is next; nil when nothing waits. The caller holds mu.
-func (r *Reporter) turn() *[]*deviceReports {
-	for _, q := range []*[]*deviceReports{&r.queue, &r.urgent} {
-		for len(*q) > 0 && (*q)[0].gone {
-			*q = (*q)[1:]
+	for _, t := range d.twins {
+		if t.pending && t.worse {
+			return laneTwins
 		}
 	}
-	switch {
-	case len(r.urgent) > 0 && (!r.wasUrgent || len(r.queue) == 0):
-		return &r.urgent
-	case len(r.queue) > 0:
-		return &r.queue
+	return laneOther
+}
+
+// turn is the lane whose head is next; noLane when nothing waits. The caller holds mu.
+func (r *Reporter) turn() int {
+	waits := func(lane int) bool {
+		for q := r.lanes[lane]; len(q) > 0 && q[0].gone; q = r.lanes[lane] {
+			r.lanes[lane] = q[1:]
+		}
+		return len(r.lanes[lane]) > 0
 	}
-	return nil
+	state, twins, other := waits(laneState), waits(laneTwins), waits(laneOther)
+	switch {
+	case state && (r.inARow[laneState] < headStart || !twins && !other):
+		return laneState
+	case twins && (r.inARow[laneTwins] < headStart || !other):
+		return laneTwins
+	case other:
+		return laneOther
+	}
+	return noLane
 }
 
 // run sends until Shutdown has flushed or ctx ends.
@@ -139,15 +192,21 @@ func (r *Reporter) run(ctx context.Context) {
 	for {
 		linger, ok := r.next()
 		if !ok {
+			idle := time.NewTimer(linger)
 			select {
+			case <-idle.C:
+				continue
 			case <-r.wake:
+				idle.Stop()
 				continue
 			case <-r.drain:
+				idle.Stop()
 				if _, more := r.next(); more {
 					continue // came between the look and the drain
 				}
 				return
 			case <-ctx.Done():
+				idle.Stop()
 				return
 			}
 		}
@@ -176,15 +235,18 @@ func (r *Reporter) run(ctx context.Context) {
 	}
 }
 
-// next tells how long the head of the queue lingers yet; ok is false when nothing waits.
-func (r *Reporter) next() (linger time.Duration, ok bool) {
+// next tells how long the next device lingers yet; when nothing waits ok is false, and the time that until something is
+// to be reported again.
+func (r *Reporter) next() (wait time.Duration, ok bool) {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q := r.turn()
-	if q == nil {
-		return 0, false
+	wait = r.refresh(now)
+	lane := r.turn()
+	if lane == noLane {
+		return wait, false
 	}
-	return time.Until((*q)[0].ready), true
+	return r.lanes[lane][0].ready.Sub(now), true
 }
 
 // lingered waits, but not while draining. It returns false when ctx ends.
@@ -225,19 +287,23 @@ func (b *batch) send(ctx context.Context, c ReportClient) error {
 func (r *Reporter) take() (*batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q := r.turn()
-	if q == nil {
+	lane := r.turn()
+	if lane == noLane {
 		return nil, false
 	}
-	d := (*q)[0]
-	(*q)[0] = nil
-	*q = (*q)[1:]
-	r.wasUrgent = d.urgent
-	d.queued, d.urgent = false, false
+	q := r.lanes[lane]
+	d := q[0]
+	q[0], r.lanes[lane] = nil, q[1:]
+	d.lane = noLane
+	r.count(lane)
+	r.late(d)
 	b := &batch{device: d}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(d.twins)), func(name string) bool { return !d.twins[name].pending })
-	if d.state.pending && (!d.stateSent || len(names) == 0) {
+	if d.state.pending && (lane == laneState || lane == laneOther && !d.stateSent || len(names) == 0) {
 		d.stateSent = true
+		if lane == laneState {
+			d.state.hurried = time.Now()
+		}
 		b.state = d.state.value.reported
 		b.values = []sentValue{{&d.state, d.state.value}}
 		return b, true
@@ -245,6 +311,9 @@ func (r *Reporter) take() (*batch, bool) {
 	d.stateSent = false
 	for _, name := range names {
 		t := d.twins[name]
+		if lane == laneTwins && t.worse {
+			t.hurried = time.Now()
+		}
 		b.twins = append(b.twins, &dmiapi.Twin{
 			PropertyName:    name,
 			ObservedDesired: twinProperty(t.message.ObservedDesired),
@@ -253,6 +322,19 @@ func (r *Reporter) take() (*batch, bool) {
 		b.values = append(b.values, sentValue{&t.report, t.value})
 	}
 	return b, len(b.values) > 0
+}
+
+// count notes whose turn it was. The caller holds mu.
+func (r *Reporter) count(lane int) {
+	switch lane {
+	case laneState:
+		r.inARow[laneState]++
+	case laneTwins:
+		r.inARow[laneState] = 0
+		r.inARow[laneTwins]++
+	default:
+		r.inARow = [lanes]int{}
+	}
 }
 
 // settle records how a call ended, and gives the device another turn when something still waits.
@@ -265,7 +347,7 @@ func (r *Reporter) settle(b *batch, err error) {
 	case nil:
 		if r.away {
 			r.away = false
-			r.lapse()
+			r.lapse(now)
 		}
 		r.stats.Calls++
 		if b.state != "" {
@@ -280,6 +362,7 @@ func (r *Reporter) settle(b *batch, err error) {
 			break
 		}
 		r.stats.Retried++
+		r.failed = now
 		if class == CallThrottled {
 			r.stats.Throttled++
 			r.emptyLimiter(now)
@@ -297,26 +380,18 @@ func (r *Reporter) settle(b *batch, err error) {
 		case err == nil:
 			rep.accepted++
 			rep.known, rep.knownAt = v.value, now
-			if rep.value == v.value && rep.accepted >= sends {
-				rep.pending = false
+			switch {
+			case rep.value != v.value:
+				rep.judge(now)
+			case rep.accepted >= sends:
+				rep.pending, rep.worse = false, false
 			}
 		case class == CallPermanent && rep.value == v.value:
-			rep.pending = false
+			rep.pending, rep.worse = false, false
 		}
 	}
 	if b.device.waiting() > 0 {
 		r.enqueue(b.device, now)
-	}
-}
-
-// lapse makes every value due with its next report: an EdgeCore that was away may not have passed on what it accepted
-// right before. The caller holds mu.
-func (r *Reporter) lapse() {
-	for _, d := range r.devices {
-		d.state.knownAt = time.Time{}
-		for _, t := range d.twins {
-			t.knownAt = time.Time{}
-		}
 	}
 }
 

@@ -61,8 +61,8 @@ func verdictsFactory(open func(admethod.SinkSettings) (admethod.Sink, error)) ad
 // A device that is offline stays offline. A property that cannot be judged, as while its detector warms up, has no say.
 //
 // The twin <property>-anomaly carries the latest verdict on a property as [VerdictText], if the Device has a property
-// of this name without visitors: such a property is never read from the device. As other twins it is reported only if
-// reportToCloud says so.
+// of this name without visitors: such a property is never read from the device. It is [VerdictOff] once nobody watches
+// the property. As other twins it is reported only if reportToCloud says so.
 //
 // Both go the way of all reports: through the [Reporter], its share of the node's limiter and its batches. A Verdicts
 // belongs to one panel, see [PanelOptions], and to one handler, see [Verdicts.Link].
@@ -252,6 +252,18 @@ func VerdictText(r *driver.Result) string {
 	return text
 }
 
+// rankVerdict tells how bad the verdict in a twin is.
+func rankVerdict(v value) int {
+	severity, _, _ := strings.Cut(v.reported, ":")
+	switch severity {
+	case driver.Critical.String():
+		return 2
+	case driver.Warning.String():
+		return 1
+	}
+	return 0
+}
+
 // judged reports what a verdict changes of its device, if the device is there. nil knows no devices.
 func (p *Panel) judged(key driver.Key) {
 	if p == nil {
@@ -266,12 +278,30 @@ func (p *Panel) judged(key driver.Key) {
 // reportVerdict reports the twin of the given name, if it is one that carries verdicts and there is one.
 func (o *owner) reportVerdict(spec *common.DeviceInstance, name string) {
 	reading, p := o.verdict(spec, name)
-	if p == nil || reading.At.IsZero() {
-		return
+	switch {
+	case p == nil:
+	case o.unwatched(strings.TrimSuffix(name, verdictSuffix)):
+		o.reportOff(p)
+	case !reading.At.IsZero():
+		o.reportTwin(p, reading)
 	}
+}
+
+// VerdictOff is the value of a twin that carries verdicts on a property which is not watched.
+const VerdictOff = "off"
+
+// reportOff clears a twin that carries verdicts: what it said is no longer so.
+func (o *owner) reportOff(p *common.DeviceProperty) {
+	o.reportTwin(p, Reading{
+		Namespace: o.namespace, Device: o.name, Property: p.PropertyName, Type: strings.ToLower(p.PProperty.DataType),
+		At: time.Now(), Value: VerdictOff, Text: VerdictOff,
+	})
+}
+
+func (o *owner) reportTwin(p *common.DeviceProperty, reading Reading) {
 	o.keep(reading)
 	if p.ReportToCloud && o.panel.opts.Reporter != nil {
-		twin := common.Twin{PropertyName: name, Property: p, Reported: reported(reading)}
+		twin := common.Twin{PropertyName: p.PropertyName, Property: p, Reported: reported(reading)}
 		twin.ObservedDesired.Metadata = twin.Reported.Metadata
 		o.panel.opts.Reporter.Report(o.namespace, o.name, twin)
 	}

@@ -200,6 +200,60 @@ func TestVerdictTwins(t *testing.T) {
 	})
 }
 
+// A verdict does not outlive what it is on: its twin is off when detection is removed, when the property goes, and from
+// the start where nothing is watched, as after a restart of the mapper. It is off once.
+func TestVerdictTwinsAreCleared(t *testing.T) {
+	watched := func(properties ...string) *common.DeviceInstance {
+		dev := fakeDevice("a", properties...)
+		dev.Properties[0].PushMethod.AnomalyDetectionEnabled = true
+		return dev
+	}
+	for name, after := range map[string]*common.DeviceInstance{
+		"detection is removed": fakeDevice("a", "x", "x-anomaly"),
+		"the property goes":    fakeDevice("a", "x-anomaly", "y"),
+		"watched on":           watched("x", "x-anomaly", "y"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v, r := NewVerdicts(), &fakeReporter{}
+				room := &fakeDriver{}
+				p := startPanel(t, PanelOptions{Driver: room, Reporter: r, Verdicts: v, Detection: &fakeDetection{}}, watched("x", "x-anomaly"))
+				advance(time.Second)
+				write(t, v, verdictOn("a", "x", driver.Critical))
+				before, _, _ := r.all()
+				if !slices.Contains(before, "x-anomaly=critical:jump:0.97") || slices.Contains(before, "x-anomaly=off") {
+					t.Fatalf("twins %v", before)
+				}
+				p.UpdateDev(nil, after)
+				advance(time.Second)
+				write(t, v, verdictOn("a", "x", driver.Critical)) // was on its way
+				v.Forget(driver.Key{Namespace: "ns", Device: "a", Property: "x"})
+				advance(3 * time.Second)
+				twins, _, _ := r.all()
+				verdicts := slices.DeleteFunc(twins[len(before):], func(s string) bool { return !strings.HasPrefix(s, "x-anomaly") })
+				want := []string{"x-anomaly=off"}
+				if name == "watched on" {
+					want = []string{"x-anomaly=critical:jump:0.97"}
+				}
+				if diff := cmp.Diff(want, slices.Compact(verdicts)); diff != "" {
+					t.Errorf("twins (-want +got):\n%s", diff)
+				}
+				if n := room.count("a/x-anomaly"); n != 0 {
+					t.Errorf("the twin was read %d times from the device", n)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := &fakeReporter{}
+		startPanel(t, PanelOptions{Driver: &fakeDriver{}, Reporter: r, Verdicts: NewVerdicts(), Detection: &fakeDetection{}}, fakeDevice("a", "x", "x-anomaly"))
+		advance(time.Second)
+		if twins, _, _ := r.all(); !slices.Contains(twins, "x-anomaly=off") {
+			t.Errorf("twins from the start: %v", twins)
+		}
+	})
+}
+
 func TestVerdictStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool

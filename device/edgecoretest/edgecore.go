@@ -13,6 +13,7 @@
 //   - A twin without observedDesired or reported crashes edgecore.
 //   - The first report of each twin reaches the cloud as an empty value. Values outside [a-zA-Z0-9-_.,:/@#]{1,512},
 //     unknown properties and unknown states are dropped although the call succeeds.
+//   - While the cloud is away it accepts reports and loses them, see [EdgeCore.CutCloud].
 //   - Pushes are serial with a timeout of ten seconds, and the last mapper that registers for a protocol takes them.
 //
 // The zero [Options] give the real figures; tests usually want a faster limiter.
@@ -73,7 +74,8 @@ type EdgeCore struct {
 	models    map[string]*v1beta1.DeviceModel
 	devices   map[string]*deviceEntry
 	twins     map[twinID]*twinEntry
-	states    map[string]string
+	states    map[string]string    // as the cloud sees them
+	cut       bool                 // the cloud is away
 	mappers   []*dmiapi.MapperInfo // as saved in the database, oldest registration first
 	sockets   map[string]string    // protocol to mapper socket: the clients that pushes use
 	joinable  sync.WaitGroup
@@ -311,6 +313,20 @@ func (e *EdgeCore) Resume() {
 		close(e.resume)
 		e.resume = nil
 	}
+}
+
+// CutCloud breaks the link to the cloud: reports are accepted, as if all were well, and lost. The twins and states that
+// the cloud has stay as they are until the link is there again and the mapper reports once more.
+func (e *EdgeCore) CutCloud() { e.setCut(true) }
+
+// RestoreCloud brings the link to the cloud back. Nothing that was lost is sent again.
+func (e *EdgeCore) RestoreCloud() { e.setCut(false) }
+
+func (e *EdgeCore) setCut(cut bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cut = cut
+	e.notifyLocked()
 }
 
 // ExhaustLimiter takes every token that the limiter holds now.

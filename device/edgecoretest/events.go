@@ -72,6 +72,8 @@ type Counts struct {
 	Twins, TwinsDropped int
 	// States dropped because they or their device are unknown.
 	StatesDropped int
+	// Twins and states that were accepted and lost because the cloud was away.
+	Lost int
 	// Calls to mappers, and those that failed.
 	Pushes, PushErrors int
 }

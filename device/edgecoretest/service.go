@@ -33,6 +33,9 @@ var (
 	legalStates    = []string{"online", "offline", "ok", "unhealthy", "unknown"}
 )
 
+// lostOnTheWay is what edgecore logs, and tells no mapper.
+const lostOnTheWay = "failed to send message to cloud"
+
 func resourceID(namespace, name string) string { return namespace + "/" + name }
 
 // Twin returns a twin as the cloud sees it: Reported is empty after the first report, and Metadata is nil.
@@ -58,7 +61,7 @@ func (e *EdgeCore) EdgeTwin(namespace, device, property string) (t Twin, ok bool
 	return Twin{}, false
 }
 
-// State returns the last legal state that was reported for a device, or "".
+// State returns the state of a device as the cloud sees it: the last legal one that reached it, or "".
 func (e *EdgeCore) State(namespace, device string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -229,8 +232,14 @@ func (e *EdgeCore) acceptTwin(namespace, device string, t *dmiapi.Twin) {
 			Metadata:        maps.Clone(t.GetReported().GetMetadata()),
 			Reports:         n,
 		}
-		entry.cloud.Reports = n
-		if n > 1 { // the first one is lost on its way
+		switch {
+		case e.cut:
+			e.counts.Lost++
+			ev.Detail = lostOnTheWay
+		case entry.cloud.Reports == 0: // the first one is lost on its way
+			entry.cloud.Reports++
+		default:
+			entry.cloud.Reports++
 			entry.cloud.Reported, entry.cloud.ObservedDesired = entry.edge.Reported, entry.edge.ObservedDesired
 		}
 	}
@@ -256,10 +265,14 @@ func (e *EdgeCore) acceptState(namespace, device, state string) {
 	ev := Event{Kind: EventState, Namespace: namespace, Device: device, Value: state}
 	id := resourceID(namespace, device)
 	e.mu.Lock()
-	if e.devices[id] == nil || !slices.Contains(legalStates, state) {
+	switch {
+	case e.devices[id] == nil || !slices.Contains(legalStates, state):
 		ev.Kind = EventStateDropped
 		e.counts.StatesDropped++
-	} else {
+	case e.cut:
+		e.counts.Lost++
+		ev.Detail = lostOnTheWay
+	default:
 		e.states[id] = state
 	}
 	e.notifyLocked()

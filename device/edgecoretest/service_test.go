@@ -201,3 +201,43 @@ func TestUnnoticedCrashFailsTheTest(t *testing.T) {
 		t.Errorf("errors %q, want the crash", b.errors)
 	}
 }
+
+// While the cloud is away EdgeCore says yes and loses what it is told; nothing is sent again by itself.
+func TestCloudAway(t *testing.T) {
+	e := seeded(t, unlimited, testDevice("a"))
+	c := dial(t, e)
+	state := func(state string) {
+		t.Helper()
+		if _, err := c.ReportDeviceStates(within(t), &dmiapi.ReportDeviceStatesRequest{DeviceNamespace: "default", DeviceName: "a", State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(value, wantState string) {
+		t.Helper()
+		if tw, _ := e.Twin("default", "a", "temperature"); tw.Reported != value || e.State("default", "a") != wantState {
+			t.Errorf("the cloud has %q, %q; want %q, %q", tw.Reported, e.State("default", "a"), value, wantState)
+		}
+	}
+	send := func(value string) {
+		t.Helper()
+		if err := report(t, c, "a", twin(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("1")
+	send("1")
+	state("ok")
+	want("1", "ok")
+	e.CutCloud()
+	send("2")
+	state("unhealthy")
+	want("1", "ok")
+	if n := e.Counts().Lost; n != 2 {
+		t.Errorf("%d were lost, want 2", n)
+	}
+	e.RestoreCloud()
+	want("1", "ok")
+	send("2")
+	state("unhealthy")
+	want("2", "unhealthy")
+}
