@@ -42,6 +42,7 @@ type Binding struct {
 	silent  bool // a verdict on missing readings stands
 	convert stage.Converter
 	quality stage.Quality
+	resumed int64 // the handler's, as far as the quality stage knows of it
 	row     [1]driver.Sample
 	stream  Stream // nil for a member of a group
 	group   *group
@@ -130,7 +131,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 		}
 		h.drop(old)
 	}
-	b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1}
+	b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.resumed.Load()}
 	b.row[0].Key = key
 	var errs []error
 	var err error
@@ -270,6 +271,9 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	if at.IsZero() && now != 0 {
 		at = time.Unix(0, now)
 	}
+	if now != 0 {
+		b.resume(at, now)
+	}
 	flags, pass := b.quality.Observe(at.UnixNano(), now, v, flags, &b.config.Quality)
 	s := &b.row[0]
 	s.At, s.Value, s.Text, s.Flags = at, v, text, flags
@@ -289,6 +293,18 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	b.stream.TrySubmit(b.row[:])
 }
 
+// resume tells the quality stage of a pause of the process, of which the clock may not have heard yet. The caller holds
+// b.mu.
+func (b *Binding) resume(at time.Time, now int64) {
+	if at.UnixNano()-now > int64(longTick) {
+		b.handler.tick(time.Now())
+	}
+	if r := b.handler.resumed.Load(); r != b.resumed {
+		b.resumed = r
+		b.quality.Resume(r)
+	}
+}
+
 // flagged counts what was wrong with a reading and judges whether it persists.
 func (b *Binding) flagged(flags driver.Flags) {
 	b.stats.count(flags)
@@ -306,6 +322,7 @@ func (b *Binding) flagged(flags driver.Flags) {
 func (b *Binding) sweep(now time.Time) (expired bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.resume(now, b.handler.now.Load())
 	if strength := b.quality.Overdue(now.UnixNano(), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
 		b.silent = true
 		r := stage.QualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
@@ -330,6 +347,9 @@ func (b *Binding) hold() bool {
 	defer b.mu.Unlock()
 	if b.ended {
 		return false
+	}
+	if now := b.handler.now.Load(); b.refs == 0 && now != 0 {
+		b.quality.Resume(now) // nobody read it meanwhile
 	}
 	b.refs++
 	return true
@@ -419,6 +439,7 @@ func (b *Binding) UnmarshalBinary(data []byte) error {
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)
 	}
+	q.Resume(b.handler.now.Load())
 	b.convert, b.quality = c, q
 	return nil
 }

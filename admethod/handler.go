@@ -54,6 +54,7 @@ type Handler struct {
 	watched   atomic.Bool  // an observer wants every verdict; on the path of every reading, so it is told apart
 	mirrored  atomic.Bool  // an observer wants every reading
 	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
+	resumed   atomic.Int64 // when the process last went on after a pause of its own, Unix ns
 	wg        sync.WaitGroup
 
 	troubles troubles
@@ -86,6 +87,7 @@ const (
 
 const (
 	coarseTick = 100 * time.Millisecond
+	longTick   = 2 * time.Second // of the coarse clock, that a pause of the process explains
 	sweepEvery = time.Second
 	// A property that is bound again with the same configuration within this time goes on with what it has learned:
 	// EdgeCore updates a device by stopping and creating it anew.
@@ -147,8 +149,22 @@ func (h *Handler) keepClock(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			h.now.Store(now.UnixNano())
+			h.tick(now)
 		}
+	}
+}
+
+// tick moves the coarse clock on. A step that is much longer than it should be says that the process stood still, or had
+// no processor: then it could not read either.
+func (h *Handler) tick(now time.Time) {
+	ns := now.UnixNano()
+	if last := h.now.Load(); ns > last {
+		h.now.CompareAndSwap(last, ns)
+		if ns-last > int64(longTick) {
+			h.resumed.Store(ns)
+		}
+	} else if last-ns > int64(longTick) { // the clock was set back
+		h.now.Store(ns)
 	}
 }
 

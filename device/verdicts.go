@@ -319,3 +319,31 @@ func (o *owner) verdict(spec *common.DeviceInstance, name string) (r Reading, p 
 	}
 	return r, p
 }
+
+// setWatched notes what detection was asked to watch.
+func (o *owner) setWatched() {
+	if o.panel.opts.Detection == nil {
+		return
+	}
+	watched := make(map[string]bool, len(o.props))
+	for _, p := range o.props {
+		watched[p.spec.PropertyName] = p.settings != nil || p.refused
+	}
+	o.mu.Lock()
+	o.watched = watched
+	o.mu.Unlock()
+}
+
+func (o *owner) carry(name string) {
+	if o.carried == nil {
+		o.carried = make(map[string]bool)
+	}
+	o.carried[name] = true
+}
+
+// unwatched says that nobody watches a property; not before that is known.
+func (o *owner) unwatched(property string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watched != nil && !o.watched[property]
+}

@@ -30,6 +30,8 @@ func DefaultQuality() QualityConfig { return QualityConfig{Missing: 4, Late: 1.6
 // after rewind older readings in a row it is taken as the new time.
 type Quality struct {
 	last      int64 // newest time of reading, Unix ns; 0 before the first
+	since     int64 // silence before this is not the device's, Unix ns
+	resumed   bool  // the next interval says nothing
 	cycle     float64
 	regular   float64 // share of intervals that agree with the learned cycle, exponentially weighted
 	intervals [warmIntervals]float32
@@ -77,6 +79,8 @@ func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *Quali
 	switch {
 	case q.last == 0:
 		q.last = at
+	case at > q.last && q.resumed:
+		q.last, q.older, q.same, q.resumed = at, 0, 0, false
 	case at > q.last:
 		interval := float64(at - q.last)
 		q.last, q.older, q.same = at, 0, 0
@@ -225,13 +229,16 @@ func (q *Quality) Judge(c *QualityConfig) (driver.Kind, float64) {
 	return qualityKinds[q.fault-1].kind, float64(max(q.levels[q.fault-1]/trigger, 1))
 }
 
+// Resume says that nobody was there to take readings until now: the silence until then says nothing of the device.
+func (q *Quality) Resume(now int64) { q.since, q.resumed = now, true }
+
 // Overdue returns for how many times the allowed silence nothing has come, 0 while all is well.
 func (q *Quality) Overdue(now int64, c *QualityConfig) float64 {
 	cycle := q.expected(c)
 	if q.last == 0 || cycle <= 0 || c.Missing <= 0 {
 		return 0
 	}
-	silence := float64(now-q.last) / (c.Missing*cycle + float64(lateFloor))
+	silence := float64(now-max(q.last, q.since)) / (c.Missing*cycle + float64(lateFloor))
 	if silence < 1 {
 		return 0
 	}
@@ -275,9 +282,9 @@ func (q *Quality) EncodeState(w *state.Writer) {
 	}
 }
 
-// DecodeState reads what EncodeState wrote.
+// DecodeState reads what EncodeState wrote. The silence since then was nobody's to judge, see [Quality.Resume].
 func (q *Quality) DecodeState(r *state.Reader) {
-	*q = Quality{last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
+	*q = Quality{resumed: true, last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
 	q.seen = uint8(r.Count("intervals", warmIntervals))
 	for i := range q.intervals {
 		q.intervals[i] = float32(r.Min("interval", 0))

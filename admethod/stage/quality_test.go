@@ -187,6 +187,57 @@ func TestQualityStateSurvivesRestart(t *testing.T) {
 	}
 }
 
+// Silence counts from when there was somebody to read: not over a restart of the mapper, nor over a pause of it.
+func TestQualitySilenceThatIsNotTheDevices(t *testing.T) {
+	c := DefaultQuality()
+	c.Cycle = time.Second
+	const pause = 37 * time.Second
+	restarted := func(q *Quality, _ time.Time) {
+		var w state.Writer
+		q.EncodeState(&w)
+		q.DecodeState(state.NewReader(w.Bytes))
+	}
+	for name, ended := range map[string]func(*Quality, time.Time){
+		"nobody's": nil, "restart": restarted, "pause": func(q *Quality, now time.Time) { q.Resume(now.UnixNano()) },
+		"restart, with a clock": func(q *Quality, now time.Time) {
+			restarted(q, now)
+			q.Resume(now.UnixNano())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var q Quality
+			at := time.Unix(1_700_000_000, 0)
+			read := func() driver.Flags {
+				flags, _ := q.Observe(at.UnixNano(), at.UnixNano(), 1, 0, &c)
+				at = at.Add(time.Second)
+				return flags
+			}
+			for range 20 {
+				read()
+			}
+			at = at.Add(pause)
+			if ended != nil {
+				ended(&q, at)
+			}
+			if overdue := q.Overdue(at.UnixNano(), &c); name != "restart" && (overdue > 0) != (ended == nil) {
+				t.Errorf("overdue %v times", overdue)
+			}
+			flags := read()
+			kind, _ := q.Judge(&c)
+			if device := ended == nil; (flags&driver.Gap != 0) != device || (kind == driver.KindMissing) != device {
+				t.Errorf("flags %b, verdict %q", flags, kind)
+			}
+			// What is missing from then on is.
+			if at = at.Add(10 * time.Second); q.Overdue(at.UnixNano(), &c) == 0 {
+				t.Error("not overdue after ten seconds of silence")
+			}
+			if flags := read(); flags&driver.Gap == 0 {
+				t.Errorf("flags %b after ten seconds of silence", flags)
+			}
+		})
+	}
+}
+
 // A mapper that reads every 10 ms on a busy machine is not late by its own scheduling.
 func TestQualityForgivesSchedulingDelays(t *testing.T) {
 	var q Quality
