@@ -36,7 +36,8 @@ type Stream interface {
 	Close()
 }
 
-// StreamSettings describes a stream to its adapter.
+// StreamSettings describes a stream to its adapter. An adapter whose detector is gone for good, so that nobody will say how
+// an incident goes on, says so with a verdict whose Incident.Phase is [driver.Abandoned].
 type StreamSettings struct {
 	Group   string                                 // stable name of the group, with its namespace; "" for a single property
 	Members []driver.Member                        // one per sample of a row, in order

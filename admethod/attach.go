@@ -60,10 +60,11 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	for i := range s.Members {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
-		b.coalesce.Init(s.Config.Heartbeat, s.Config.Policy.Clear)
+		b.coalesce.Init(s.Config.Heartbeat)
 		a.members = append(a.members, b)
 	}
 	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].lost
+	settings.Aux = stages(a.members)
 	stream, err := adapter.Open(settings)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
@@ -119,20 +120,45 @@ func (a *Attachment) Close() {
 	if !open { // after Shutdown the adapter has closed it
 		return
 	}
+	for _, b := range a.members {
+		b.finish(driver.Abandoned, driver.Unknown, "no longer watched", true) // before what is open would be kept
+	}
 	a.stream.Close()
 	for _, b := range a.members {
 		h.release(b)
 	}
 }
 
-// deliver passes a verdict on to the sinks.
+// deliver passes a verdict on to the sinks, and tells in it the incident that it is part of. The rest of it stays as the
+// detector and the policy have it: a client with stages of its own finds the same incidents in it as if the detector were
+// in its own process.
 func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
-	if !a.group {
-		a.members[0].deliver(r, false)
+	if a.group {
+		deliverEach(a.members, r, row)
+		r.Config = a.members[0].setup.hash
+		r.Incident = a.incident(r)
 		return
 	}
-	deliverEach(a.members, r, row)
-	r.Config = a.members[0].setup.hash
+	m := a.members[0]
+	own := *r
+	m.deliver(&own, false)
+	m.setup.policy.Apply(r)
+	r.Config, r.Incident = own.Config, own.Incident
+}
+
+// incident is the one to tell of in the verdict on a group: of the member that is to blame most, or of the first that is
+// in one.
+func (a *Attachment) incident(r *driver.Result) (first driver.Incident) {
+	for _, m := range a.members {
+		i := m.open()
+		if i.ID != 0 && len(r.Causes) > 0 && r.Causes[0].Key == m.Key() {
+			return i
+		}
+		if first.ID == 0 {
+			first = i
+		}
+	}
+	return first
 }
 
 func (a *Attachment) judged(number uint64, r *driver.Result, row driver.Row) {

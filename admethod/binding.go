@@ -49,8 +49,10 @@ type Binding struct {
 	stats   BindingStats
 
 	coalesce stage.Coalescer // what is asked concurrently is atomic
-	telling  sync.Mutex      // guards the rest of it, and the order of verdicts
-	dropped  atomic.Uint64   // rows lost from the adapter's queue
+	telling  sync.Mutex      // guards the rest of it, what follows, and the order of verdicts
+	incident stage.Incident
+	gone     bool          // nothing is told any more
+	dropped  atomic.Uint64 // rows lost from the adapter's queue
 }
 
 // setup is what properties with the same configuration and the same kind of property share.
@@ -143,7 +145,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 		errs = append(errs, err)
 	}
 	errs = append(errs, prepared, checkNames(key, &meta), h.opts.checkDevice(key, &config), checkModel(config.Model), h.opts.checkPrefixes(b.config))
-	b.coalesce.Init(config.Heartbeat, config.Policy.Clear)
+	b.coalesce.Init(config.Heartbeat)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -314,8 +316,29 @@ func (b *Binding) flagged(flags driver.Flags) {
 		return
 	}
 	b.silent = false
+	if b.handler.opts.Replay {
+		b.settle()
+	}
 	r := stage.QualityResult(&b.row[0], b.config.Threshold, kind, strength, "")
 	b.deliver(&r, true)
+}
+
+// settle waits until the readings before are judged, so that in a replay verdicts of the quality stage and of the detector
+// come in the order of the readings. b.mu, which the caller holds, is free meanwhile: the adapter may save state.
+func (b *Binding) settle() {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	h := b.handler
+	h.mu.Lock()
+	a, ctx := h.adapters[b.config.ADMethodName], h.ctx
+	h.mu.Unlock()
+	running, err := a.wait(ctx)
+	if running != nil {
+		err = running.Flush(ctx)
+	}
+	if err != nil { // it is being shut down
+		h.hooks.State(b.Key().String(), err)
+	}
 }
 
 // sweep judges silence, and reports whether the binding has lingered long enough.
@@ -376,30 +399,9 @@ func (b *Binding) stop() {
 // end closes the stream for good.
 func (b *Binding) end() {
 	b.stop()
+	b.finish(driver.Abandoned, driver.Unknown, "no longer watched", true)
 	if b.stream != nil {
 		b.stream.Close()
-	}
-}
-
-// deliver passes a verdict on to the sinks; fromQuality tells that the quality stage judged, not the detector. r is not
-// kept.
-func (b *Binding) deliver(r *driver.Result, fromQuality bool) {
-	r.Config = b.setup.hash
-	b.setup.policy.Apply(r)
-	if b.handler.watched.Load() {
-		b.handler.hooks.Verdict(r)
-	}
-	if !fromQuality && b.coalesce.Quiet(r) {
-		return
-	}
-	b.telling.Lock()
-	defer b.telling.Unlock()
-	if !b.coalesce.Pass(r, fromQuality) || len(b.setup.queues) == 0 {
-		return
-	}
-	clone := r.Clone()
-	for _, q := range b.setup.queues {
-		q.push(clone)
 	}
 }
 
@@ -425,6 +427,9 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 	var w state.Writer
 	b.convert.EncodeState(&w)
 	b.quality.EncodeState(&w)
+	b.telling.Lock()
+	b.incident.EncodeState(&w)
+	b.telling.Unlock()
 	return w.Bytes, nil
 }
 
@@ -432,14 +437,21 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 func (b *Binding) UnmarshalBinary(data []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c, q := b.convert, stage.Quality{}
+	c, q, i := b.convert, stage.Quality{}, stage.Incident{}
 	r := state.NewReader(data)
 	c.DecodeState(r)
 	q.DecodeState(r)
+	if r.More() { // there is none in what earlier versions wrote
+		i.DecodeState(r)
+	}
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)
 	}
 	q.Resume(b.handler.now.Load())
 	b.convert, b.quality = c, q
+	b.silent = i.OfQuality() // the next reading tells whether what the quality stage found goes on
+	b.telling.Lock()
+	b.incident = i
+	b.telling.Unlock()
 	return nil
 }

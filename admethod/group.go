@@ -105,6 +105,9 @@ func (g *group) open(members []*Binding) error {
 	if err != nil {
 		return err
 	}
+	for _, m := range members { // before the new stream restores what was open when it ended
+		m.finish(driver.Abandoned, driver.Unknown, fmt.Sprintf("the members of group %q changed", g.key.name), false)
+	}
 	stream, err := a.Open(settings)
 	if err != nil {
 		return err
@@ -194,9 +197,12 @@ func (s stages) MarshalBinary() ([]byte, error) {
 	return w.Bytes, nil
 }
 
-// UnmarshalBinary reads what MarshalBinary wrote.
+// UnmarshalBinary reads what MarshalBinary wrote. Nothing changes nothing: earlier versions kept none for attachments.
 func (s stages) UnmarshalBinary(data []byte) error {
 	const largest = 64 << 10
+	if len(data) == 0 {
+		return nil
+	}
 	r := state.NewReader(data)
 	parts := make([]string, len(s))
 	for i := range s {

@@ -220,7 +220,7 @@ func (h *Handler) drop(b *Binding) {
 	if !bound {
 		return
 	}
-	b.end() // first: a verdict on its way must not come after the sinks forgot
+	b.end() // first: a verdict on its way must not come after the end of its incident, and after the sinks forgot
 	h.release(b)
 	if b.group != nil {
 		h.leave(b)
@@ -270,8 +270,12 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 	h.state = stopped
 	h.cancel()
-	for _, b := range h.bindings {
+	watched := slices.Collect(maps.Values(h.bindings))
+	for _, b := range watched {
 		b.stop() // the adapters close the streams, once what is queued has been judged
+	}
+	for a := range h.attached {
+		watched = append(watched, a.members...)
 	}
 	clear(h.attached)
 	adapters, sinks := h.adapters, h.sinks
@@ -291,8 +295,13 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 			}
 			return nil
 		}),
-		together(maps.All(sinks), func(_ string, q *sinkQueue) error { return q.end(ctx) }),
 	}
+	if h.opts.StateDir == "" { // nobody will know of them after a restart
+		for _, b := range watched {
+			b.finish(driver.Abandoned, driver.Unknown, "the mapper stopped, and keeps nothing over a restart", true)
+		}
+	}
+	errs = append(errs, together(maps.All(sinks), func(_ string, q *sinkQueue) error { return q.end(ctx) }))
 	joined := make(chan struct{})
 	go func() {
 		h.wg.Wait()

@@ -13,6 +13,15 @@ import (
 
 // Sink takes verdicts to where people look. The handler coalesces verdicts, queues them for each sink apart, and calls
 // a sink from one goroutine.
+//
+// Incidents arrive as verdicts: [driver.Result.Incident] of each that concerns one says which and where it stands. The
+// first is Began, when it begins or, if it began in a mute window, when that ends; then Lasts, whenever its severity, kind
+// or cause changes and once a heartbeat, with the severity held at the worst so far, or Unknown while the detector does
+// not know; the last is Returned, NewNormal or Abandoned, once. A verdict may end one incident while it says that the
+// stream is normal, or unknown. There is one incident of a property at a time. Over a restart of the mapper an incident
+// goes on under its ID where the adapter keeps state; where nothing is kept it is Abandoned with Shutdown. A sink that was
+// slow may miss verdicts between, the first and even the last of an incident among them: the last verdict on each property
+// always gets through, and says how things stand.
 type Sink interface {
 	// Start is quick and waits for no network; ctx covers the start only. After an error, unless it is permanent or of
 	// the configuration, another sink is made and started a while later: this one is not used again, and has left nothing

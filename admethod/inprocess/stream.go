@@ -168,7 +168,7 @@ func (s *stream) fail(at time.Time, number uint64, err error) {
 	var r driver.Result
 	r.Reset(nil)
 	r.At, r.Threshold, r.Detector, r.Model, r.Kind = at, s.threshold, s.name, *s.model.Load(), driver.KindFailed
-	r.Key, r.Message = s.key, err.Error()
+	r.Key, r.Message, r.Incident.Phase = s.key, err.Error(), driver.Abandoned
 	if s.answer != nil {
 		s.answer(number, &r, nil)
 		return

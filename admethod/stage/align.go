@@ -113,6 +113,8 @@ func Share(r *driver.Result, row driver.Row, slot int, key driver.Key) driver.Re
 	})
 	if r.Severity.Anomalous() && !blamed {
 		own.Severity, own.Kind, own.Score, own.Causes, own.Message = driver.Normal, driver.KindNone, 0, nil, ""
+		// Who is blamed may change back and forth: it is not the detector that says this member is back to normal.
+		own.Ongoing, own.Onset = false, math.NaN()
 	}
 	return own
 }

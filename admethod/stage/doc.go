@@ -9,6 +9,9 @@
 //	           a number       flags       only of a group            │
 //	                            │ what persists                      │ Result; Share of a group's
 //	                            ▼                                    ▼
-//	sinks  ◀── Coalescer ◀──────────────────────────────────── Policy
-//	           changes, heartbeat                               what is of interest
+//	sinks  ◀── Coalescer ◀── Incident ◀──────────────────────────────┘
+//	           changes,       begins, lasts, ends;
+//	           heartbeat      Policy: what is of interest
+//
+// Incident is the one place that decides when an incident begins, lasts and ends.
 package stage

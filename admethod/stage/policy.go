@@ -18,11 +18,11 @@ import (
 // PolicyConfig tells which anomalies are of interest, whatever detector finds them.
 type PolicyConfig struct {
 	Sensitivity  string   `param:"sensitivity" enum:"low,medium,high" doc:"sets the threshold to 0.98, 0.95 or 0.90: a false alarm in 125,000, 8,000 or 1,000 readings; a threshold of its own wins"`
-	Direction    string   `param:"direction" enum:"up,down,both" doc:"only readings over (up) or under (down) what was expected are anomalous"`
-	MinDeviation float64  `param:"minDeviation" min:"0" doc:"readings that deviate from what was expected by less than this, in units of the property, are not anomalous"`
-	Mute         []string `param:"mute" doc:"maintenance windows in which nothing is anomalous: \"22:00-06:00\", \"Sat-Sun\", \"Mon-Fri 12:00-12:30\""`
+	Direction    string   `param:"direction" enum:"up,down,both" doc:"only readings over (up) or under (down) what was expected are anomalous; what stands still or has a wrong state is in any case"`
+	MinDeviation float64  `param:"minDeviation" min:"0" doc:"readings that deviate from what was expected by less than this, in units of the property, are not anomalous; what stands still or has a wrong state is in any case"`
+	Mute         []string `param:"mute" doc:"maintenance windows for incidents, such as \"22:00-06:00\", \"Sat-Sun\" or \"Mon-Fri 12:00-12:30\": none begins to be told in them; what still lasts when they end is told then"`
 	Timezone     string   `param:"timezone" doc:"time zone of the maintenance windows, an IANA name"`
-	Clear        int      `param:"clear" min:"1" max:"100000" doc:"normal readings in a row after which an anomaly is over; until then it is one incident"`
+	Clear        int      `param:"clear" min:"1" max:"100000" doc:"normal readings in a row after which an incident is over, for detectors that do not tell themselves when a stream is back"`
 }
 
 // DefaultPolicy returns the built-in defaults.
@@ -37,13 +37,14 @@ var thresholds = map[string]float64{"low": 0.98, "medium": driver.DefaultThresho
 type Policy struct {
 	up, down     bool
 	minDeviation float64
+	clear        int
 	windows      []window
 	location     *time.Location
 }
 
 // NewPolicy checks c. All errors are joined, each a [params.Error] with its key.
 func NewPolicy(c *PolicyConfig) (*Policy, error) {
-	p := &Policy{up: c.Direction != "down", down: c.Direction != "up", minDeviation: c.MinDeviation}
+	p := &Policy{up: c.Direction != "down", down: c.Direction != "up", minDeviation: c.MinDeviation, clear: c.Clear}
 	var errs []error
 	var err error
 	if p.location, err = time.LoadLocation(c.Timezone); err != nil {
@@ -59,24 +60,53 @@ func NewPolicy(c *PolicyConfig) (*Policy, error) {
 	return p, errors.Join(errs...)
 }
 
-// Apply makes an anomaly that is of no interest normal. The score stays as it is.
+// Apply makes an anomaly that is of no interest normal, for those who take verdicts one by one. The score stays as it is.
 func (p *Policy) Apply(r *driver.Result) {
-	if r.Severity.Anomalous() && !p.interesting(r) {
+	if r.Severity.Anomalous() && (!p.begins(r) || p.muted(r.At)) {
 		r.Severity, r.Kind = driver.Normal, driver.KindNone
 	}
 }
 
-func (p *Policy) interesting(r *driver.Result) bool {
-	if deviation, known := deviationOf(r); known {
-		if deviation > 0 && !p.up || deviation < 0 && !p.down || math.Abs(deviation) < p.minDeviation {
-			return false
-		}
+// begins reports whether an anomaly is of interest, so that an incident may begin with it.
+func (p *Policy) begins(r *driver.Result) bool {
+	deviation, known := deviationOf(r)
+	switch {
+	case !known || shapeless(r.Kind):
+		return true
+	case deviation > 0 && !p.up || deviation < 0 && !p.down:
+		return false
 	}
-	if len(p.windows) == 0 {
+	return math.Abs(deviation) >= p.minDeviation
+}
+
+// holds reports whether an anomaly holds an incident open. Where it is not about how high a single reading is, a reading
+// that lies well is no sign that it is over.
+func (p *Policy) holds(r *driver.Result) bool {
+	switch r.Kind {
+	case driver.KindNoise, driver.KindPattern, driver.KindCorrelation, driver.KindCausal:
 		return true
 	}
-	at := r.At.In(p.location)
-	return !slices.ContainsFunc(p.windows, func(w window) bool { return w.contains(at) })
+	return p.begins(r)
+}
+
+// muted reports whether nothing begins at a time.
+func (p *Policy) muted(at time.Time) bool {
+	if len(p.windows) == 0 {
+		return false
+	}
+	at = at.In(p.location)
+	return slices.ContainsFunc(p.windows, func(w window) bool { return w.contains(at) })
+}
+
+// shapeless anomalies are not about how far a reading is from what was expected: it is just that which stands still where
+// it should not, or comes when it should not.
+func shapeless(k driver.Kind) bool {
+	switch k {
+	case driver.KindFreeze, driver.KindState, driver.KindMissing, driver.KindLate, driver.KindDuplicate, driver.KindOutOfOrder,
+		driver.KindInvalid, driver.KindStuckClock, driver.KindFailed:
+		return true
+	}
+	return false
 }
 
 // deviationOf is how far a reading is from what was expected. It is not known for verdicts that are not about how high

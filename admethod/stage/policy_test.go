@@ -61,18 +61,21 @@ func TestPolicy(t *testing.T) {
 		name                          string
 		policy                        PolicyConfig
 		value, expected, lower, upper float64
+		kind                          driver.Kind
 		anomalous                     bool
 	}{
-		{"everything by default", DefaultPolicy(), 10, 20, nan, nan, true},
-		{"up: high is anomalous", PolicyConfig{Direction: "up"}, 30, 20, nan, nan, true},
-		{"up: low is not", PolicyConfig{Direction: "up"}, 10, 20, nan, nan, false},
-		{"down: low is anomalous", PolicyConfig{Direction: "down"}, 10, 20, nan, nan, true},
-		{"down: high is not", PolicyConfig{Direction: "down"}, 30, nan, 15, 25, false},
-		{"a small deviation", PolicyConfig{MinDeviation: 11}, 30, 20, nan, nan, false},
-		{"a large deviation", PolicyConfig{MinDeviation: 9}, 30, 20, nan, nan, true},
-		{"no forecast: the direction is unknown", PolicyConfig{Direction: "up", MinDeviation: 100}, 30, nan, nan, nan, true},
-		{"maintenance", PolicyConfig{Mute: []string{"11:00-13:00"}}, 30, 20, nan, nan, false},
-		{"maintenance elsewhere", PolicyConfig{Mute: []string{"11:00-13:00"}, Timezone: "Asia/Shanghai"}, 30, 20, nan, nan, true},
+		{"everything by default", DefaultPolicy(), 10, 20, nan, nan, driver.KindSpike, true},
+		{"up: high is anomalous", PolicyConfig{Direction: "up"}, 30, 20, nan, nan, driver.KindSpike, true},
+		{"up: low is not", PolicyConfig{Direction: "up"}, 10, 20, nan, nan, driver.KindSpike, false},
+		{"down: low is anomalous", PolicyConfig{Direction: "down"}, 10, 20, nan, nan, driver.KindSpike, true},
+		{"down: high is not", PolicyConfig{Direction: "down"}, 30, nan, 15, 25, driver.KindSpike, false},
+		{"a small deviation", PolicyConfig{MinDeviation: 11}, 30, 20, nan, nan, driver.KindSpike, false},
+		{"a large deviation", PolicyConfig{MinDeviation: 9}, 30, 20, nan, nan, driver.KindSpike, true},
+		{"no forecast: the direction is unknown", PolicyConfig{Direction: "up", MinDeviation: 100}, 30, nan, nan, nan, driver.KindSpike, true},
+		{"up: what stands still is anomalous at any height", PolicyConfig{Direction: "up"}, 10, 20, nan, nan, driver.KindFreeze, true},
+		{"what stands still deviates little", PolicyConfig{MinDeviation: 11}, 20.5, 20, nan, nan, driver.KindFreeze, true},
+		{"maintenance", PolicyConfig{Mute: []string{"11:00-13:00"}}, 30, 20, nan, nan, driver.KindSpike, false},
+		{"maintenance elsewhere", PolicyConfig{Mute: []string{"11:00-13:00"}, Timezone: "Asia/Shanghai"}, 30, 20, nan, nan, driver.KindSpike, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,8 +85,8 @@ func TestPolicy(t *testing.T) {
 			}
 			r := driver.Result{Key: driver.Key{Device: "d", Property: "p"}, At: noon, Threshold: 0.95}
 			r.Value, r.Expected, r.Lower, r.Upper = tt.value, tt.expected, tt.lower, tt.upper
-			r.Judge(0.97, driver.KindSpike)
-			p.Apply(&r)
+			r.Judge(0.97, tt.kind)
+			new(Incident).Judge(&r, false, p)
 			if got := r.Severity.Anomalous(); got != tt.anomalous || r.Score != 0.97 {
 				t.Errorf("anomalous %t, score %v; want %t, 0.97", got, r.Score, tt.anomalous)
 			}

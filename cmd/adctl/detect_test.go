@@ -82,12 +82,12 @@ yesterday;21
 2026-03-01 00:01:30,22,0,unknown,outOfOrder,,,
 2026-03-01 00:03:00,,0,unknown,invalid,,,
 2026-03-01 00:04:00,"n/a, sorry",0,unknown,invalid,,,
-2026-03-01T00:05:00Z,22,0,normal,,,10,30
+2026-03-01T00:05:00Z,22,0,critical,range,,10,30
 `
 	const summary = `line 5: time: got "yesterday", want RFC 3339, YYYY-MM-DD HH:MM:SS, or Unix seconds or milliseconds: skipped
-8 readings, 4 judged, 1 anomalous, 1 alerts; 1 rows skipped
+8 readings, 4 judged, 2 anomalous, 1 alerts; 1 rows skipped
 began                 ended                 kind   severity  worst score  readings
-2026-03-01T00:02:00Z  2026-03-01T00:02:00Z  range  critical  1.0000       1
+2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  range  critical  1.0000       2
 `
 	args := []string{"detect", "--detector", "range", "--set", "detector.lower=10", "--set", "detector.upper=30"}
 	in, out := file(t, "in.csv", input), filepath.Join(t.TempDir(), "out.csv")

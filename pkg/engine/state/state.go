@@ -90,6 +90,9 @@ func (r *Reader) Fail(format string, args ...any) {
 // Err is the first error so far.
 func (r *Reader) Err() error { return r.err }
 
+// More reports whether there is more to read.
+func (r *Reader) More() bool { return r.err == nil && len(r.data) > 0 }
+
 // Close returns the first error; bytes left over are one.
 func (r *Reader) Close() error {
 	if len(r.data) > 0 {

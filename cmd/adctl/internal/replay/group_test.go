@@ -119,7 +119,7 @@ func TestRowsStayAligned(t *testing.T) {
 
 func TestRowsNameTheBlamed(t *testing.T) {
 	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Minute) }
-	g := openGroup(t, sum(8), map[string]any{"mute": "00:02-00:03"}, "c", "a", "b")
+	g := openGroup(t, sum(8), map[string]any{"mute": "00:02-00:03", "clear": 1}, "c", "a", "b")
 	for i, v := range []float64{0.97, 0.1, 0.97, 1} {
 		g.Observe(at(i), cells(v, 0, 0))
 	}

@@ -64,7 +64,7 @@ func open(tb testing.TB, f driver.Factory, settings map[string]any) *replay.Stre
 }
 
 func TestOutcomesBelongToTheirReadings(t *testing.T) {
-	s := open(t, echo(), map[string]any{})
+	s := open(t, echo(), map[string]any{"clear": 1})
 	minute := func(i int) time.Time { return start.Add(time.Duration(i) * time.Minute) }
 	s.Observe(minute(0), 0.1)
 	s.Observe(minute(0), 0.1) // again
