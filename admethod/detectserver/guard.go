@@ -21,18 +21,22 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
+
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 )
 
 // A connection is pending until its client has shown what it is: by the handshake, and by as many bytes after it as the
-// first message of the protocol has. It must come that far within [Config.Handshake]; no address may have more than
-// [Config.MaxPending] of them, nor more handshakes a second than that on average. Those beyond wait, so that
-// connections that were let in are not disturbed by those that are not.
+// first message of the protocol has. It must come that far within [Config.Handshake]. Of those of one address, and of all,
+// the ones that have waited longest make room for others, see package connlimit. Of those that send something, no address
+// gets more handshakes a second than [Config.MaxPending] on average; those beyond wait, so that connections that were let
+// in are not disturbed by those that are not.
 
 const (
 	greeting     = 24 // bytes of the preface of HTTP/2
 	mostHosts    = 4096
-	callsOf      = 100 // calls that an address may begin in a second; streams are long
-	refusalsOf   = 10  // refusals that a client gets at once; after them one a second
+	mostPending  = 1024 // connections, of all addresses
+	callsOf      = 100  // calls that an address may begin in a second; streams are long
+	refusalsOf   = 10   // refusals that a client gets at once; after them one a second
 	longestPause = 10 * time.Second
 )
 
@@ -42,10 +46,7 @@ type hosts struct {
 	of map[string]*host
 }
 
-type host struct {
-	pending           int // guarded by hosts
-	handshakes, calls *rate.Limiter
-}
+type host struct{ handshakes, calls *rate.Limiter }
 
 // get returns what is known of an address. The caller holds the lock.
 func (h *hosts) get(name string, perSecond int) *host {
@@ -56,7 +57,7 @@ func (h *hosts) get(name string, perSecond int) *host {
 	if h.of == nil || len(h.of) >= mostHosts { // those that are quiet have nothing to be remembered for
 		kept := make(map[string]*host)
 		for name, other := range h.of {
-			if other.pending > 0 || other.handshakes.Tokens() < float64(other.handshakes.Burst()) || other.calls.Tokens() < callsOf {
+			if other.handshakes.Tokens() < float64(other.handshakes.Burst()) || other.calls.Tokens() < callsOf {
 				kept[name] = other
 			}
 		}
@@ -70,7 +71,12 @@ func (h *hosts) get(name string, perSecond int) *host {
 }
 
 // guard wraps a listener so that connections that trickle are bounded, and logged.
-func (s *Server) guard(l net.Listener) net.Listener { return &guardedListener{l, s} }
+func (s *Server) guard(l net.Listener) net.Listener { return &guardedListener{s.pending.Listen(l), s} }
+
+// full logs that a pending connection had to make room.
+func (s *Server) full(host string, err error) {
+	s.log.tell("pending", err, "Detector server refuses connections", "from", host)
+}
 
 type guardedListener struct {
 	net.Listener
@@ -78,35 +84,14 @@ type guardedListener struct {
 }
 
 func (g *guardedListener) Accept() (net.Conn, error) {
-	s := g.server
-	for {
-		conn, err := g.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		name := hostOf(conn.RemoteAddr())
-		s.hosts.mu.Lock()
-		from := s.hosts.get(name, s.config.MaxPending)
-		full := from.pending >= s.config.MaxPending
-		if !full {
-			from.pending++
-		}
-		s.hosts.mu.Unlock()
-		if !full {
-			return &guardedConn{Conn: conn, server: s, from: from}, nil
-		}
-		err = errors.Join(fmt.Errorf("%d connections do not say what they are", s.config.MaxPending), conn.Close())
-		s.log.tell("pending", err, "Detector server refuses connections", "from", name)
-	}
-}
-
-// hostOf is the address without its port; of a unix socket it is "".
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
+	conn, err := g.Listener.Accept()
 	if err != nil {
-		return ""
+		return nil, err
 	}
-	return host
+	s := g.server
+	s.hosts.mu.Lock()
+	defer s.hosts.mu.Unlock()
+	return &guardedConn{Conn: conn, server: s, from: s.hosts.get(connlimit.Host(conn.RemoteAddr()), s.config.MaxPending)}, nil
 }
 
 // guardedConn counts as pending until it is settled or closed.
@@ -115,39 +100,27 @@ type guardedConn struct {
 	server *Server
 	from   *host
 	paid   bool // for the handshake
-	once   sync.Once
 }
 
-// Read waits at first while its address makes too many connections. It is called from one goroutine at that time.
+// NetConn is the connection below.
+func (c *guardedConn) NetConn() net.Conn { return c.Conn }
+
+// Read waits at first while its address makes too many connections that say something. It is called from one goroutine at
+// that time.
 func (c *guardedConn) Read(b []byte) (int, error) {
-	if !c.paid {
+	n, err := c.Conn.Read(b)
+	if !c.paid && n > 0 {
 		c.paid = true
 		pay(c.from.handshakes, c.server.config.Handshake, nil, c.server.ended)
 	}
-	return c.Conn.Read(b)
+	return n, err
 }
 
 // settle says that a connection from a guarded listener, perhaps under TLS, has shown what it is.
 func settle(conn net.Conn) {
-	if inner, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = inner.NetConn()
+	if c := connlimit.Of(conn); c != nil {
+		c.Settle()
 	}
-	if guarded, ok := conn.(*guardedConn); ok {
-		guarded.settle()
-	}
-}
-
-func (c *guardedConn) settle() {
-	c.once.Do(func() {
-		c.server.hosts.mu.Lock()
-		defer c.server.hosts.mu.Unlock()
-		c.from.pending--
-	})
-}
-
-func (c *guardedConn) Close() error {
-	c.settle()
-	return c.Conn.Close()
 }
 
 // guardian does the handshakes of gRPC, and watches for the greeting.
@@ -221,7 +194,7 @@ func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) 
 	if !ok {
 		return ctx, nil
 	}
-	name := hostOf(p.Addr)
+	name := connlimit.Host(p.Addr)
 	s.hosts.mu.Lock()
 	from := s.hosts.get(name, s.config.MaxPending)
 	s.hosts.mu.Unlock()
@@ -264,7 +237,7 @@ func pay(limiter *rate.Limiter, most time.Duration, done, ended <-chan struct{})
 
 // refuseConn logs why a connection was not set up, once a minute for each cause. at says how far it came.
 func (s *Server) refuseConn(remote net.Addr, at string, err error) {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // a probe, or gone meanwhile
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) { // a probe, gone meanwhile, or told
 		return
 	}
 	cause, hint := at, err
@@ -283,5 +256,5 @@ func (s *Server) refuseConn(remote net.Addr, at string, err error) {
 	case strings.Contains(text, "didn't provide a certificate"):
 		cause = "no certificate"
 	}
-	s.log.tell(cause, hint, "Detector server refuses a connection", "from", hostOf(remote))
+	s.log.tell(cause, hint, "Detector server refuses a connection", "from", connlimit.Host(remote))
 }

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -198,7 +199,7 @@ func (e *endpoint) detect(w http.ResponseWriter, r *http.Request) {
 	var own *httpError
 	if errors.As(err, &own) {
 		e.server.log.tell(fmt.Sprint("http ", own.code, " ", c.name), err, "Detector server refuses a batch",
-			"client", c.name, "from", hostOf(conn.RemoteAddr()))
+			"client", c.name, "from", connlimit.Host(conn.RemoteAddr()))
 	} else {
 		e.server.refuse(c, conn.RemoteAddr(), err)
 	}

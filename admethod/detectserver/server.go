@@ -41,6 +41,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // judges
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -81,7 +82,7 @@ type Config struct {
 	Limits     Limits        // of each client that has none of its own
 	MaxStreams int           // at one time; 0 means 1,024
 	MaxSeries  int           // properties scored at one time; each takes up to 32 KiB. 0 means 10,000
-	MaxPending int           // connections from one address that have not shown yet what they are, and new ones a second; 0 means 32
+	MaxPending int           // connections from one address that have not shown yet what they are, of which the oldest makes room for one more, and new ones a second; 0 means 32
 	Idle       time.Duration // a series without readings is closed after it; 0 means an hour
 	Handover   time.Duration // time without readings after which a series may pass to another client; 0 means a minute
 	// Deadline is when a reading is answered without a verdict; a detector that takes half of it for one reading is cut
@@ -129,6 +130,7 @@ type Server struct {
 	clock   atomic.Int64 // coarse, Unix ns
 
 	hosts     hosts
+	pending   connlimit.Limit
 	strangers *rate.Limiter  // refusals of those who are no clients
 	ended     chan struct{}  // closed when the server drains
 	working   sync.WaitGroup // open sessions
@@ -152,6 +154,7 @@ func New(c Config) (*Server, error) {
 		strangers: newRefusals(), ended: make(chan struct{}),
 	}
 	s.clock.Store(time.Now().UnixNano())
+	s.pending.Host, s.pending.Total, s.pending.Full = c.MaxPending, max(mostPending, c.MaxPending), s.full
 	if !c.Insecure && c.TLS.Cert == "" {
 		return nil, errors.New("want tls.cert and tls.key, or insecure: true for plaintext")
 	}

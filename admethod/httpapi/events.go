@@ -7,13 +7,10 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 const (
@@ -125,40 +122,4 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-// verdicts answers GET /v1/verdicts. The query may narrow by namespace, device and property (globs), and severity (that
-// or worse).
-func (s *Server) verdicts(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	least := driver.Unknown
-	if text := q.Get("severity"); text != "" {
-		if err := least.UnmarshalText([]byte(text)); err != nil {
-			http.Error(w, "severity: want "+err.Error(), http.StatusBadRequest)
-			return
-		}
-	}
-	for _, name := range []string{"namespace", "device", "property"} {
-		if _, err := path.Match(q.Get(name), ""); err != nil {
-			http.Error(w, name+": want a glob such as light-*", http.StatusBadRequest)
-			return
-		}
-	}
-	found := []Verdict{}
-	s.mu.Lock()
-	for _, v := range s.latest {
-		if v.Severity >= least && fits(q.Get("namespace"), v.Namespace) && fits(q.Get("device"), v.Device) && fits(q.Get("property"), v.Property) {
-			found = append(found, v)
-		}
-	}
-	s.mu.Unlock()
-	slices.SortFunc(found, func(a, b Verdict) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Property, b.Property))
-	})
-	WriteJSON(w, http.StatusOK, map[string]any{"verdicts": found})
-}
-
-func fits(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return pattern == "" || err == nil && ok
 }

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -106,11 +107,14 @@ type Server struct {
 
 	requestTimeout, answerTimeout time.Duration
 
-	said map[string]time.Time // when a trouble was logged last; guarded by mu
+	conns connlimit.Limit
+	log   logs.Limiter
 
 	mu       sync.Mutex
 	most     int // verdicts that are remembered
 	latest   map[driver.Key]Verdict
+	order    []driver.Key // of latest, sorted; nil: to be made anew
+	changes  uint64       // of its keys
 	ledger   ledger
 	excess   bool // more properties than are remembered
 	events   events
@@ -125,13 +129,18 @@ type Server struct {
 // mostVerdicts are remembered. A property with wrong settings is never forgotten, so that this bounds memory.
 const mostVerdicts = 100_000
 
+// mostConns are open at one time. Of those without a request the oldest make room for others.
+const mostConns = 512
+
 // New makes a server that also answers routes. It fails on an address that is not loopback where there is no token, and
 // on files that cannot be read.
 func New(config Config, routes *Routes) (*Server, error) {
 	s := &Server{
 		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), ledger: newLedger(mostVerdicts), stop: make(chan struct{}),
-		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer, said: make(map[string]time.Time),
+		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer,
 	}
+	s.conns.Host, s.conns.Total, s.conns.Most = mostConns/4, mostConns/2, mostConns
+	s.conns.Full = func(host string, err error) { s.log.Warningf("connections", "api: connections from %q: %v", host, err) }
 	s.events.init()
 	host, port, err := net.SplitHostPort(config.Address)
 	if err == nil {
@@ -170,19 +179,7 @@ func New(config Config, routes *Routes) (*Server, error) {
 
 // trouble logs what is wrong with a part, once a minute.
 func (s *Server) trouble(part string) func(error) {
-	return func(err error) {
-		s.mu.Lock()
-		at, said := s.said[part]
-		now := time.Now()
-		tell := !said || now.Sub(at) >= time.Minute
-		if tell {
-			s.said[part] = now
-		}
-		s.mu.Unlock()
-		if tell {
-			logs.Warningf("api: %s: %v", part, err)
-		}
-	}
+	return func(err error) { s.log.Warningf(part, "api: %s: %v", part, err) }
 }
 
 func isLoopback(host string) bool {
@@ -197,7 +194,7 @@ func isLoopback(host string) bool {
 func (s *Server) Start(ctx context.Context) error {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.server = &http.Server{
-		Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: connlimit.ConnState, Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: min(10*time.Second, s.requestTimeout), ReadTimeout: s.requestTimeout, WriteTimeout: s.answerTimeout,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
@@ -228,7 +225,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	s.mu.Lock()
 	s.listener = l
 	s.mu.Unlock()
-	return l, nil
+	return s.conns.Listen(l), nil
 }
 
 // retry listens as soon as that is possible; it returns nil when ctx ends before.
@@ -311,7 +308,9 @@ func (s *Server) remember(r *driver.Result, v Verdict) {
 	defer s.mu.Unlock()
 	s.ledger.take(r, s.most)
 	if _, known := s.latest[r.Key]; known || len(s.latest) < s.most {
-		s.latest[r.Key] = v
+		if s.latest[r.Key] = v; !known {
+			s.order, s.changes = nil, s.changes+1
+		}
 	} else if !s.excess {
 		s.excess = true
 		logs.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
@@ -322,6 +321,7 @@ func (s *Server) remember(r *driver.Result, v Verdict) {
 func (s *Server) Forget(key driver.Key) {
 	s.mu.Lock()
 	delete(s.latest, key)
+	s.order, s.changes = nil, s.changes+1
 	s.ledger.forget(key, time.Now())
 	s.mu.Unlock()
 }

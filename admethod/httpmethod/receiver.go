@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -65,11 +66,15 @@ func (rs *receivers) release(r *receiver) error {
 	return err
 }
 
+// mostConns are connections of detectors without a request at one time.
+const mostConns = 128
+
 func (r *receiver) listen(ctx context.Context) error {
 	trouble := func(err error) { logs.Warningf("http: callback: %v", err) }
 	detached := context.WithoutCancel(ctx) // the listener outlives the session that is begun
+	limit := &connlimit.Limit{Host: mostConns / 2, Total: mostConns, Most: 2 * mostConns}
 	r.server = &http.Server{
-		Handler: guard.Handler("a post of verdicts", r), BaseContext: func(net.Listener) context.Context { return detached },
+		ConnState: connlimit.ConnState, Handler: guard.Handler("a post of verdicts", r), BaseContext: func(net.Listener) context.Context { return detached },
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
@@ -93,6 +98,7 @@ func (r *receiver) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l = limit.Listen(l)
 	r.done.Go(func() {
 		serve := func() error { return r.server.Serve(l) }
 		if !r.config.Insecure {

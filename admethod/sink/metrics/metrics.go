@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -132,7 +133,7 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 		fmt.Fprintln(w, "ok")
 	})
 	s.server = &http.Server{
-		Handler: guard.Handler("a request for metrics", mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		ConnState: connlimit.ConnState, Handler: guard.Handler("a request for metrics", mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: slowestScrape, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	return s
@@ -153,15 +154,19 @@ func (s *sink) Hooks() *admethod.Hooks {
 	}
 }
 
+// mostConns are connections without a request at one time.
+const mostConns = 64
+
 func (s *sink) Start(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(ctx, "tcp", s.address); err != nil {
 		return fmt.Errorf("address: %w; every mapper of a node wants a port of its own", err)
 	}
 	s.done = make(chan struct{})
+	limit := &connlimit.Limit{Host: mostConns / 2, Total: mostConns, Most: 2 * mostConns}
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(limit.Listen(s.listener)); !errors.Is(err, http.ErrServerClosed) {
 			logs.ErrorS(err, "Metrics are no longer served", "address", s.address)
 		}
 	}()
