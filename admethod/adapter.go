@@ -50,6 +50,7 @@ type StreamSettings struct {
 	Tenant    string      // streams of different tenants do not wait for one another's detectors: a namespace, or a client
 	Aux       Snapshotter // state of the stages before the detector, to be kept with the detector's own; may be nil
 	ModelFile string      // path of the configured model; "" where none is
+	ModelDir  string      // directory that ModelFile is below, and must not lead out of
 	_         struct{}    // keyed literals only: fields may be added
 }
 

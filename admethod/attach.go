@@ -44,11 +44,11 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	if s.Group == "" && len(s.Members) > 1 {
 		return nil, fmt.Errorf("attach: %d members without a group", len(s.Members))
 	}
-	settings := StreamSettings{
-		Group: s.Group, Members: s.Members, Config: s.Config, ModelFile: h.modelFile(s.Config.Model), Tenant: s.Tenant,
-	}
+	settings := StreamSettings{Group: s.Group, Members: s.Members, Config: s.Config, Tenant: s.Tenant}
+	var modelErr error
+	settings.ModelDir, settings.ModelFile, modelErr = h.model(s.Members[0].Key.Namespace, s.Config.Model)
 	shared, prepared := h.share(s.Config, Meta{})
-	err := errors.Join(h.opts.checkDevice(s.Members[0].Key, &s.Config), checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
+	err := errors.Join(h.opts.checkDevice(s.Members[0].Key, &s.Config), modelErr, checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}

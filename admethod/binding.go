@@ -17,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // Meta is what the Device and its model say of a property. Empty fields are unknown.
@@ -210,20 +211,37 @@ func (h *Handler) open(b *Binding, member driver.Member) error {
 	if err != nil {
 		return err
 	}
+	dir, file, err := h.model(member.Key.Namespace, b.config.Model)
+	if err != nil {
+		return err
+	}
 	b.stream, err = a.Open(StreamSettings{
 		Members: []driver.Member{member}, Config: *b.config, Tenant: member.Key.Namespace,
 		Deliver: func(r *driver.Result, _ driver.Row) { b.deliver(r, false) },
-		Dropped: b.lost, Aux: b, ModelFile: h.modelFile(b.config.Model),
+		Dropped: b.lost, Aux: b, ModelDir: dir, ModelFile: file,
 	})
 	return err
 }
 
-// modelFile is the path of a model below the model directory, "" where none is configured.
-func (h *Handler) modelFile(name string) string {
+// namespaceMark stands in Options.ModelDir for the namespace of the property.
+const namespaceMark = "{namespace}"
+
+// model is the path of a model and of the directory that it is looked up in; both "" where none is configured.
+func (h *Handler) model(namespace, name string) (dir, file string, err error) {
 	if name == "" {
-		return ""
+		return "", "", nil
 	}
-	return filepath.Join(h.opts.ModelDir, name)
+	dir = h.opts.ModelDir
+	if dir == "" {
+		return "", "", &params.Error{Key: "model", Value: name, Want: "no model: the mapper has no model directory (modelDir)"}
+	}
+	if strings.Contains(dir, namespaceMark) {
+		if namespace == "." || !filepath.IsLocal(namespace) || strings.ContainsAny(namespace, `/\`) {
+			return "", "", &params.Error{Key: "model", Value: name, Want: "no model: the namespace is not the name of a directory"}
+		}
+		dir = strings.ReplaceAll(dir, namespaceMark, namespace)
+	}
+	return dir, filepath.Join(dir, name), nil
 }
 
 func newMember(key driver.Key, c *ADMethodConfig, meta Meta) (driver.Member, error) {

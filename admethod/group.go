@@ -83,9 +83,13 @@ func (g *group) open(members []*Binding) error {
 	first := members[0].config
 	id := fnv.New32a() // another set of members is another stream: what was learned of one says nothing of the other
 	slots := make([]stage.Slot, 0, len(members))
+	dir, file, err := g.handler.model(g.key.namespace, first.Model)
+	if err != nil {
+		return err
+	}
 	settings := StreamSettings{
 		Config: *first, Tenant: g.key.namespace, Deliver: g.deliver, Dropped: members[0].lost, Aux: stages(members),
-		ModelFile: g.handler.modelFile(first.Model),
+		ModelDir: dir, ModelFile: file,
 	}
 	for _, m := range members {
 		if m.config.ADMethodName != first.ADMethodName || m.config.Detector != first.Detector || m.config.Model != first.Model {

@@ -29,7 +29,9 @@ type Options struct {
 	Node   string // name of the node that it runs on, likewise
 
 	StateDir string // directory for learned state; "" keeps none over a restart
-	ModelDir string // directory in which the key model is looked up
+	// ModelDir is the directory in which the key model is looked up; what it names lies below. {namespace} in it stands
+	// for the namespace of the property.
+	ModelDir string
 
 	// DefaultSinks are used by properties that name none. nil means "log" if that sink is linked.
 	DefaultSinks []string

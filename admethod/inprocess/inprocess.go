@@ -150,7 +150,7 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	var err error
 	var missing error // a model that cannot be used yet
 	if s.ModelFile != "" {
-		data, version, seen, missing = readModel(s.ModelFile)
+		data, version, seen, missing = readModel(s.ModelDir, s.ModelFile)
 	}
 	d, err := open(data, version)
 	var wrong *params.Error
@@ -200,7 +200,7 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	st.lane.add(st)
 	if s.ModelFile != "" {
 		st.open = open
-		a.models.add(s.ModelFile, seen, st)
+		a.models.add(s.ModelDir, s.ModelFile, seen, st)
 	}
 	return st, nil
 }

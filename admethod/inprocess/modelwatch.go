@@ -7,12 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // modelWatch looks whether the files of trained models change, by polling: a file may be renamed over, or be reached
@@ -24,6 +27,7 @@ type modelWatch struct {
 
 // watchedFile is a model file and the streams that judge by it.
 type watchedFile struct {
+	dir     string // that it must not lead out of
 	seen    stamp
 	streams map[*stream]struct{}
 }
@@ -38,22 +42,22 @@ type stamp struct {
 const largestModel = model.MaxPayload
 
 // readModel reads a model file and names its version.
-func readModel(file string) (data []byte, version string, at stamp, err error) {
-	info, err := os.Stat(file)
+func readModel(dir, file string) (data []byte, version string, at stamp, err error) {
+	name, err := filepath.Rel(dir, file)
 	if err != nil {
 		return nil, "", at, fmt.Errorf("model: %w", err)
 	}
-	at = stamp{info.Size(), info.ModTime()}
-	if info.Size() > largestModel || !info.Mode().IsRegular() {
-		return nil, "", at, fmt.Errorf("model %s: want a regular file of at most %d bytes", file, largestModel)
+	if info, err := regular.Stat(dir, name); err == nil { // also of what is refused: it is looked at again when it changes
+		at = stamp{info.Size(), info.ModTime()}
 	}
-	if data, err = os.ReadFile(file); err != nil {
+	data, info, err := regular.ReadIn(dir, name, largestModel)
+	if err != nil {
 		return nil, "", at, fmt.Errorf("model: %w", err)
 	}
-	return data, model.Version(file, data), at, nil
+	return data, model.Version(file, data), stamp{info.Size(), info.ModTime()}, nil
 }
 
-func (w *modelWatch) add(file string, seen stamp, s *stream) {
+func (w *modelWatch) add(dir, file string, seen stamp, s *stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.files == nil {
@@ -61,7 +65,7 @@ func (w *modelWatch) add(file string, seen stamp, s *stream) {
 	}
 	f, ok := w.files[file]
 	if !ok {
-		f = &watchedFile{seen: seen, streams: make(map[*stream]struct{})}
+		f = &watchedFile{dir: dir, seen: seen, streams: make(map[*stream]struct{})}
 		w.files[file] = f
 	}
 	f.streams[s] = struct{}{}
@@ -86,25 +90,38 @@ func (w *modelWatch) again(file string) {
 	}
 }
 
-// changed returns the streams of every file that is another than it was, by file.
-func (w *modelWatch) changed() map[string][]*stream {
+// changedFile is a file that is another than it was, and the streams that judge by it.
+type changedFile struct {
+	dir, file string
+	streams   []*stream
+}
+
+// changed returns every file that is another than it was. Files are looked at without the lock, which Open needs: a file
+// system may hang.
+func (w *modelWatch) changed() (out []changedFile) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out map[string][]*stream
+	files := make([]changedFile, 0, len(w.files))
 	for file, f := range w.files {
-		info, err := os.Stat(file)
+		files = append(files, changedFile{dir: f.dir, file: file})
+	}
+	w.mu.Unlock()
+	for _, c := range files {
+		name, err := filepath.Rel(c.dir, c.file)
+		if err != nil {
+			continue
+		}
+		info, err := regular.Stat(c.dir, name)
 		if err != nil {
 			continue // being replaced, or gone for the moment: the model in use stays
 		}
-		if now := (stamp{info.Size(), info.ModTime()}); now != f.seen {
+		now := stamp{info.Size(), info.ModTime()}
+		w.mu.Lock()
+		if f := w.files[c.file]; f != nil && f.seen != now {
 			f.seen = now
-			if out == nil {
-				out = make(map[string][]*stream)
-			}
-			for s := range f.streams {
-				out[file] = append(out[file], s)
-			}
+			c.streams = slices.Collect(maps.Keys(f.streams))
+			out = append(out, c)
 		}
+		w.mu.Unlock()
 	}
 	return out
 }
@@ -112,9 +129,10 @@ func (w *modelWatch) changed() map[string][]*stream {
 // reloadModels gives streams whose model file has changed a detector with the new model. A model that is refused
 // leaves the old one in use. No reading is lost: the detectors are exchanged between two readings.
 func (a *Adapter) reloadModels(ctx context.Context) {
-	for file, streams := range a.models.changed() {
-		data, version, _, err := readModel(file)
-		for _, s := range streams {
+	for _, c := range a.models.changed() {
+		file := c.file
+		data, version, _, err := readModel(c.dir, file)
+		for _, s := range c.streams {
 			refused := err
 			if refused == nil {
 				refused = a.exchange(ctx, s, data, version)

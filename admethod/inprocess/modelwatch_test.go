@@ -52,7 +52,7 @@ func TestModelIsReloaded(t *testing.T) {
 			}
 			// As kubelet does: a new link is renamed over the old one.
 			link := filepath.Join(dir, "new-link")
-			if err := errors.Join(os.Symlink(data, link), os.Rename(link, filepath.Join(dir, "room.model"))); err != nil {
+			if err := errors.Join(os.Symlink(version, link), os.Rename(link, filepath.Join(dir, "room.model"))); err != nil {
 				t.Fatal(err)
 			}
 		}

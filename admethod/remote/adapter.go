@@ -23,6 +23,8 @@ type adapter[C comparable] struct {
 	book     book
 	bound    func(key string) bool
 
+	opening sync.Mutex // of a link; taken before mu
+
 	mu      sync.Mutex
 	root    context.Context // of every link; nil before Start
 	stopped bool
@@ -113,31 +115,73 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	if shared.Delivery == atLeastOnce {
 		st.id = rowStream(&s)
 	}
+	owner := ""
+	if r.allowed {
+		owner = s.Members[0].Key.Namespace
+	}
+	t, err := a.take(c, owner)
+	if err != nil {
+		return nil, err
+	}
+	st.link = t.link
+	st.release = func() { a.release(c, t) }
+	t.link.add(st)
+	return st, nil
+}
+
+// take uses a target once more. One that is new is made without a.mu: files are read for it, on a file system that may
+// hang.
+func (a *adapter[C]) take(c C, owner string) (*target, error) {
+	if t, err := a.known(c, owner); t != nil || err != nil {
+		return t, err
+	}
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if t, err := a.known(c, owner); t != nil || err != nil {
+		return t, err
+	}
+	l, dir, err := a.open(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		err := l.transport.Close()
+		if l.keeper != nil {
+			err = errors.Join(err, l.keeper.close())
+		}
+		return nil, errors.Join(admethod.ErrClosed, err)
+	}
+	if dir != "" {
+		if a.spools == nil {
+			a.spools = make(map[string]*link)
+		}
+		a.spools[dir] = l
+	}
+	ctx, cancel := context.WithCancel(a.root)
+	l.cancel = cancel
+	a.wg.Go(func() { l.run(ctx) })
+	t := &target{link: l, refs: 1, namespace: owner}
+	a.targets[c] = t
+	return t, nil
+}
+
+// known uses a target that is there already; nil where it is not, and may be made.
+func (a *adapter[C]) known(c C, owner string) (*target, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.root == nil || a.stopped {
 		return nil, admethod.ErrClosed
 	}
-	t := a.targets[c]
-	if t == nil {
-		owner := ""
-		if r.allowed {
-			owner = s.Members[0].Key.Namespace
-			if err := a.room(owner); err != nil {
-				return nil, params.Prefix(a.kind.Name+".", err)
-			}
-		}
-		if t, err = a.open(c); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
-		}
-		t.namespace = owner
-		a.targets[c] = t
+	if t := a.targets[c]; t != nil {
+		t.refs++
+		return t, nil
 	}
-	t.refs++
-	st.link = t.link
-	st.release = func() { a.release(c, t) }
-	t.link.add(st)
-	return st, nil
+	if owner == "" {
+		return nil, nil
+	}
+	return nil, params.Prefix(a.kind.Name+".", a.room(owner))
 }
 
 // room says whether Devices of the namespace may have one more address of their own. The caller holds a.mu.
@@ -154,40 +198,33 @@ func (a *adapter[C]) room(namespace string) error {
 	return nil
 }
 
-// open makes a link. The caller holds a.mu.
-func (a *adapter[C]) open(c C) (*target, error) {
+// open makes a link, and names the directory of its spool, "" where it has none. The caller holds a.opening.
+func (a *adapter[C]) open(c C) (l *link, dir string, err error) {
 	shared := *a.kind.Shared(&c)
-	l := newLink(a.kind.Name, shared, a.settings.Hooks)
+	l = newLink(a.kind.Name, shared, a.settings.Hooks)
 	l.connect = func(streamID string) (Transport, error) {
 		return a.kind.Transport(c, Identity{Mapper: a.settings.Mapper, Node: a.settings.Node, StreamID: streamID})
 	}
 	streamID := rand.Text()
-	dir := ""
 	if shared.Delivery == atLeastOnce {
 		h := fnv.New64a()
 		fmt.Fprintf(h, "%q %+v %q %v", shared.Address, shared.TLS, shared.Token, shared.Insecure)
-		dir = spoolDir(a.settings.StateDir, a.kind.Name, h.Sum64(), func(dir string) bool { return a.spools[dir] != nil })
+		dir = spoolDir(a.settings.StateDir, a.kind.Name, h.Sum64(), func(dir string) bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.spools[dir] != nil
+		})
 		l.keeper = newKeeper(a.kind.Name, dir, shared.Spool)
 		l.openSpool()
 		streamID = l.keeper.streamID
 	}
-	var err error
 	if l.transport, err = l.connect(streamID); err != nil {
 		if l.keeper != nil {
 			err = errors.Join(err, l.keeper.close())
 		}
-		return nil, err
+		return nil, "", err
 	}
-	if dir != "" {
-		if a.spools == nil {
-			a.spools = make(map[string]*link)
-		}
-		a.spools[dir] = l
-	}
-	ctx, cancel := context.WithCancel(a.root)
-	l.cancel = cancel
-	a.wg.Go(func() { l.run(ctx) })
-	return &target{link: l}, nil
+	return l, dir, nil
 }
 
 // release gives up a use of a target. A target that nobody uses is closed; Shutdown joins it.

@@ -40,6 +40,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // Config is a mapper's configuration file.
@@ -147,7 +148,7 @@ func Load(file string) (*Config, error) {
 }
 
 func load(file string) (c *Config, raw []byte, err error) {
-	if raw, err = os.ReadFile(file); err != nil {
+	if raw, err = regular.Read(file, regular.MaxConfig); err != nil {
 		return nil, nil, fmt.Errorf("configuration: %w", err)
 	}
 	if c, err = Parse(raw); err != nil {

@@ -6,13 +6,13 @@ package config
 import (
 	"bytes"
 	"context"
-	"os"
 	"reflect"
 	"sync/atomic"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // DefaultInterval is how often [Store.Watch] looks at the file.
@@ -74,7 +74,7 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 			return
 		case <-ticker.C:
 		}
-		raw, err := os.ReadFile(s.file)
+		raw, err := regular.Read(s.file, regular.MaxConfig)
 		if err != nil {
 			if !unreadable {
 				logs.ErrorS(err, "Configuration cannot be read, the old one stays in force", "file", s.file)

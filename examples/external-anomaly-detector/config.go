@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
@@ -96,7 +96,7 @@ type configuration struct {
 // load reads the file, and lays the environment and the flags over it. The error joins everything that is wrong, each
 // part with its key.
 func load(file string, flags map[string]any) (*configuration, error) {
-	raw, err := os.ReadFile(file)
+	raw, err := regular.Read(file, regular.MaxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 const (
@@ -139,7 +141,7 @@ func New(files Files, trouble func(error)) (*Loader, error) {
 
 func (l *Loader) load() (m material, err error) {
 	if l.files.CA != "" {
-		pem, err := os.ReadFile(l.files.CA)
+		pem, err := regular.Read(l.files.CA, regular.MaxPEM)
 		if err != nil {
 			return m, fmt.Errorf("tls.ca: %w", err)
 		}
@@ -149,7 +151,12 @@ func (l *Loader) load() (m material, err error) {
 		}
 	}
 	if l.files.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(l.files.Cert, l.files.Key)
+		certPEM, certErr := regular.Read(l.files.Cert, regular.MaxPEM)
+		keyPEM, keyErr := regular.Read(l.files.Key, regular.MaxPEM)
+		if err := errors.Join(certErr, keyErr); err != nil {
+			return m, fmt.Errorf("tls.cert, tls.key: %w", err)
+		}
+		cert, err := tls.X509KeyPair(certPEM, keyPEM)
 		if err != nil {
 			return m, fmt.Errorf("tls.cert, tls.key: %w", err)
 		}
@@ -196,7 +203,7 @@ type Token struct{ watch *watch[string] }
 // NewToken reads the token; white space around it is cut off. trouble is as for [New].
 func NewToken(path string, trouble func(error)) (*Token, error) {
 	load := func() (string, error) {
-		text, err := os.ReadFile(path)
+		text, err := regular.Read(path, regular.MaxSecret)
 		if err != nil {
 			return "", fmt.Errorf("token: %w", err)
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // The events that release a lock, beside the passing of time.
@@ -62,7 +62,7 @@ const (
 
 // readFile reads and checks the file of activities.
 func readFile(name string, chosen, allowed []string) ([]Activity, error) {
-	data, err := os.ReadFile(name)
+	data, err := regular.Read(name, maxFile)
 	if err != nil {
 		return nil, err
 	}

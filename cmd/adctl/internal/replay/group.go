@@ -83,6 +83,11 @@ func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
 		before: make([]admethod.BindingStats, n), order: make([]int, n), fresh: make([]bool, n), reported: make([]bool, n),
 	}
 	var err error
+	if o.Model != "" { // a link of the caller may lead anywhere; one in a model directory may not lead out of it
+		if o.Model, err = filepath.EvalSymlinks(o.Model); err != nil {
+			return nil, fmt.Errorf("model: %w", err)
+		}
+	}
 	g.handler, err = admethod.NewHandler(admethod.Options{
 		Drivers:  o.Drivers,
 		Adapters: tapped(taps{submitted: func() { g.submitted++ }, verdict: g.answered}),
