@@ -19,13 +19,18 @@ import (
 // Converter turns what a device driver returned into a number. It is the state of one property.
 //
 // Numbers and booleans are themselves. Text is parsed by the declared data type; text of a string or bytes property is
-// an enumeration: its number is the index among the categories, configured or learned in order of appearance. A
-// property whose first text is a number stays numeric: text that does not parse is then a fault, not a category.
+// an enumeration: its number is the index among the categories, configured or learned in order of appearance.
+//
+// Whether texts of such a property are numbers or categories shows with the first few of them: a category may look like
+// a number ("0", "1e5"), and a sensor that is not there yet may say so in a word ("unavailable"). Until it is settled,
+// what parses is a number. Once a property is numeric, text that does not parse is a fault.
 type Converter struct {
 	dataType   string
 	configured bool
 	mode       mode
 	categories []string
+	numbers    uint8 // evidence for a numeric property while that is undecided, up to settled
+	words      uint8 // texts that are neither numbers nor placeholders, likewise
 }
 
 type mode uint8
@@ -40,6 +45,19 @@ const (
 	maxCategories = 64 // beyond these a text is not an enumeration; all others share one index
 	maxCategory   = 64 // bytes of a text that tell categories apart
 	keptText      = 256
+
+	settled  = 32 // evidence after which a property is numeric for good
+	fraction = 4  // evidence that "21.5" is: as much as four of "21", which may as well be the name of something
+)
+
+// placeholders stand for a reading that is not there; so does what begins with one of failures. They say nothing of what
+// the property is.
+var (
+	placeholders = map[string]bool{
+		"-": true, "--": true, "?": true, "n/a": true, "na": true, "#n/a": true, "nan": true, "nil": true, "null": true,
+		"none": true, "unknown": true, "unavailable": true, "undefined": true, "offline": true,
+	}
+	failures = []string{"err", "fail", "fault", "timeout", "invalid", "missing", "bad "}
 )
 
 // NewConverter makes a converter for a property of the declared data type, and of the configured categories where it is
@@ -128,15 +146,38 @@ func (c *Converter) text(s string) (float64, string, driver.Flags) {
 	if c.mode == categorical {
 		return c.category(s)
 	}
-	if v, ok := parseText(s, c.dataType); ok {
-		c.mode = numeric
-		return c.Number(v)
-	}
-	if c.mode == undecided && strings.TrimSpace(s) != "" {
-		c.mode = categorical
+	v, ok := parseText(s, c.dataType)
+	if c.mode == undecided && c.decide(s, v, ok) {
 		return c.category(s)
 	}
+	if ok {
+		return c.Number(v)
+	}
 	return math.NaN(), clipTo(s, keptText), driver.Unparsable
+}
+
+// decide takes a text as evidence of what an undecided property is, and reports whether it is an enumeration.
+func (c *Converter) decide(s string, v float64, number bool) bool {
+	s = strings.ToLower(strings.TrimSpace(s))
+	switch {
+	case number && !math.IsNaN(v) && !math.IsInf(v, 0):
+		c.numbers++
+		if v != math.Trunc(v) {
+			c.numbers += fraction - 1
+		}
+		if c.numbers >= settled {
+			c.mode = numeric
+		}
+		return false
+	case s == "" || placeholders[s] || slices.ContainsFunc(failures, func(f string) bool { return strings.HasPrefix(s, f) }):
+		return false
+	}
+	c.words++
+	if fraction*int(c.words) <= int(c.numbers) {
+		return false
+	}
+	c.mode = categorical
+	return true
 }
 
 func (c *Converter) category(s string) (float64, string, driver.Flags) {
@@ -185,6 +226,8 @@ func (c *Converter) EncodeState(w *state.Writer) {
 	for _, text := range c.categories {
 		w.Text(text)
 	}
+	w.Uint(uint64(c.numbers))
+	w.Uint(uint64(c.words))
 }
 
 // DecodeState reads what EncodeState wrote. Configured categories win over learned ones.
@@ -195,7 +238,8 @@ func (c *Converter) DecodeState(r *state.Reader) {
 	for range n {
 		categories = append(categories, r.Text("category", maxCategory))
 	}
+	numbers, words := r.Count("numbers", settled+fraction), r.Count("words", settled)
 	if r.Err() == nil && !c.configured {
-		c.mode, c.categories = m, categories
+		c.mode, c.categories, c.numbers, c.words = m, categories, uint8(numbers), uint8(words)
 	}
 }

@@ -6,6 +6,7 @@ package stage
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -103,6 +104,67 @@ func TestConvertLearnsCategories(t *testing.T) {
 	if got, _, flags := n.Convert("error 7"); !math.IsNaN(got) || flags != driver.Unparsable {
 		t.Errorf("text in a numeric stream is %v, flags %b; want a fault", got, flags)
 	}
+}
+
+// What a property of texts is shows with the first few of them: a state may look like a number, and a sensor that is not
+// there yet says so in a word.
+func TestConvertFindsOutWhatTextsAre(t *testing.T) {
+	tests := []struct {
+		name    string
+		texts   []string // again and again
+		numbers bool
+		invalid int // texts of the first 120 that are told as faults, at most
+	}{
+		{"states, the first a number", []string{"0", "idle", "run"}, false, 1},
+		{"states, two of them numbers", []string{"0", "1", "idle", "run"}, false, 2},
+		{"states like infinities", []string{"inf", "nan", "ok"}, false, 2},
+		{"serial numbers", []string{"1e5", "5f3", "0x1f", "7a"}, false, 1},
+		{"unavailable first, then a measurement", append([]string{"unavailable"}, numbersTo(119)...), true, 1},
+		{"errors first, then a measurement", append([]string{"ERR 12", "error", "N/A", "-"}, numbersTo(116)...), true, 4},
+		{"a word among decimals", append(append(numbersTo(3), "warming up"), numbersTo(116)...), true, 1},
+		{"an error among integers", []string{"20", "21", "error", "22"}, true, 30},
+		{"integers", []string{"20", "21", "22"}, true, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := NewConverter("string", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			invalid := 0
+			var categories map[float64]string
+			for i := range 120 {
+				text := tt.texts[i%len(tt.texts)]
+				v, kept, flags := c.Convert(text)
+				if flags != 0 {
+					invalid++
+				} else if i > 60 && !tt.numbers {
+					if categories == nil {
+						categories = make(map[float64]string)
+					}
+					if before, ok := categories[v]; ok && before != text || kept != text {
+						t.Fatalf("%q is %v (%q), and so was %q", text, v, kept, before)
+					}
+					categories[v] = text
+				} else if want, _ := strconv.ParseFloat(text, 64); tt.numbers && v != want {
+					t.Errorf("%q is %v", text, v)
+				}
+			}
+			if invalid > tt.invalid {
+				t.Errorf("%d readings are told as faults, want at most %d", invalid, tt.invalid)
+			}
+			if !tt.numbers && len(categories) != len(tt.texts) {
+				t.Errorf("%d categories, want %d", len(categories), len(tt.texts))
+			}
+		})
+	}
+}
+
+func numbersTo(n int) (texts []string) {
+	for i := range n {
+		texts = append(texts, fmt.Sprintf("%.1f", 20+float64(i%7)/10))
+	}
+	return texts
 }
 
 func TestConvertBoundsCategories(t *testing.T) {
