@@ -26,8 +26,8 @@ func DefaultQuality() QualityConfig { return QualityConfig{Missing: 4, Late: 1.6
 //
 // A reading that is no older than the newest is new: it moves the clock of the stream on. An older one is a repeat if
 // time and value are among the recent ones, else out of order; neither reaches the detector, so a device that repeats
-// its buffer after a reconnection cannot corrupt what was learned. A clock that was set back looks the same at first;
-// after rewind older readings in a row it is taken as the new time.
+// its buffer after a reconnection cannot corrupt what was learned. A clock that was set back looks the same at first, see
+// [clock]; after rewind older readings in a row it is taken as the new time in any case.
 type Quality struct {
 	last      int64 // newest time of reading, Unix ns; 0 before the first
 	since     int64 // silence before this is not the device's, Unix ns
@@ -44,6 +44,7 @@ type Quality struct {
 	faulty    bool       // some level is not 0
 	recent    [32]uint16 // fingerprints
 	levels    [len(qualityKinds)]float32
+	clock     clock
 }
 
 const (
@@ -76,12 +77,17 @@ func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *Quali
 	weight := float32(1)
 	pass := flags&(driver.NotANumber|driver.Unparsable) == 0
 	mark := fingerprint(at, v)
+	beat := q.beat(c)
+	burst := q.clock.arrive(now, beat, at > q.last)
 	switch {
 	case q.last == 0:
 		q.last = at
 	case at > q.last && q.resumed:
 		q.last, q.older, q.same, q.resumed = at, 0, 0, false
 	case at > q.last:
+		if !q.forward(at, now, beat) {
+			return q.count(flags|driver.OutOfOrder, 1, c), false
+		}
 		interval := float64(at - q.last)
 		q.last, q.older, q.same = at, 0, 0
 		f, n := q.interval(interval, c)
@@ -95,7 +101,7 @@ func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *Quali
 			flags |= driver.StuckClock
 		}
 	default:
-		if q.older++; q.older < rewind {
+		if !q.backward(at, now, burst, beat) {
 			return q.count(flags|driver.OutOfOrder, 1, c), false
 		}
 		q.last, q.older = at, 0
@@ -289,6 +295,7 @@ func (q *Quality) DecodeState(r *state.Reader) {
 	for i := range q.intervals {
 		q.intervals[i] = float32(r.Min("interval", 0))
 	}
+	q.clock.restored = true
 	q.next = uint8(r.Count("next", math.MaxUint8))
 	for i := range q.recent {
 		q.recent[i] = uint16(r.Count("fingerprint", math.MaxUint16))

@@ -136,17 +136,6 @@ func TestQualityStuckClock(t *testing.T) {
 	}
 }
 
-// A clock that was set back is followed in the end; until then nothing reaches the detector.
-func TestQualityFollowsClockSetBack(t *testing.T) {
-	var q Quality
-	c := DefaultQuality()
-	run(&q, &c, regularly(10_000, 100))
-	_, passed, _ := run(&q, &c, regularly(0, 200))
-	if want := 200 - rewind + 1; len(passed) != want {
-		t.Errorf("%d readings passed after the clock was set back, want %d", len(passed), want)
-	}
-}
-
 // Without a known cycle it is learned, if there is one: readings that come irregularly are never late.
 func TestQualityLearnsTheCycle(t *testing.T) {
 	c := DefaultQuality()
