@@ -16,6 +16,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -28,7 +29,7 @@ const verdictSuffix = "-anomaly"
 
 // VerdictsConfig is the mapper's configuration of the sink.
 type VerdictsConfig struct {
-	State    bool   `param:"state" doc:"report a device as unhealthy while a verdict on it, or on one of its properties, is bad enough"`
+	State    bool   `param:"state" doc:"report a device as unhealthy while an incident of it, or of one of its properties, lasts that is bad enough"`
 	Severity string `param:"severity" enum:"warning,critical" doc:"how bad that is, at least"`
 	Twins    bool   `param:"twins" doc:"report verdicts on a property as the twin <property>-anomaly, for each Device that has a property of this name without visitors"`
 }
@@ -57,7 +58,8 @@ func verdictsFactory(open func(admethod.SinkSettings) (admethod.Sink, error)) ad
 // Verdicts is the sink "dmi": it makes verdicts part of what a [Panel] reports of its devices.
 //
 // The state of a device is what its driver says, and worse if verdicts are: a device that its driver calls ok or online
-// is reported as unhealthy while a verdict on it, or on one of its properties, is [VerdictsConfig].Severity or worse.
+// is reported as unhealthy while an incident of it, or of one of its properties, lasts that was [VerdictsConfig].Severity or
+// worse at any time: from its beginning, or from when it got so bad, to its end, whatever single verdicts say between.
 // A device that is offline stays offline. A property that cannot be judged, as while its detector warms up, has no say.
 //
 // The twin <property>-anomaly carries the latest verdict on a property as [VerdictText], if the Device has a property
@@ -138,7 +140,8 @@ func (v *Verdicts) Write(_ context.Context, batch []driver.Result) error {
 			properties = make(map[string]opinion)
 			v.devices[device] = properties
 		}
-		properties[r.Key.Property] = opinion{r.Severity, VerdictText(r), r.At}
+		severity, _ := incidents.Standing(r)
+		properties[r.Key.Property] = opinion{severity, VerdictText(r), r.At}
 		panel := v.panel
 		v.mu.Unlock()
 		panel.judged(r.Key)
@@ -231,14 +234,15 @@ func hasVisitor(p *common.DeviceProperty) bool {
 const longestKind = 64 // bytes, of any kind of this module a multiple
 
 // VerdictText is a verdict as a twin value: its severity and, unless it is normal, kind and score between colons, as in
-// critical:jump:0.97. A kind that EdgeCore would not take is changed as [LegalTwinValue] says, a colon in it becomes _,
+// critical:jump:0.97; while an incident lasts, those of the incident and the score of now. A kind that EdgeCore would not take is changed as [LegalTwinValue] says, a colon in it becomes _,
 // and - stands for one that has no legal form. A score that is not known is left out.
 func VerdictText(r *driver.Result) string {
-	text := LegalTwinValue(r.Severity.String()) // of a severity that does not exist, too
-	if r.Severity == driver.Normal || r.Severity == driver.Unknown && r.Kind == driver.KindNone {
+	severity, what := incidents.Standing(r)
+	text := LegalTwinValue(severity.String()) // of a severity that does not exist, too
+	if severity == driver.Normal || severity == driver.Unknown && what == driver.KindNone {
 		return text
 	}
-	kind := strings.ReplaceAll(LegalTwinValue(string(r.Kind)), ":", "_")
+	kind := strings.ReplaceAll(LegalTwinValue(string(what)), ":", "_")
 	if len(kind) > longestKind {
 		kind = kind[:longestKind]
 	}

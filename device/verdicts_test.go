@@ -89,6 +89,37 @@ func TestVerdictsState(t *testing.T) {
 	}
 }
 
+// A device is unhealthy from the beginning of an incident to its end, without a break, whatever single verdicts say.
+func TestVerdictsHoldForAnIncident(t *testing.T) {
+	v, device := NewVerdicts(), driver.Key{Namespace: "ns", Device: "a"}
+	during := func(phase driver.Phase, severity, worst driver.Severity) driver.Result {
+		r := verdictOn("a", "x", severity)
+		r.Incident = driver.Incident{ID: 1, Phase: phase, Severity: worst, Kind: driver.KindLevel}
+		return r
+	}
+	for i, step := range []struct {
+		verdict     driver.Result
+		state, twin string
+	}{
+		{verdictOn("a", "x", driver.Normal), "ok", "normal"},
+		{during(driver.Began, driver.Warning, driver.Warning), "ok", "warning:level:0.97"},
+		{during(driver.Lasts, driver.Critical, driver.Critical), "unhealthy", "critical:level:0.97"},
+		{during(driver.Lasts, driver.Warning, driver.Critical), "unhealthy", "critical:level:0.97"},
+		{during(driver.Lasts, driver.Unknown, driver.Critical), "unhealthy", "critical:level:0.10"},
+		{during(driver.Lasts, driver.Normal, driver.Critical), "unhealthy", "critical:level:0.10"},
+		{during(driver.NewNormal, driver.Normal, driver.Critical), "ok", "normal"},
+		{during(driver.Abandoned, driver.Unknown, driver.Critical), "ok", "unknown"},
+	} {
+		write(t, v, step.verdict)
+		if got := v.state(device, "ok"); got != step.state {
+			t.Errorf("step %d: state %q, want %q", i, got, step.state)
+		}
+		if o, _ := v.latest(driver.Key{Namespace: "ns", Device: "a", Property: "x"}); o.text != step.twin {
+			t.Errorf("step %d: twin %q, want %q", i, o.text, step.twin)
+		}
+	}
+}
+
 func TestVerdictText(t *testing.T) {
 	for want, r := range map[string]driver.Result{
 		"critical:jump:0.97":       {Severity: driver.Critical, Kind: driver.KindJump, Score: 0.9712},

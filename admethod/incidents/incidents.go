@@ -96,6 +96,15 @@ func (b *Book) apart(r *driver.Result, was driver.Incident) driver.Incident {
 	return i
 }
 
+// Standing is how bad a property is, and of which kind: as its incident says while that lasts, whatever is known of the
+// reading of this verdict alone.
+func Standing(r *driver.Result) (driver.Severity, driver.Kind) {
+	if i := &r.Incident; i.Phase.Open() {
+		return max(r.Severity, i.Severity), i.Kind
+	}
+	return r.Severity, r.Kind
+}
+
 // Forget drops a property that is no longer watched, and returns its open incident, ended as abandoned; the zero value
 // where there is none.
 func (b *Book) Forget(key driver.Key, at time.Time) (ended driver.Incident) {

@@ -3,11 +3,12 @@
 
 //go:build unix
 
-// Package activity is the sink that runs a script when an anomaly starts. Import it for its side effect: it registers
+// Package activity is the sink that runs a script when an incident begins. Import it for its side effect: it registers
 // itself under the name "activity".
 //
-// An activity runs once, and a lock keeps it from running again for the same property until the property is normal
-// again, its model was retrained or reloaded, or time has passed. The lock is on disk before the script starts, so an
+// An activity runs once, and a lock keeps it from running again for the same property until the incident is over (the
+// property is back to normal, or what it does is the new normal), its model was retrained or reloaded, or time has passed.
+// Of an incident that becomes bad enough, or of the right kind, only while it lasts, it runs then. The lock is on disk before the script starts, so an
 // activity runs at most once for a lock: if the process is killed in between, not at all. Locks of properties that are no
 // longer watched are kept for a day, in case that they come back.
 //
@@ -28,6 +29,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -59,7 +61,7 @@ func init() { admethod.RegisterSink(Factory()) }
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "runs a script when an anomaly starts, once until it is unlocked",
+		Summary: "runs a script when an incident begins, once until it is unlocked",
 		New: func(settings admethod.SinkSettings) (admethod.Sink, error) {
 			config := DefaultConfig()
 			if err := params.Decode(&config, settings.Options); err != nil {
@@ -236,7 +238,7 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 			}
 			s.locks.held[id] = Lock{
 				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
-				Since: s.now().UTC(), Model: r.Model,
+				Since: s.now().UTC(), Model: r.Model, Incident: name(r.Incident.ID),
 			}
 			s.locks.dirty = true
 			jobs = append(jobs, job{a, r.Clone()})
@@ -269,10 +271,29 @@ func (s *sink) Forget(key driver.Key) {
 // unlock releases a lock that a verdict, or the time, ends.
 func (s *sink) unlock(a *Activity, id lockID, r *driver.Result) {
 	l, held := s.locks.held[id]
-	if held && (r.Severity == driver.Normal && slices.Contains(a.Unlock, OnStatusChange) ||
+	if held && (over(&l, r) && slices.Contains(a.Unlock, OnStatusChange) ||
 		r.Model != l.Model && r.Model != "" && slices.Contains(a.Unlock, OnRetraining) || s.expired(a, &l)) {
 		s.locks.drop(id)
 	}
+}
+
+// over reports whether the incident of a lock has ended: with this verdict, or before it.
+func over(l *Lock, r *driver.Result) bool {
+	switch i := &r.Incident; {
+	case i.Phase.Open():
+		return l.Incident != "" && l.Incident != name(i.ID)
+	case i.ID != 0:
+		return true
+	}
+	return r.Severity == driver.Normal
+}
+
+// name is that of an incident; "" where there is none.
+func name(id uint64) string {
+	if id == 0 {
+		return ""
+	}
+	return shared.ID(id)
 }
 
 func (s *sink) expired(a *Activity, l *Lock) bool {

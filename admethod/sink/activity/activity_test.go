@@ -169,6 +169,33 @@ func TestRunsOnceUntilNormal(t *testing.T) {
 	}
 }
 
+// An activity runs once for an incident, whatever single verdicts say while it lasts, and again for the next one.
+func TestRunsOnceForAnIncident(t *testing.T) {
+	dir := setup(t, simple, map[string]string{"note.sh": `printf '%s|' "$ANOMALY_INCIDENT" "$ANOMALY_SEVERITY" "$ANOMALY_KIND" "$ANOMALY_SINCE"`})
+	s := start(t, dir, nil)
+	during := func(id uint64, phase driver.Phase, severity, worst driver.Severity) driver.Result {
+		r := verdict("light-1", severity)
+		r.Incident = driver.Incident{ID: id, Phase: phase, Start: time.Unix(1_600_000_000, 0), Severity: worst, Kind: driver.KindLevel}
+		return r
+	}
+	s.put(t, during(1, driver.Began, driver.Warning, driver.Warning)) // not bad enough yet
+	s.put(t, during(1, driver.Lasts, driver.Critical, driver.Critical), during(1, driver.Lasts, driver.Normal, driver.Critical),
+		during(1, driver.Lasts, driver.Unknown, driver.Critical), during(1, driver.Lasts, driver.Critical, driver.Critical))
+	if st := s.awaitRuns(t, "note", 1); st.Output != "0000000000000001|critical|level|2020-09-13T12:26:40Z|" {
+		t.Errorf("got %q", st.Output)
+	}
+	s.put(t, during(1, driver.NewNormal, driver.Normal, driver.Critical), during(2, driver.Began, driver.Critical, driver.Critical))
+	s.put(t, during(3, driver.Lasts, driver.Critical, driver.Critical)) // of the end of 2, nothing was heard
+	s.put(t, during(3, driver.Abandoned, driver.Unknown, driver.Critical), during(4, driver.Began, driver.Critical, driver.Critical))
+	s.awaitRuns(t, "note", 4)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.runs("note"); n != 4 {
+		t.Errorf("%d runs, want one for each of four incidents", n)
+	}
+}
+
 func TestUnlock(t *testing.T) {
 	dir := setup(t, `
 activities:

@@ -16,13 +16,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // The events that release a lock, beside the passing of time.
 const (
-	OnStatusChange = "onAnomalyChangeStatus" // the property is normal again
+	OnStatusChange = "onAnomalyChangeStatus" // the incident is over
 	OnRetraining   = "onRetraining"          // the model was retrained or reloaded
 )
 
@@ -184,14 +185,15 @@ func (c *Command) split(allowed []string) (program, script string, args []string
 	return program, script, args, nil
 }
 
-// matches reports whether a verdict starts the activity.
+// matches reports whether a verdict starts the activity: by its incident, where it is of one.
 func (a *Activity) matches(r *driver.Result) bool {
+	severity, kind := incidents.Standing(r)
 	m := a.Match
-	if m == nil || !r.Severity.Anomalous() || m.Severity == driver.Critical.String() && r.Severity != driver.Critical {
+	if m == nil || !severity.Anomalous() || m.Severity == driver.Critical.String() && severity != driver.Critical {
 		return false
 	}
 	return glob(m.Namespace, r.Key.Namespace) && glob(m.Device, r.Key.Device) && glob(m.Property, r.Key.Property) &&
-		(m.Kind == "" || m.Kind == string(r.Kind))
+		(m.Kind == "" || m.Kind == string(kind))
 }
 
 func glob(pattern, name string) bool {

@@ -27,7 +27,8 @@ type Lock struct {
 	Device    string    `json:"device"`
 	Property  string    `json:"property"`
 	Since     time.Time `json:"since"`
-	Model     string    `json:"model,omitempty"` // that judged when the activity ran
+	Model     string    `json:"model,omitempty"`    // that judged when the activity ran
+	Incident  string    `json:"incident,omitempty"` // that it ran on
 
 	// Gone is since when the property is not watched, as far as is known: not since this process began, if it has given
 	// no verdict on it.

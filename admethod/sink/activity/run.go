@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -148,8 +149,16 @@ func environment(activity, folder string, r *driver.Result) []string {
 	add("DEVICE", r.Key.Device)
 	add("PROPERTY", r.Key.Property)
 	add("AT", r.At.UTC().Format(time.RFC3339Nano))
-	add("SEVERITY", r.Severity.String())
-	add("KIND", string(r.Kind))
+	severity, kind := incidents.Standing(r)
+	add("SEVERITY", severity.String())
+	add("KIND", string(kind))
+	add("INCIDENT", name(r.Incident.ID))
+	if i := &r.Incident; i.ID != 0 {
+		add("SINCE", i.Start.UTC().Format(time.RFC3339Nano))
+		if i.Cause != (driver.Key{}) {
+			add("CAUSE", i.Cause.String())
+		}
+	}
 	add("DETECTOR", r.Detector)
 	add("MODEL", r.Model)
 	add("CONFIG", r.Config)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
+	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -16,6 +18,8 @@ import (
 const (
 	mostCauses  = 5
 	mostMessage = 512 // bytes
+
+	mostIncidents = 16 // listed of one device
 )
 
 // extension is what the sink writes. A field that is nil is written as null, by which a merge patch removes what was
@@ -29,6 +33,7 @@ type data struct {
 	AnomalyScore *float64            `json:"anomalyScore"` // of the worst verdict below, as the next two
 	Confidence   *float64            `json:"confidence"`
 	Severity     string              `json:"severity"`
+	Incidents    []incident          `json:"incidents"`  // that last, the worst first; null where there is none
 	Device       *verdict            `json:"device"`     // on the device as a whole; null where there is none
 	Properties   map[string]*verdict `json:"properties"` // null: no longer watched
 }
@@ -47,14 +52,45 @@ type verdict struct {
 	Detector   *string  `json:"detector"`
 	Model      *string  `json:"model"`
 	Config     *string  `json:"config"`
+	Incident   *string  `json:"incident"` // that lasts
 	Causes     []cause  `json:"causes"`
 	Message    *string  `json:"message"`
+}
+
+// incident is one that lasts.
+type incident struct {
+	ID       string   `json:"id"`
+	Property string   `json:"property,omitempty"` // left out for the device as a whole
+	Start    *string  `json:"start,omitempty"`
+	Severity string   `json:"severity"` // worst so far
+	Kind     string   `json:"kind,omitempty"`
+	Score    *float64 `json:"score,omitempty"` // worst so far
+	Cause    *cause   `json:"cause,omitempty"` // to blame most
+	Message  *string  `json:"message,omitempty"`
+
+	severity driver.Severity
+	start    time.Time
+}
+
+func newIncident(property string, e *entry, of deviceID) incident {
+	i := &e.incident
+	out := incident{
+		ID: shared.ID(i.ID), Property: property, Start: stamp(i.Start), Severity: i.Severity.String(), Kind: string(i.Kind),
+		Score: number(i.Score), Message: e.verdict.Message, severity: i.Severity, start: i.Start,
+	}
+	if c := i.Cause; c != (driver.Key{}) {
+		out.Cause = &cause{Property: c.Property}
+		if c.Device != of.name || c.Namespace != of.namespace {
+			out.Cause.Device = c.Device
+		}
+	}
+	return out
 }
 
 type cause struct {
 	Device   string  `json:"device,omitempty"` // left out where it is the same device
 	Property string  `json:"property,omitempty"`
-	Weight   float64 `json:"weight"`
+	Weight   float64 `json:"weight,omitempty"`
 }
 
 // number is nil for what JSON cannot say.
@@ -89,12 +125,20 @@ func shorten(s string, n int) string {
 }
 
 // newVerdict keeps of a result what is written; it shares no memory with r.
-func newVerdict(r *driver.Result) *verdict {
+func newVerdict(r *driver.Result, in driver.Language) *verdict {
 	v := &verdict{
-		Score: number(r.Score), Confidence: number(r.Confidence), Severity: r.Severity.String(), Kind: text(string(r.Kind)),
+		Score: number(r.Score), Confidence: number(r.Confidence),
 		Value: number(r.Value), Expected: number(r.Expected), Lower: number(r.Lower), Upper: number(r.Upper),
 		At: stamp(r.At), Since: stamp(r.At), Detector: text(r.Detector), Model: text(r.Model), Config: text(r.Config),
 		Message: text(shorten(r.Message, mostMessage)),
+	}
+	severity, kind := incidents.Standing(r)
+	v.Severity, v.Kind = severity.String(), text(string(kind))
+	switch {
+	case r.Incident.Phase.Open():
+		v.Incident = text(shared.ID(r.Incident.ID))
+	case r.Incident.ID != 0 && v.Message == nil:
+		v.Message = text(incidents.Ending(&r.Incident, in))
 	}
 	for _, c := range r.Causes[:min(len(r.Causes), mostCauses)] {
 		if number(c.Weight) == nil {

@@ -4,8 +4,12 @@
 package devicestatus
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -21,7 +25,8 @@ type deviceID struct{ namespace, name string }
 type entry struct {
 	severity driver.Severity
 	kind     driver.Kind
-	verdict  *verdict // never changed once it is set: a write under way reads it
+	incident driver.Incident // that is open; the zero value is none
+	verdict  *verdict        // never changed once it is set: a write under way reads it
 }
 
 // record is what is known of a device: the latest verdicts, and what of them was written.
@@ -46,17 +51,29 @@ type record struct {
 }
 
 // add takes a verdict and reports whether it fits.
-func (d *record) add(r *driver.Result, now time.Time) bool {
+func (d *record) add(r *driver.Result, now time.Time, in driver.Language) bool {
 	before, known := d.entries[r.Key.Property]
 	if !known && len(d.entries) >= mostProperties {
 		return false
 	}
-	e := entry{severity: r.Severity, kind: r.Kind, verdict: newVerdict(r)}
+	e := entry{verdict: newVerdict(r, in)}
+	if e.severity, e.kind = incidents.Standing(r); r.Incident.Phase.Open() {
+		e.incident = r.Incident
+		if e.verdict.Message == nil && before.incident.ID == r.Incident.ID { // the reason stands
+			e.verdict.Message = before.verdict.Message
+		}
+	}
 	d.verdicts++
-	if known && before.severity == e.severity && before.kind == e.kind {
-		e.verdict.Since = before.verdict.Since
-	} else {
+	same := known && before.severity == e.severity && before.kind == e.kind && before.incident.ID == e.incident.ID &&
+		before.incident.Cause == e.incident.Cause
+	if !same {
 		d.change(now)
+	}
+	switch {
+	case e.incident.ID != 0:
+		e.verdict.Since = stamp(e.incident.Start)
+	case same:
+		e.verdict.Since = before.verdict.Since
 	}
 	if known && differ(before.verdict.Model, e.verdict.Model) || known && differ(before.verdict.Config, e.verdict.Config) {
 		d.change(now)
@@ -156,8 +173,22 @@ func (d *record) render(name string, now time.Time) ([]byte, error) {
 	for property := range d.stale {
 		e.Data.Properties[property] = nil
 	}
+	e.Data.Incidents = d.open()
 	e.Data.AnomalyScore, e.Data.Confidence, e.Data.Severity = worst.verdict.Score, worst.verdict.Confidence, worst.verdict.Severity
 	return wrap(name, e)
+}
+
+// open are the incidents that last, the worst first, of those the one that began first.
+func (d *record) open() (all []incident) {
+	for property, e := range d.entries {
+		if e.incident.ID != 0 {
+			all = append(all, newIncident(property, &e, d.id))
+		}
+	}
+	slices.SortFunc(all, func(a, b incident) int {
+		return cmp.Or(cmp.Compare(b.severity, a.severity), a.start.Compare(b.start), strings.Compare(a.Property, b.Property))
+	})
+	return all[:min(len(all), mostIncidents)]
 }
 
 func worse(a, b *entry) bool {

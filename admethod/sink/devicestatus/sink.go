@@ -46,11 +46,12 @@ import (
 
 // Sink writes DeviceStatus extensions. It is safe for concurrent use.
 type Sink struct {
-	config  Config
-	client  *client
-	hooks   *admethod.Hooks
-	limiter *rate.Limiter
-	wake    chan struct{} // something may be due, or be done
+	config   Config
+	client   *client
+	hooks    *admethod.Hooks
+	language driver.Language
+	limiter  *rate.Limiter
+	wake     chan struct{} // something may be due, or be done
 
 	mu      sync.Mutex
 	started bool
@@ -147,7 +148,7 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 		if d == nil && len(s.devices) < s.config.Devices {
 			d = s.remember(id)
 		}
-		if d == nil || !d.add(r, now) {
+		if d == nil || !d.add(r, now, s.language) {
 			s.stats.Refused++
 			if s.news("refused", now) {
 				logs.Warningf("devicestatus: no room for verdicts on %s: %d devices and %d properties of each are told at most",

@@ -246,6 +246,67 @@ func TestExtension(t *testing.T) {
 	}
 }
 
+// While incidents last they are listed, the worst first, and what they say of a property stands, whatever single verdicts
+// say between; when they end they go.
+func TestIncidents(t *testing.T) {
+	a := newAPI(t, "default/light-1")
+	s := start(t, a, map[string]any{"heartbeat": "1s"})
+	during := func(property string, id uint64, phase driver.Phase, score float64, worst driver.Severity) driver.Result {
+		r := result("light-1", property, score)
+		r.Incident = driver.Incident{
+			ID: id, Phase: phase, Start: time.Unix(90, 0), Severity: worst, Score: 0.97, Kind: driver.KindLevel,
+			Cause: driver.Key{Namespace: "default", Device: "sensor-2", Property: "power"},
+		}
+		if !phase.Open() {
+			r.Incident.End = time.Unix(90+6*3600, 0)
+		}
+		return r
+	}
+	data := []string{"status", "extensions", "anomaly-detector", "data"}
+	first := during("power", 1, driver.Began, 0.97, driver.Warning)
+	first.Message = "2 above what was expected"
+	write(t, s, first, during("current", 2, driver.Began, 0.999, driver.Critical), result("light-1", "third", 0.1))
+	write(t, s, during("power", 1, driver.Lasts, math.NaN(), driver.Warning))
+	cause := map[string]any{"device": "sensor-2", "property": "power"}
+	want := []any{
+		map[string]any{
+			"id": "0000000000000002", "property": "current", "start": "1970-01-01T00:01:30Z", "severity": "critical", "kind": "level",
+			"score": 0.97, "cause": cause,
+		},
+		map[string]any{
+			"id": "0000000000000001", "property": "power", "start": "1970-01-01T00:01:30Z", "severity": "warning", "kind": "level",
+			"score": 0.97, "cause": cause, "message": "2 above what was expected",
+		},
+	}
+	sinktest.Eventually(t, "both are listed", func() bool { return cmp.Equal(want, a.get("default/light-1", append(data, "incidents")...)) })
+	sinktest.Eventually(t, "the verdict between is written", func() bool {
+		return a.get("default/light-1", append(data, "properties", "power", "score")...) == nil
+	})
+	for field, want := range map[string]any{
+		"severity": "warning", "kind": "level", "since": "1970-01-01T00:01:30Z", "incident": "0000000000000001", "message": "2 above what was expected",
+	} {
+		if got := a.get("default/light-1", append(data, "properties", "power", field)...); got != want {
+			t.Errorf("%s: got %v, want %v", field, got, want)
+		}
+	}
+	over := during("current", 2, driver.NewNormal, 0.1, driver.Critical)
+	write(t, s, over)
+	sinktest.Eventually(t, "one has ended", func() bool {
+		all, _ := a.get("default/light-1", append(data, "incidents")...).([]any)
+		return len(all) == 1 && a.severity("default/light-1") == "warning"
+	})
+	if got := a.get("default/light-1", append(data, "properties", "current", "message")...); got != "new normal after 6 h" {
+		t.Errorf("message at the end: %v", got)
+	}
+	write(t, s, during("power", 1, driver.Returned, 0.1, driver.Warning))
+	sinktest.Eventually(t, "all have ended", func() bool {
+		return a.get("default/light-1", append(data, "incidents")...) == nil && a.severity("default/light-1") == "normal"
+	})
+	if a.get("default/light-1", append(data, "properties", "power", "incident")...) != nil {
+		t.Error("the property still has an incident")
+	}
+}
+
 // Whatever goes wrong, the latest verdict is there in the end.
 func TestFailuresPass(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -356,13 +417,13 @@ func TestRank(t *testing.T) {
 	told := func(score float64) *record {
 		d := &record{entries: make(map[string]entry)}
 		r := result("d", "p", score)
-		d.add(&r, now)
+		d.add(&r, now, driver.English)
 		d.told, d.heard, d.toldWorst = d.changes, d.verdicts, d.worst
 		return d
 	}
 	add := func(d *record, score float64) *record {
 		r := result("d", "p", score)
-		d.add(&r, now)
+		d.add(&r, now, driver.English)
 		return d
 	}
 	order := []*record{add(told(0.1), 0.2), add(told(1), 0.1), add(told(0.1), 0.96), add(told(0.1), 1)}
@@ -466,7 +527,7 @@ func FuzzRender(f *testing.F) {
 		r.Value, r.Expected, r.Message = number, -number, message
 		r.Causes = []driver.Cause{{Weight: number}}
 		d := record{entries: make(map[string]entry)}
-		d.add(&r, time.Unix(0, 0))
+		d.add(&r, time.Unix(0, 0), driver.English)
 		body, err := d.render("x", time.Unix(0, 0))
 		if err != nil || !json.Valid(body) {
 			t.Fatalf("%s: %v", body, err)

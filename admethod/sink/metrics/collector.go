@@ -111,8 +111,9 @@ func (c *collector) take(batch []driver.Result) {
 		}
 		news := c.book.Take(r)
 		c.count(&news)
+		severity, _ := incidents.Standing(r)
 		c.latest[key] = shown{
-			detector: label(r.Detector), model: label(r.Model), severity: r.Severity,
+			detector: label(r.Detector), model: label(r.Model), severity: severity,
 			score: r.Score, value: r.Value, expected: r.Expected, lower: r.Lower, upper: r.Upper,
 			incident: news.Now, lasted: news.Now.Duration(r.At), taken: time.Now(),
 		}
