@@ -5,6 +5,7 @@ package admethod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // DeviceReader is what the generated CustomizedClient of a mapper offers: it reads the property that visitor, a
@@ -162,6 +164,10 @@ const (
 	EnvStateDir = "EDGE_ANOMALY_STATE_DIR" // Options.StateDir
 	EnvModelDir = "EDGE_ANOMALY_MODEL_DIR" // Options.ModelDir
 	EnvSinks    = "EDGE_ANOMALY_SINKS"     // Options.DefaultSinks, comma-separated
+	// EnvAdapterOptions is Options.AdapterOptions, a JSON object such as
+	// {"grpc":{"targets":{"plant-a":{"address":"detector.edge:6804"}}}}.
+	EnvAdapterOptions = "EDGE_ANOMALY_ADAPTER_OPTIONS"
+	EnvDeviceSinks    = "EDGE_ANOMALY_DEVICE_SINKS" // Options.DeviceSinks, comma-separated
 )
 
 // Default returns the handler that [AnomalyDetectionHandler] uses. The first call makes and starts it from the
@@ -175,6 +181,23 @@ func Default() (*Handler, error) {
 	opts := Options{StateDir: os.Getenv(EnvStateDir), ModelDir: os.Getenv(EnvModelDir)}
 	if sinks := os.Getenv(EnvSinks); sinks != "" {
 		opts.DefaultSinks = strings.Split(sinks, ",")
+	}
+	if sinks, set := os.LookupEnv(EnvDeviceSinks); set {
+		opts.DeviceSinks = params.List(sinks)
+	}
+	if text := os.Getenv(EnvAdapterOptions); text != "" {
+		var options map[string]map[string]any
+		if err := json.Unmarshal([]byte(text), &options); err != nil {
+			return nil, fmt.Errorf("%s: want a JSON object of objects: %w", EnvAdapterOptions, err)
+		}
+		opts.AdapterOptions = make(map[string]map[string]any, len(options))
+		for name, nested := range options {
+			flat, err := params.Flatten(nested)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", EnvAdapterOptions, name, err)
+			}
+			opts.AdapterOptions[name] = flat
+		}
 	}
 	h, err := NewHandler(opts)
 	if err != nil {

@@ -129,11 +129,12 @@ const (
 	envPrefix   = "EDGE_ANOMALY_"
 	envSinks    = envPrefix + "SINKS"
 	envDefaults = envPrefix + "DEFAULTS"
+	envAdapters = envPrefix + "ADAPTER_OPTIONS"
 )
 
 // Variables lists the environment variables that override the file, by key.
 func Variables() map[string]string {
-	vars := map[string]string{"anomalyDetection.sinks": envSinks, "anomalyDetection.defaults": envDefaults}
+	vars := map[string]string{"anomalyDetection.sinks": envSinks, "anomalyDetection.defaults": envDefaults, "anomalyDetection.adapterOptions": envAdapters}
 	for _, s := range scalars {
 		vars[s.key] = envPrefix + s.env
 	}
@@ -232,23 +233,41 @@ func (a *AnomalyDetection) environment() error {
 	if sinks := os.Getenv(envSinks); sinks != "" {
 		a.Sinks = splitList(sinks)
 	}
-	text := os.Getenv(envDefaults)
-	if text == "" {
-		return nil
-	}
-	var nested map[string]any
-	if err := json.Unmarshal([]byte(text), &nested); err != nil {
-		return fmt.Errorf("%s: want a JSON object: %w", envDefaults, err)
-	}
-	flat, err := params.Flatten(nested)
-	if err != nil {
-		return fmt.Errorf("%s: %w", envDefaults, err)
-	}
+	flat, defaultsErr := environmentObject(envDefaults)
 	if a.Defaults == nil {
 		a.Defaults = make(map[string]any, len(flat))
 	}
 	maps.Copy(a.Defaults, flat)
-	return nil
+	flat, adaptersErr := environmentObject(envAdapters)
+	for key, value := range flat {
+		if name, option, ok := strings.Cut(key, "."); ok {
+			if a.AdapterOptions[name] == nil {
+				if a.AdapterOptions == nil {
+					a.AdapterOptions = make(map[string]map[string]any)
+				}
+				a.AdapterOptions[name] = make(map[string]any)
+			}
+			a.AdapterOptions[name][option] = value
+		}
+	}
+	return errors.Join(defaultsErr, adaptersErr)
+}
+
+// environmentObject is the JSON object of a variable, flat; nil where it is not set.
+func environmentObject(name string) (map[string]any, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return nil, nil
+	}
+	var nested map[string]any
+	if err := json.Unmarshal([]byte(text), &nested); err != nil {
+		return nil, fmt.Errorf("%s: want a JSON object: %w", name, err)
+	}
+	flat, err := params.Flatten(nested)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return flat, nil
 }
 
 // parser walks the tree of a file and collects everything that is wrong.

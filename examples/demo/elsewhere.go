@@ -29,7 +29,7 @@ const (
 
 // detectorConfig is the external detector's configuration file in the demo.
 const detectorConfig = `# Written by the demo.
-listen: 127.0.0.1:0
+listen: %q
 tls: {ca: %q, cert: %q, key: %q}
 clients: [{name: %s, namespaces: [%s]}]
 anomalyDetection:
@@ -45,7 +45,8 @@ var elsewhereFaults = []fault{darkLight(), stuckSensor()}
 type external struct {
 	address string         // gRPC
 	api     string         // base URL
-	mapper  tlsfiles.Files // its certificate
+	own     tlsfiles.Files // its certificate
+	mapper  tlsfiles.Files // the mapper's
 }
 
 // goElsewhere plays the second round: the lights and the brightness sensor are judged by an external detector, over gRPC
@@ -68,18 +69,19 @@ func (s *story) goElsewhere(ctx context.Context) ([]outcome, error) {
 	return round.outcomes, s.showDetector(ctx, d)
 }
 
-// startDetector makes certificates and starts the external detector.
-func (s *stage) startDetector(ctx context.Context) (*external, error) {
+// planDetector makes certificates and chooses addresses: the mapper's configuration has the detector as a target, before
+// any Device names it.
+func (s *stage) planDetector(ctx context.Context) (*external, error) {
 	dir := filepath.Join(s.dir, "tls")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	authority := certtest.New()
-	own, err := authority.Write(dir, "localhost", "127.0.0.1")
-	if err != nil {
+	d := new(external)
+	var err error
+	if d.own, err = authority.Write(dir, "localhost", "127.0.0.1"); err != nil {
 		return nil, err
 	}
-	d := new(external)
 	if d.mapper, err = authority.Write(dir, clientName); err != nil {
 		return nil, err
 	}
@@ -88,13 +90,20 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 		return nil, err
 	}
 	d.api = "http://" + api
+	d.address, err = freeAddress(ctx)
+	return d, err
+}
+
+// startDetector starts the external detector.
+func (s *stage) startDetector(ctx context.Context) (*external, error) {
+	d, own := s.elsewhere, s.elsewhere.own
 	file := filepath.Join(s.logs, "detector.yaml")
-	config := fmt.Sprintf(detectorConfig, own.CA, own.Cert, own.Key, clientName, namespace, s.logs, api)
+	config := fmt.Sprintf(detectorConfig, d.address, own.CA, own.Cert, own.Key, clientName, namespace, s.logs, strings.TrimPrefix(d.api, "http://"))
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
 	}
 	address := make(chan string, 1)
-	err = s.start(command{
+	err := s.start(command{
 		name: detectorName, path: filepath.Join(s.dir, detectorName), args: []string{"--config", file},
 		stdout: &lines{take: func(line []byte) {
 			if a, ok := strings.CutPrefix(string(line), detectorName+": grpc "); ok && len(address) == 0 {
@@ -111,7 +120,7 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 	timer := time.NewTimer(startLimit)
 	defer timer.Stop()
 	select {
-	case d.address = <-address:
+	case <-address:
 		s.say(plain, "detector  serves at %s, for who has the certificate of %s", d.address, clientName)
 		return d, nil
 	case <-timer.C:
@@ -125,9 +134,7 @@ func (s *stage) startDetector(ctx context.Context) (*external, error) {
 func (d *external) settings() map[string]any {
 	return map[string]any{
 		"adMethodName": "grpc",
-		"grpc.address": d.address,
-		"grpc.tls.ca":  d.mapper.CA, "grpc.tls.cert": d.mapper.Cert, "grpc.tls.key": d.mapper.Key,
-		"grpc.backoff": "1s",
+		"grpc.target":  "elsewhere",
 		// A property cannot leave one group for another of the same name that is judged otherwise.
 		"group": "room-elsewhere",
 	}

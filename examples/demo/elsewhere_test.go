@@ -26,7 +26,7 @@ func TestPatchForElsewhere(t *testing.T) {
 	for _, device := range m.Devices {
 		d.patch(device)
 		p := device.Spec.Properties[0]
-		config, err := admethod.ParseSettings(p.PushMethod.AnomalyDetection.Data)
+		config, err := admethod.Layers{Device: p.PushMethod.AnomalyDetection.Data}.Parse()
 		if err != nil {
 			t.Fatal(err)
 		}

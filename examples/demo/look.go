@@ -26,6 +26,8 @@ const mapperConfig = `# Written by the demo.
 common: {name: restful-light-mapper, protocol: restful}
 anomalyDetection:
   sinks: [log, dmi, devicestatus, metrics, activity, history, api]
+  adapterOptions:
+    grpc: {targets: {elsewhere: {address: %q, tls.ca: %q, tls.cert: %q, tls.key: %q, backoff: 1s}}}
   sinkOptions:
     dmi: {severity: warning}                    # what is merely a warning makes a device unhealthy, too
     devicestatus: {server: %q}
@@ -188,7 +190,11 @@ func (s *stage) openOutlets(ctx context.Context) (config string, err error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf(mapperConfig, s.api.url, addresses[0], addresses[1], filepath.Join(activities, "activities.yaml"), activities), nil
+	if s.elsewhere, err = s.planDetector(ctx); err != nil {
+		return "", err
+	}
+	d, files := s.elsewhere, s.elsewhere.mapper
+	return fmt.Sprintf(mapperConfig, d.address, files.CA, files.Cert, files.Key, s.api.url, addresses[0], addresses[1], filepath.Join(activities, "activities.yaml"), activities), nil
 }
 
 // command shows a command line and what it prints.

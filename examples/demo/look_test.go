@@ -85,7 +85,7 @@ func TestAPIServer(t *testing.T) {
 // The mapper takes the configuration that the demo writes, and the activities.
 func TestMapperConfig(t *testing.T) {
 	t.Setenv("EDGE_ANOMALY_SOCKET_PATH", "/tmp/mapper.sock")
-	s := &stage{root: filepath.Join("..", ".."), logs: t.TempDir()}
+	s := &stage{root: filepath.Join("..", ".."), dir: t.TempDir(), logs: t.TempDir()}
 	text, err := s.openOutlets(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,8 @@ type stage struct {
 	room  *roomClient
 	out   outlets
 
+	elsewhere *external // the detector of the second round
+
 	properties map[string][]string // of each device
 
 	processes []*process // the last ends first

@@ -111,7 +111,7 @@ func TestDefaults(t *testing.T) {
 	if len(role.Rules) != 1 || !slices.Equal(role.Rules[0].Verbs, []string{"patch"}) || !slices.Equal(role.Rules[0].Resources, []string{"devicestatuses"}) {
 		t.Errorf("rules %+v, want to patch devicestatuses and nothing else", role.Rules)
 	}
-	if !strings.Contains(notes, "grpc.address: det-external-anomaly-detector-0.det-external-anomaly-detector-replicas.edge.svc:6804\n") {
+	if !strings.Contains(notes, "    address: det-external-anomaly-detector-0.det-external-anomaly-detector-replicas.edge.svc:6804\n") {
 		t.Errorf("notes:\n%s", notes)
 	}
 }
