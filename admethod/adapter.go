@@ -62,6 +62,13 @@ type NumberedStream interface {
 	TrySubmitNumbered(row driver.Row, number uint64) bool
 }
 
+// Learner is a stream whose detector can be told that what it took for an anomaly was normal.
+type Learner interface {
+	Stream
+	// Accept waits until the detector has taken what happened in the span for normal, see [driver.Learner].
+	Accept(ctx context.Context, span driver.Span) error
+}
+
 // ID is the stable name of the stream: its group's, or the key of its property.
 func (s *StreamSettings) ID() string {
 	if s.Group == "" && len(s.Members) > 0 {

@@ -4,6 +4,7 @@
 package admethod
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -53,6 +53,7 @@ type Binding struct {
 	telling  sync.Mutex      // guards the rest of it, what follows, and the order of verdicts
 	incident stage.Incident
 	gone     bool          // nothing is told any more
+	least    atomic.Uint64 // score from which an incident begins, by the cadence seen; a float64's bits
 	dropped  atomic.Uint64 // rows lost from the adapter's queue
 }
 
@@ -189,6 +190,9 @@ func (h *Handler) share(config ADMethodConfig, meta Meta) (*setup, error) {
 	if config.Quality.Cycle == 0 {
 		config.Quality.Cycle = meta.Cycle
 	}
+	if _, own := config.settings["threshold"]; !own {
+		config.Threshold = cmp.Or(config.Policy.Alarms.Threshold(config.Quality.Cycle), config.Threshold)
+	}
 	hash := config.Fingerprint()
 	// Who said a key matters to adapters as much as what it says.
 	fingerprint := fmt.Sprintf("%s %+v %q", hash, meta, config.device)
@@ -295,6 +299,9 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 		b.resume(at, now)
 	}
 	flags, pass := b.quality.Observe(at.UnixNano(), now, v, flags, &b.config.Quality)
+	if c := b.config; c.Quality.Cycle == 0 && c.Policy.Alarms.Count > 0 {
+		b.least.Store(math.Float64bits(c.Policy.Alarms.Threshold(b.quality.Cycle(&c.Quality))))
+	}
 	s := &b.row[0]
 	s.At, s.Value, s.Text, s.Flags = at, v, text, flags
 	if b.handler.mirrored.Load() {
@@ -436,40 +443,4 @@ func (b *Binding) Stats() BindingStats {
 	b.mu.Unlock()
 	s.Dropped = b.dropped.Load()
 	return s
-}
-
-// MarshalBinary writes what the stages before the detector have learned; adapters keep it with the detector's state.
-func (b *Binding) MarshalBinary() ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var w state.Writer
-	b.convert.EncodeState(&w)
-	b.quality.EncodeState(&w)
-	b.telling.Lock()
-	b.incident.EncodeState(&w)
-	b.telling.Unlock()
-	return w.Bytes, nil
-}
-
-// UnmarshalBinary reads what MarshalBinary wrote. On an error nothing changes.
-func (b *Binding) UnmarshalBinary(data []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, q, i := b.convert, stage.Quality{}, stage.Incident{}
-	r := state.NewReader(data)
-	c.DecodeState(r)
-	q.DecodeState(r)
-	if r.More() { // there is none in what earlier versions wrote
-		i.DecodeState(r)
-	}
-	if err := r.Close(); err != nil {
-		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)
-	}
-	q.Resume(b.handler.now.Load())
-	b.convert, b.quality = c, q
-	b.silent = i.OfQuality() // the next reading tells whether what the quality stage found goes on
-	b.telling.Lock()
-	b.incident = i
-	b.telling.Unlock()
-	return nil
 }

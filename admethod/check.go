@@ -70,7 +70,7 @@ func (o *Options) checkDetector(s *StreamSettings) error {
 	if c.Group != "" && f.Info().Members < 2 {
 		return fmt.Errorf("detector %q judges one property alone: want one for groups, or no group", c.Detector)
 	}
-	_, err = f.Open(driver.Settings{Members: s.Members, Threshold: c.Threshold}, c.Options["detector"])
+	_, err = f.Open(c.DriverSettings(s.Members), c.Options["detector"])
 	var wrong *params.Error
 	if err != nil && c.Model != "" && !errors.As(err, &wrong) {
 		return nil

@@ -31,17 +31,19 @@ type PushMethodConfig struct {
 // there, so every key is flat, dotted where it nests. Make one with [Parse] or [ParseSettings]; the zero value is not
 // configured and detects nothing.
 type ADMethodConfig struct {
-	ADMethodName string        `param:"adMethodName" scope:"device" maxlen:"63" doc:"where the detector runs: inprocess, or another adapter that is linked into the mapper"`
-	Detector     string        `param:"detector" scope:"device" maxlen:"63" doc:"driver that judges the readings"`
-	Threshold    float64       `param:"threshold" scope:"device" min:"0.5" max:"0.9999" doc:"score from which a reading is anomalous; (1−threshold)³ is the expected rate of false alarms: 0.95 is one in 8,000 readings"`
-	Model        string        `param:"model" scope:"device" maxlen:"253" doc:"trained model file, looked up in the model directory"`
-	Group        string        `param:"group" scope:"device" maxlen:"253" doc:"properties of the same namespace with the same group are scored together"`
-	Sinks        []string      `param:"sinks" scope:"device" max:"32" maxlen:"63" doc:"where verdicts go; empty means the mapper's defaults"`
-	Categories   []string      `param:"categories" scope:"device" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
-	Heartbeat    time.Duration `param:"heartbeat" scope:"device" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
-	Policy       PolicyConfig  `param:"" scope:"device"`
-	Quality      QualityConfig `param:"quality" scope:"device"`
-	Rows         RowsConfig    `param:"rows" scope:"device"`
+	ADMethodName string          `param:"adMethodName" scope:"device" maxlen:"63" doc:"where the detector runs: inprocess, or another adapter that is linked into the mapper"`
+	Detector     string          `param:"detector" scope:"device" maxlen:"63" doc:"driver that judges the readings"`
+	Threshold    float64         `param:"threshold" scope:"device" min:"0.5" max:"0.9999" doc:"score from which a reading is anomalous; (1−threshold)³ is the expected rate of false alarms: 0.95 is one in 8,000 readings"`
+	Model        string          `param:"model" scope:"device" maxlen:"253" doc:"trained model file, looked up in the model directory"`
+	Group        string          `param:"group" scope:"device" maxlen:"253" doc:"properties of the same namespace with the same group are scored together"`
+	Sinks        []string        `param:"sinks" scope:"device" max:"32" maxlen:"63" doc:"where verdicts go; empty means the mapper's defaults"`
+	Categories   []string        `param:"categories" scope:"device" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
+	Heartbeat    time.Duration   `param:"heartbeat" scope:"device" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
+	Accept       Acceptance      `param:"accept" scope:"device" doc:"for how long a stream must behave in a new way, uncontradicted, until that is the new normal and its incident is over: a time, never, for signals whose faults are to be told until they are mended, or auto, as the detector has it"`
+	Language     driver.Language `param:"language" scope:"device" enum:"en,zh" doc:"language of the sentences that say why: English or Chinese"`
+	Policy       PolicyConfig    `param:"" scope:"device"`
+	Quality      QualityConfig   `param:"quality" scope:"device"`
+	Rows         RowsConfig      `param:"rows" scope:"device"`
 
 	// Options holds the keys of drivers and adapters by their first segment: Options["detector"]["window"] is the key
 	// detector.window. They are checked when the property is bound, by the part that they belong to.
@@ -49,6 +51,46 @@ type ADMethodConfig struct {
 
 	settings map[string]any // as given, flattened
 	device   []string       // keys that the Device set, sorted
+}
+
+// Acceptance is [driver.Settings].Accept as a key: a time, "never", or "auto" for the detector's own, the zero value.
+type Acceptance time.Duration
+
+// UnmarshalText reads a positive duration, "never", or "auto".
+func (a *Acceptance) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "auto", "":
+		*a = 0
+		return nil
+	case "never":
+		*a = Acceptance(driver.NeverAccept)
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d <= 0 {
+		return errors.New(`a duration over 0 with a unit, such as "6h", never, or auto`)
+	}
+	*a = Acceptance(d)
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (a Acceptance) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// String is as UnmarshalText reads it.
+func (a Acceptance) String() string {
+	switch time.Duration(a) {
+	case 0:
+		return "auto"
+	case driver.NeverAccept:
+		return "never"
+	}
+	return time.Duration(a).String()
+}
+
+// DriverSettings is what a detector is opened with for the given members, but for its seed and model.
+func (c *ADMethodConfig) DriverSettings(members []driver.Member) driver.Settings {
+	return driver.Settings{Members: members, Threshold: c.Threshold, Accept: time.Duration(c.Accept)}
 }
 
 // The stages' own parts of the configuration.
@@ -68,6 +110,7 @@ func DefaultConfig() ADMethodConfig {
 		Detector:     "auto",
 		Threshold:    driver.DefaultThreshold,
 		Heartbeat:    time.Minute,
+		Language:     driver.English,
 		Policy:       stage.DefaultPolicy(),
 		Quality:      stage.DefaultQuality(),
 		Rows:         stage.DefaultRows(),

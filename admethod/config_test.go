@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // What a property says in its Device reaches the mapper as flat JSON; numbers went through float32 and protojson.
@@ -188,6 +190,42 @@ func TestSensitivitySetsTheThreshold(t *testing.T) {
 		c, err := ParseSettings(tt.settings)
 		if err != nil || c.Threshold != tt.want {
 			t.Errorf("%v: threshold %v, %v; want %v", tt.settings, c.Threshold, err, tt.want)
+		}
+	}
+}
+
+func TestAcceptAndLanguage(t *testing.T) {
+	tests := []struct {
+		accept, language any
+		want             time.Duration
+		in               driver.Language
+		wrong            string
+	}{
+		{nil, nil, 0, driver.English, ""},
+		{"auto", "zh", 0, driver.Chinese, ""},
+		{"never", "en", driver.NeverAccept, driver.English, ""},
+		{"6h", nil, 6 * time.Hour, driver.English, ""},
+		{"-6h", nil, 0, "", `accept: got "-6h", want a duration over 0`},
+		{6, nil, 0, "", `accept: got 6, want a duration over 0`},
+		{nil, "fr", 0, "", `language: got "fr", want one of en, zh`},
+	}
+	for _, tt := range tests {
+		settings := make(map[string]any)
+		if tt.accept != nil {
+			settings["accept"] = tt.accept
+		}
+		if tt.language != nil {
+			settings["language"] = tt.language
+		}
+		c, err := ParseSettings(settings)
+		if tt.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("%v: %v, want %s", settings, err, tt.wrong)
+			}
+			continue
+		}
+		if got := c.DriverSettings(nil); err != nil || got.Accept != tt.want || c.Language != tt.in {
+			t.Errorf("%v: accept %v, language %q, %v; want %v, %q", settings, got.Accept, c.Language, err, tt.want, tt.in)
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
 type groupKey struct{ namespace, name string }
@@ -183,42 +182,4 @@ func deliverEach(members []*Binding, r *driver.Result, row driver.Row) {
 		own := stage.Share(r, row, i, m.Key())
 		m.deliver(&own, false)
 	}
-}
-
-// stages is the state of the stages of all members, as one.
-type stages []*Binding
-
-// MarshalBinary writes the members' states one after the other.
-func (s stages) MarshalBinary() ([]byte, error) {
-	var w state.Writer
-	for _, m := range s {
-		part, err := m.MarshalBinary()
-		if err != nil {
-			return nil, err
-		}
-		w.Text(string(part))
-	}
-	return w.Bytes, nil
-}
-
-// UnmarshalBinary reads what MarshalBinary wrote. Nothing changes nothing: earlier versions kept none for attachments.
-func (s stages) UnmarshalBinary(data []byte) error {
-	const largest = 64 << 10
-	if len(data) == 0 {
-		return nil
-	}
-	r := state.NewReader(data)
-	parts := make([]string, len(s))
-	for i := range s {
-		parts[i] = r.Text("state of a member", largest)
-	}
-	if err := r.Close(); err != nil {
-		return err
-	}
-	for i, m := range s {
-		if err := m.UnmarshalBinary([]byte(parts[i])); err != nil {
-			return err
-		}
-	}
-	return nil
 }

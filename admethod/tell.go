@@ -27,6 +27,7 @@ func (b *Binding) deliver(r *driver.Result, fromQuality bool) {
 	if b.gone {
 		return
 	}
+	b.incident.Least = math.Float64frombits(b.least.Load())
 	b.incident.Judge(r, fromQuality, b.setup.policy)
 	b.tell(r)
 }

@@ -141,7 +141,8 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 		return nil, errors.New("a stream has at least one member")
 	}
 	open := func(data []byte, version string) (driver.Detector, error) {
-		settings := driver.Settings{Members: s.Members, Threshold: c.Threshold, Seed: seed(id), Model: data, ModelName: version}
+		settings := c.DriverSettings(s.Members)
+		settings.Seed, settings.Model, settings.ModelName = seed(id), data, version
 		return a.drivers.Open(c.Detector, settings, c.Options["detector"])
 	}
 	var data []byte
@@ -165,7 +166,7 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 		a.trouble(id, missing)
 	}
 	st := &stream{
-		name: c.Detector, threshold: c.Threshold,
+		name: c.Detector, threshold: c.Threshold, language: c.Language,
 		detector: d, deliver: s.Deliver, dropped: s.Dropped, answer: s.Answer, aux: s.Aux, adapter: a,
 	}
 	st.model.Store(&noModel)

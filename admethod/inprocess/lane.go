@@ -438,7 +438,7 @@ func (r *runner) judge(it *item) {
 	}
 	if r.out.Severity.Anomalous() && r.out.Message == "" {
 		if e, ok := s.detector.(driver.Explainer); ok {
-			r.out.Message = e.Explain(&r.out, driver.English)
+			r.out.Message = e.Explain(&r.out, s.language)
 		}
 	}
 	if s.answer != nil {

@@ -4,6 +4,7 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // stream is a property or a group with its detector. The detector belongs to the lane's goroutine.
@@ -22,6 +24,7 @@ type stream struct {
 	model     atomic.Pointer[string] // version of the trained model, "" where there is none
 	open      opener                 // of a detector with another model; nil where no model is configured
 	threshold float64
+	language  driver.Language
 	key       driver.Key // of the first member
 	detector  driver.Detector
 	deliver   func(*driver.Result, driver.Row)
@@ -59,6 +62,23 @@ func (s *stream) TrySubmit(row driver.Row) bool { return s.lane.submit(s, row, 0
 // TrySubmitNumbered queues a copy of the row, and answers it under its number.
 func (s *stream) TrySubmitNumbered(row driver.Row, number uint64) bool {
 	return s.lane.submit(s, row, number)
+}
+
+// Accept implements [admethod.Learner].
+func (s *stream) Accept(ctx context.Context, span driver.Span) error {
+	var learned error
+	err := s.lane.do(ctx, func() {
+		l, ok := s.detector.(driver.Learner)
+		switch {
+		case s.cut.Load():
+			learned = admethod.ErrClosed
+		case !ok:
+			learned = fmt.Errorf("detector %q learns nothing from feedback", s.name)
+		default:
+			learned = guard.Call(fmt.Sprintf("detector %q", s.name), func() error { return l.Accept(span) })
+		}
+	})
+	return cmp.Or(err, learned)
 }
 
 // lost tells that a row is not going to be judged.

@@ -37,7 +37,9 @@ type local struct {
 func openLocal(drivers *driver.Registry, name string, settings map[string]any, s *admethod.StreamSettings) (*local, error) {
 	h := fnv.New64a()
 	h.Write([]byte(s.ID()))
-	d, err := drivers.Open(name, driver.Settings{Members: s.Members, Threshold: s.Config.Threshold, Seed: h.Sum64()}, settings)
+	opened := s.Config.DriverSettings(s.Members)
+	opened.Seed = h.Sum64()
+	d, err := drivers.Open(name, opened, settings)
 	if err != nil {
 		return nil, fallbackError(err)
 	}

@@ -21,6 +21,9 @@ import (
 // [driver.Result.Onset]) when it says that the stream is back, or accepted; any other after PolicyConfig.Clear verdicts in
 // succession that are not anomalous. So brief excursions are one incident, and a stream is in one incident at a time.
 type Incident struct {
+	// Least is the score of the detector from which an incident begins, where that is more than the detector's threshold.
+	Least float64
+
 	x *excursion // nil while the stream is where it was
 }
 
@@ -67,7 +70,7 @@ func (s *Incident) Judge(r *driver.Result, fromQuality bool, p *Policy) {
 	}
 	x := s.x
 	if x == nil {
-		if !r.Severity.Anomalous() || !p.begins(r) {
+		if !r.Severity.Anomalous() || !fromQuality && r.Score < s.Least || !p.begins(r) {
 			normal(r)
 			return
 		}

@@ -251,6 +251,9 @@ func (q *Quality) Overdue(now int64, c *QualityConfig) float64 {
 	return silence
 }
 
+// Cycle is the expected time between readings, configured or learned; 0 while it is not known.
+func (q *Quality) Cycle(c *QualityConfig) time.Duration { return time.Duration(q.expected(c)) }
+
 // Last is the newest time of reading.
 func (q *Quality) Last() time.Time { return time.Unix(0, q.last) }
 

@@ -450,6 +450,8 @@ func (f field) typeName() string {
 		return "duration"
 	}
 	switch k := f.v.Kind(); {
+	case reflect.PointerTo(f.v.Type()).Implements(unmarshalerType):
+		return "text"
 	case k == reflect.Bool:
 		return "boolean"
 	case f.v.CanInt() || f.v.CanUint():

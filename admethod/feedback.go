@@ -1,0 +1,62 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package admethod
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// Accept tells the detector that watches a property that what happened in the span was normal, and waits until it has
+// learned that: the same begins no incident any more, a different one does. For a property of a group this is said of the
+// group. An incident that is open since before the end of the span ends as the new normal. It fails where the property is
+// not watched, its detector learns nothing from feedback, or it runs where it cannot be told from here.
+func (h *Handler) Accept(ctx context.Context, key driver.Key, span driver.Span) error {
+	members, stream := h.streamOf(key)
+	if members == nil {
+		return fmt.Errorf("%v: is not watched", key)
+	}
+	if span.To.Before(span.From) {
+		return fmt.Errorf("%v: the span ends at %v before it begins at %v", key, span.To, span.From)
+	}
+	learner, ok := stream.(Learner)
+	if !ok {
+		return fmt.Errorf("%v: adMethodName %q takes no feedback: give it where the detector runs", key, members[0].config.ADMethodName)
+	}
+	if err := learner.Accept(ctx, span); err != nil {
+		return fmt.Errorf("%v: %w", key, err)
+	}
+	for _, m := range members {
+		if i := m.open(); i.ID != 0 && !i.Start.After(span.To) {
+			m.finish(driver.NewNormal, driver.Normal, "", false)
+		}
+	}
+	return nil
+}
+
+// streamOf returns the stream that a property is judged by, and all that are judged by it; nil where it is not watched.
+func (h *Handler) streamOf(key driver.Key) ([]*Binding, Stream) {
+	h.mu.Lock()
+	b := h.bindings[key]
+	for a := range h.attached {
+		for _, m := range a.members {
+			if b == nil && m.Key() == key {
+				h.mu.Unlock()
+				return a.members, a.stream
+			}
+		}
+	}
+	h.mu.Unlock()
+	switch {
+	case b == nil:
+		return nil, nil
+	case b.group == nil:
+		return []*Binding{b}, b.stream
+	}
+	b.group.mu.Lock()
+	defer b.group.mu.Unlock()
+	return b.group.members, b.group.stream
+}
