@@ -166,6 +166,9 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 		}
 		return nil, ErrClosed
 	}
+	if !h.opts.Replay {
+		h.account.watches(b)
+	}
 	return b, nil
 }
 

@@ -60,6 +60,7 @@ type Handler struct {
 	wg        sync.WaitGroup
 
 	troubles troubles
+	account  account
 
 	// What takes long, such as opening a stream, is done under the lock of its key or group, which is taken before h.mu,
 	// never within; h.mu is held for moments only. Of both kinds, a key's is taken before a group's.
@@ -134,6 +135,7 @@ func (h *Handler) Start(ctx context.Context) error {
 	h.state = started
 	if !h.opts.Replay {
 		h.now.Store(time.Now().UnixNano())
+		h.account.begin(time.Now())
 		ctx := h.ctx
 		h.wg.Go(func() { guard.Loop(ctx, "the clock of readings", h.keepClock) })
 		h.wg.Go(func() { guard.Loop(ctx, "the watch over readings", func(ctx context.Context) { every(ctx, h.sweep) }) })
@@ -186,9 +188,11 @@ func every(ctx context.Context, f func(now time.Time)) {
 
 // sweep looks for silence.
 func (h *Handler) sweep(now time.Time) {
-	for _, b := range h.bound() {
+	bound := h.bound()
+	for _, b := range bound {
 		b.sweep(now)
 	}
+	h.account.tell(now, bound)
 }
 
 // expire closes bindings that nobody has taken up again.
@@ -394,6 +398,7 @@ func (h *Handler) Forget(key driver.Key) {
 	if bound {
 		return
 	}
+	h.account.forget(key)
 	for _, q := range queues {
 		q.forget(key)
 	}
@@ -401,6 +406,7 @@ func (h *Handler) Forget(key driver.Key) {
 
 // reject tells the sinks that a property cannot be watched, so that it is seen where verdicts are.
 func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
+	h.account.refuses(key)
 	queues, err := h.queues(sinks)
 	if err != nil {
 		queues, _ = h.queues(nil) // what is wrong with a sink is in cause

@@ -37,8 +37,8 @@ type DeviceReader[V any] interface {
 // through the [Default] handler. It returns at once; its goroutine is joined by the handler's Shutdown. A property
 // without pushMethod.anomalyDetection is left alone, and one whose configuration is wrong is logged and left alone.
 //
-// The framework's own parser drops anomalyDetection where http, mqtt or otel is set as well; a mapper on package
-// device does not have this limit.
+// The framework's own parser drops anomalyDetection where http, mqtt or otel is set as well, so that this handler never
+// hears of it and says so once in the log; a mapper on package device does not have this limit.
 func AnomalyDetectionHandler[V any, C DeviceReader[V]](ctx context.Context, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) {
 	h, err := Default() //nolint:contextcheck // the default handler outlives every device
 	if err != nil {
@@ -60,6 +60,9 @@ func Watch[V any, C DeviceReader[V]](ctx context.Context, h *Handler, twin *comm
 	}
 	property := *twin.Property // the caller goes on to use its own
 	if len(property.PushMethod.AnomalyDetectionConfig) == 0 {
+		if method := property.PushMethod.MethodName; method != "" {
+			h.account.hides(method)
+		}
 		return nil
 	}
 	key := driver.Key{Property: property.PropertyName}

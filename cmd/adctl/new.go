@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,8 +84,12 @@ func (o *newOptions) write(out io.Writer) (err error) {
 			return usage(fmt.Errorf("--properties: %w", err))
 		}
 	}
-	if _, err := driver.Default.Lookup(o.Detector); err != nil {
+	f, err := driver.Default.Lookup(o.Detector)
+	if err != nil {
 		return usage(fmt.Errorf("--detector: %w", err))
+	}
+	if slices.Contains(f.Info().Kinds, driver.KindCausal) {
+		return usage(fmt.Errorf("--detector: %s tells which member of a group is to blame, and new watches each property by itself: begin with auto, and put properties into a group in the Devices", o.Detector))
 	}
 	files, err := scaffold.Render(o.Options)
 	if err != nil {

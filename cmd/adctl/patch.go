@@ -22,8 +22,9 @@ func newPatch() *cobra.Command {
 		Use:   "patch DIR",
 		Short: "Add anomaly detection to a mapper that KubeEdge v1.18 to v1.23 generated",
 		Long: `patch adds detection to a mapper that make generate of KubeEdge v1.18 to v1.23
-has written: the import and one call in device/device.go, what go.mod needs, and
-what keeps such a mapper from building with the framework of v1.23. Either all
+has written: the import and one call in device/device.go, the end of detection on
+SIGTERM in cmd, what go.mod needs, and what keeps such a mapper from building with
+the framework of v1.23. Lines that are not edited stay as they are. Either all
 files are changed or none. A mapper that has detection already is left alone;
 what patch does not recognise it refuses, and says where. Run go mod tidy in the
 mapper afterwards.`,
@@ -31,9 +32,13 @@ mapper afterwards.`,
   adctl patch ./my-mapper && cd my-mapper && go mod tidy && go build ./...`,
 		Args: wrongArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Link != scaffold.LinkAll && o.Link != scaffold.LinkAuto {
+				return usage(fmt.Errorf("--link: got %q, want %s or %s", o.Link, scaffold.LinkAll, scaffold.LinkAuto))
+			}
 			if err := findSDK(&o); err != nil {
 				return usage(err)
 			}
+			o.Note = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "adctl: note:", text) }
 			changes, err := scaffold.Patch(args[0], o)
 			if err != nil {
 				return usage(err)
@@ -57,6 +62,7 @@ mapper afterwards.`,
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the changes as a unified diff and write nothing")
+	cmd.Flags().StringVar(&o.Link, "link", scaffold.LinkAll, "what the mapper links: all that the library has, or auto: detection inside the mapper with all detectors and the sink log, half as large")
 	cmd.Flags().StringVar(&o.SDKPath, "sdk-path", "", "checkout of "+scaffold.SDK+" to use (default the one that adctl runs from, if any)")
 	return cmd
 }

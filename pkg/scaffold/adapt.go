@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,8 +30,8 @@ const templateName = "Template"
 // Adapt makes the files of a new project from a mapper in dir that KubeEdge v1.18 to v1.23 generated, or from its
 // template itself, with detection added as [Patch] does it. The project is meant for the directory to, where relative
 // replaces of go.mod are looked up; nothing is written. Of the template, the variant without streams is taken. Of o,
-// Name, Module, SDKPath and SDKVersion count; without Module the project keeps the mapper's, and the template's becomes
-// github.com/kubeedge/NAME, as generate.sh makes it.
+// Name, Module, Link, Note, SDKPath and SDKVersion count; without Module the last element of the mapper's becomes Name, of
+// the template's as of a generated one's, and so does the name in its configuration and its socket.
 func Adapt(dir, to string, o Options) ([]File, error) {
 	if err := o.validateNames(); err != nil {
 		return nil, err
@@ -45,10 +46,11 @@ func Adapt(dir, to string, o Options) ([]File, error) {
 	if path.Base(old) == templateName {
 		o.Module = cmp.Or(o.Module, path.Join(path.Dir(old), o.Name))
 		m.nameTemplate(old, o)
-	} else if o.Module != "" && old != "" {
-		if err := m.rename(old, o.Module); err != nil {
+	} else if old != "" {
+		if err := m.rename(old, cmp.Or(o.Module, path.Join(path.Dir(old), o.Name))); err != nil {
 			return nil, err
 		}
+		m.renameConfig(path.Base(old), o.Name)
 	}
 	if err := m.patch(o); err != nil {
 		return nil, err
@@ -115,7 +117,34 @@ func (m *mapper) nameTemplate(old string, o Options) {
 			continue
 		}
 		data = bytes.ReplaceAll(data, []byte(old), []byte(o.Module))
-		m.files[p] = bytes.ReplaceAll(data, []byte(templateName), []byte(identifier(o.Name)))
+		data = bytes.ReplaceAll(data, []byte(templateName), []byte(identifier(o.Name)))
+		if path.Ext(p) == ".yaml" {
+			data = noProtocol.ReplaceAll(data, []byte("${1} "+o.Name))
+		}
+		m.files[p] = data
+	}
+}
+
+var (
+	noProtocol   = regexp.MustCompile(`(?m)^([ \t]+protocol:)[ \t]*(?:#.*)?$`) // which no mapper registers without
+	configName   = regexp.MustCompile(`(?m)^(\s*common:[ \t]*\n(?:[ \t]+.*\n)*?[ \t]+name:[ \t]*)\S+`)
+	configSocket = regexp.MustCompile(`(?m)^(\s*socket_path:[ \t]*(?:\S*/)?)[^\s/]+\.sock`)
+)
+
+// renameConfig puts the new name where generate.sh put the old one: into YAML files, the name of the mapper and its
+// socket, and as a word into what is neither Go nor YAML.
+func (m *mapper) renameConfig(old, name string) {
+	was := []string{identifier(old), old}
+	word := regexp.MustCompile(`\b(?:` + regexp.QuoteMeta(was[0]) + `|` + regexp.QuoteMeta(was[1]) + `)\b`)
+	for p, data := range m.files {
+		switch base := path.Base(p); {
+		case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
+		case path.Ext(p) == ".yaml" || path.Ext(p) == ".yml":
+			data = configName.ReplaceAll(data, []byte("${1}"+identifier(name)+"-mapper"))
+			m.files[p] = configSocket.ReplaceAll(data, []byte("${1}"+identifier(name)+".sock"))
+		case strings.HasPrefix(base, "Dockerfile") || base == "Makefile" || path.Ext(p) == ".sh":
+			m.files[p] = word.ReplaceAll(data, []byte(name))
+		}
 	}
 }
 

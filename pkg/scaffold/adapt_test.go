@@ -100,8 +100,15 @@ func TestAdaptGenerated(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(to, "config.yaml")); err != nil || info.Mode().Perm()&0o111 == 0 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if _, files := adapted(t, dir, Options{Name: "boiler", SDKVersion: "v0.1.0"}); !strings.HasPrefix(files["go.mod"], "module github.com/kubeedge/room\n") {
+	if !strings.Contains(files["config.yaml"], "name: Boiler-mapper") || strings.Contains(files["config.yaml"], "oom.sock") {
+		t.Errorf("config.yaml:\n%s", files["config.yaml"])
+	}
+	_, files = adapted(t, dir, Options{Name: "my-boiler", SDKVersion: "v0.1.0"})
+	if !strings.HasPrefix(files["go.mod"], "module github.com/kubeedge/my-boiler\n") || !strings.Contains(files["cmd/main.go"], `"github.com/kubeedge/my-boiler/device"`) {
 		t.Errorf("go.mod without a module asked for:\n%s", files["go.mod"])
+	}
+	if !strings.Contains(files["config.yaml"], "MyBoiler.sock") {
+		t.Errorf("config.yaml:\n%s", files["config.yaml"])
 	}
 }
 

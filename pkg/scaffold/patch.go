@@ -17,13 +17,27 @@ import (
 )
 
 const (
-	framework   = "github.com/kubeedge/mapper-framework"
-	kubeedgeAPI = "github.com/kubeedge/api"
-	kubeedge    = "github.com/kubeedge/kubeedge"
-	upstream    = "v1.23.0" // of the framework and the API
-	oldest      = "v1.18.0" // of the framework, of which a mapper can be patched
-	admethodAll = SDK + "/admethod/all"
+	framework    = "github.com/kubeedge/mapper-framework"
+	kubeedgeAPI  = "github.com/kubeedge/api"
+	kubeedge     = "github.com/kubeedge/kubeedge"
+	upstream     = "v1.23.0" // of the framework and the API
+	oldest       = "v1.18.0" // of the framework, of which a mapper can be patched
+	admethodAll  = SDK + "/admethod/all"
+	admethodAuto = SDK + "/admethod/auto"
 )
+
+// What a patched mapper links: everything that the library has, or what detection inside the mapper needs.
+const (
+	LinkAll  = "all"
+	LinkAuto = "auto"
+)
+
+func linked(link string) string {
+	if link == LinkAuto {
+		return admethodAuto
+	}
+	return admethodAll
+}
 
 // Change is one file that a patch changes or adds.
 type Change struct {
@@ -32,7 +46,7 @@ type Change struct {
 }
 
 // Patch says what adds detection to a mapper that KubeEdge v1.18 to v1.23 generated: the import and the handler's line
-// in device/device.go, the requirements in go.mod, and what keeps a mapper of that version from building and passing
+// in device/device.go, the end on a signal in cmd, the requirements in go.mod, and what keeps a mapper of that version from building and passing
 // go vet with the framework of v1.23. It writes nothing. A mapper that has all of it needs no change; one that is not as
 // KubeEdge generates it is an error that says where. Of o, SDKPath and SDKVersion count.
 func Patch(dir string, o Options) ([]Change, error) {
@@ -67,13 +81,13 @@ func (m *mapper) patch(o Options) error {
 	var errs []error
 	for _, required := range []string{"go.mod", deviceFile} {
 		if _, ok := m.files[required]; !ok {
-			errs = append(errs, fmt.Errorf("not a generated mapper: %s: %w", m.name(required), fs.ErrNotExist))
+			errs = append(errs, fmt.Errorf("not a generated mapper: %s: %w; give the directory that make generate of KubeEdge wrote, or write a mapper anew with adctl new", m.name(required), fs.ErrNotExist))
 		}
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	for _, step := range []func(Options) error{m.patchDevice, m.patchImports, m.patchMethods, m.patchPrintf, m.patchModule, m.patchDockerfiles} {
+	for _, step := range []func(Options) error{m.patchDevice, m.patchMain, m.patchImports, m.patchMethods, m.patchPrintf, m.patchModule, m.patchDockerfiles} {
 		if err := step(o); err != nil {
 			errs = append(errs, err)
 		}

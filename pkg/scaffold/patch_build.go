@@ -163,19 +163,36 @@ func (m *mapper) patchPrintf(Options) error {
 
 var golangImage = regexp.MustCompile(`(?m)^(FROM[ \t]+(?:--platform=\S+[ \t]+)?(?:\S+/)?golang:)(\d+\.\d+(?:\.\d+)?)(-alpine)?\S*`)
 
-// patchDockerfiles takes a Go that is new enough.
+// runtimeImage has a libc that is older than that of libc.
+var runtimeImage = regexp.MustCompile(`(?m)^(FROM[ \t]+(?:--platform=\S+[ \t]+)?)(?:ubuntu:(?:1\d|20|22)\.\d\d|debian:(?:stretch|buster|bullseye)\S*)`)
+
+// libc is the release of Debian that a mapper is built on which needs a libc, and runs on.
+const libc = "bookworm"
+
+// patchDockerfiles takes a Go that is new enough. A program that is linked against the libc of its builder, as one with
+// video streams is, needs one at least as new where it runs.
 func (m *mapper) patchDockerfiles(Options) error {
 	for p, data := range m.files {
 		if !strings.HasPrefix(path.Base(p), "Dockerfile") {
 			continue
 		}
-		m.files[p] = golangImage.ReplaceAllFunc(data, func(line []byte) []byte {
+		linked := false
+		data = golangImage.ReplaceAllFunc(data, func(line []byte) []byte {
 			part := golangImage.FindSubmatch(line)
+			alpine := string(part[3])
+			linked = linked || alpine == ""
 			if semver.Compare("v"+string(part[2]), "v"+goVersion) >= 0 {
 				return line
 			}
-			return []byte(string(part[1]) + semver.MajorMinor("v" + goVersion)[1:] + string(part[3]))
+			if alpine == "" {
+				alpine = "-" + libc
+			}
+			return []byte(string(part[1]) + semver.MajorMinor("v" + goVersion)[1:] + alpine)
 		})
+		if linked && !strings.Contains(string(data), "CGO_ENABLED=0") {
+			data = runtimeImage.ReplaceAll(data, []byte("${1}debian:"+libc))
+		}
+		m.files[p] = data
 	}
 	return nil
 }

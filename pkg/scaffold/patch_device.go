@@ -61,7 +61,27 @@ func (s *source) replace(from, to int, text string) {
 	s.edits = append(s.edits, edit{from, to, text})
 }
 
-// edited is the file after the edits, formatted where it was.
+// indent is the white space that the line of p begins with.
+func (s *source) indent(p token.Pos) string {
+	line := s.old[s.lineStart(p):]
+	return string(line[:len(line)-len(bytes.TrimLeft(line, " \t"))])
+}
+
+// lineStart is where the line of p begins.
+func (s *source) lineStart(p token.Pos) int {
+	return bytes.LastIndexByte(s.old[:s.offset(p)], '\n') + 1
+}
+
+// indented puts white space in front of each line.
+func indented(indent string, lines ...string) string {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(indent + line + "\n")
+	}
+	return b.String()
+}
+
+// edited is the file after the edits, formatted where it was; elsewhere only what the edits hold is new.
 func (s *source) edited() ([]byte, error) {
 	if len(s.edits) == 0 {
 		return s.old, nil
@@ -83,8 +103,20 @@ func (s *source) edited() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// addImport adds an import behind the last one, in the parentheses that it stands in if any.
+func (s *source) addImport(last *ast.ImportSpec, name, path string) {
+	at := s.lineEnd(last.End())
+	line := "\n\t" + strings.TrimSpace(name+" "+strconv.Quote(path)) + "\n"
+	for _, d := range s.file.Decls {
+		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT && !g.Lparen.IsValid() && g.Pos() <= last.Pos() && last.End() <= g.End() {
+			line = "import " + strings.TrimSpace(line) + "\n"
+		}
+	}
+	s.replace(at, at, line)
+}
+
 // patchDevice adds the import and the call to device/device.go.
-func (m *mapper) patchDevice(Options) error {
+func (m *mapper) patchDevice(o Options) error {
 	s, err := parse(m.name(deviceFile), m.files[deviceFile])
 	if err != nil {
 		return err
@@ -108,21 +140,38 @@ func (m *mapper) patchDevice(Options) error {
 	case len(calls.own) > 1:
 		return s.at(calls.own[1].Pos(), "calls %s a second time; v1.23 generates one call", ownHandler)
 	}
-	importAt := s.lineEnd(last.End())
-	s.replace(importAt, importAt, "\n\tadmethod "+strconv.Quote(admethodAll)+"\n")
-	text := handlerLine
-	if len(calls.own) == 1 {
+	s.addImport(last, "admethod", linked(o.Link))
+	indent := s.indent(body.Rbrace) + "\t"
+	lines := []string{handlerLine}
+	switch {
+	case len(calls.own) == 1 && m.ownDetection(o):
+		if !declares(body, "dataModel", body.Rbrace) {
+			lines = []string{"{", "\t" + newDataModel, "\t" + handlerLine, "}"}
+		}
+		lines = append([]string{"// handle anomaly detection, beside the author's own"}, lines...)
+	case len(calls.own) == 1:
 		own := calls.own[0]
 		if !declares(body, "dataModel", own.Pos()) {
-			text = newDataModel + "\n" + text
+			lines = []string{newDataModel, handlerLine}
 		}
-		s.replace(s.offset(own.Pos()), s.offset(own.End()), "// in place of "+ownHandler+", which this mapper need not have any more\n"+text)
-	} else {
+		lines = append([]string{"// in place of " + ownHandler + ", which this mapper need not have any more"}, lines...)
+		text := indented(s.indent(own.Pos()), lines...)
+		s.replace(s.offset(own.Pos()), s.offset(own.End()), strings.TrimSpace(text))
+		lines = nil
+	default:
 		if !declares(body, "dataModel", body.Rbrace) {
-			text = "{\n" + newDataModel + "\n" + text + "\n}"
+			lines = []string{"{", "\t" + newDataModel, "\t" + handlerLine, "}"}
 		}
-		end := s.offset(body.Rbrace)
-		s.replace(end, end, "\t// handle anomaly detection\n"+text+"\n")
+		lines = append([]string{"// handle anomaly detection"}, lines...)
+	}
+	if lines != nil {
+		end := s.lineStart(body.Rbrace)
+		if before := s.old[end:s.offset(body.Rbrace)]; len(bytes.TrimSpace(before)) > 0 { // the brace is not alone
+			end = s.offset(body.Rbrace)
+			s.replace(end, end, "\n"+indented(indent, lines...)+s.indent(body.Rbrace))
+		} else {
+			s.replace(end, end, indented(indent, lines...))
+		}
 	}
 	edited, err := s.edited()
 	if err != nil {
@@ -138,7 +187,7 @@ func (s *source) checkImports() (last *ast.ImportSpec, imported bool, err error)
 	for _, spec := range s.file.Imports {
 		p, _ := strconv.Unquote(spec.Path.Value)
 		switch {
-		case p == admethodAll:
+		case p == admethodAll || p == admethodAuto:
 			imported = true
 		case p == framework+"/pkg/common" && spec.Name == nil:
 			common = true

@@ -31,10 +31,10 @@ func (m *mapper) patchModule(o Options) error {
 	}
 	needs := required[framework]
 	if needs == nil {
-		return fmt.Errorf("%s:1: does not require %s", name, framework)
+		return fmt.Errorf("%s:1: does not require %s: it is no mapper that KubeEdge generated; adctl new writes one", name, framework)
 	}
 	if v := needs.Mod.Version; v != "v0.0.0" && (semver.Compare(v, oldest) < 0 || semver.MajorMinor(v) > semver.MajorMinor(upstream)) {
-		return fmt.Errorf("%s:%d: requires %s %s, want %s to %s", name, needs.Syntax.Start.Line, framework, v, oldest, upstream)
+		return fmt.Errorf("%s:%d: requires %s %s, want %s to %s: generate the mapper anew with KubeEdge %s and take its driver over", name, needs.Syntax.Start.Line, framework, v, oldest, upstream, upstream)
 	}
 	version := o.SDKVersion
 	if o.SDKPath != "" {
@@ -95,13 +95,14 @@ func (m *mapper) dropReplaces(file *modfile.File) error {
 		case kubeedge:
 			keep = false
 		case kubeedgeAPI:
-			keep = r.New.Version != "" || exists(filepath.Join(target, "go.mod"))
+			// An API of before v1.23 beside ours does not build.
+			keep = r.New.Version != "" && semver.Compare(r.New.Version, upstream) >= 0 ||
+				r.New.Version == "" && holds(filepath.Join(target, "apis", "devices", "v1beta1", "device_instance_types.go"), "AnomalyDetectionConfig")
 		case framework:
 			if r.New.Version != "" && semver.Compare(r.New.Version, upstream) < 0 {
 				return fmt.Errorf("%s:%d: replaces %s by %s %s, want %s", m.name("go.mod"), r.Syntax.Start.Line, framework, r.New.Path, r.New.Version, upstream)
 			}
-			types, err := os.ReadFile(filepath.Join(target, "pkg", "common", "configmaptype.go"))
-			keep = r.New.Version != "" || err == nil && bytes.Contains(types, []byte("AnomalyDetectionConfig"))
+			keep = r.New.Version != "" || holds(filepath.Join(target, "pkg", "common", "configmaptype.go"), "AnomalyDetectionConfig")
 		}
 		if !keep {
 			if err := file.DropReplace(r.Old.Path, r.Old.Version); err != nil {
@@ -112,7 +113,8 @@ func (m *mapper) dropReplaces(file *modfile.File) error {
 	return nil
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// holds says whether there is a file that holds a text.
+func holds(path, text string) bool {
+	data, err := os.ReadFile(path)
+	return err == nil && bytes.Contains(data, []byte(text))
 }

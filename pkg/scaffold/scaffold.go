@@ -41,6 +41,15 @@ type Options struct {
 	Address    string     // where the detector of an adapter other than inprocess is; default localhost:6804 for grpc, localhost:6805 for http
 	SDKPath    string     // absolute path of a checkout that replaces the SDK; "" uses SDKVersion
 	SDKVersion string     // version of the SDK; required without SDKPath
+
+	Link string            // LinkAll, the default, or LinkAuto: what a patched mapper links
+	Note func(text string) // gets what a person should know of a patch; may be nil
+}
+
+func (o *Options) note(text string) {
+	if o.Note != nil {
+		o.Note(text)
+	}
 }
 
 // Property is one property of the DeviceModel.

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // Severity of a finding.
@@ -176,6 +177,8 @@ func (l *Linter) Findings() (findings []Finding, objects int) {
 		}
 		if err := l.options.Check(w.key, w.config, w.meta, members); err != nil {
 			w.at.settingErrors(err, w.node, w.keys, w.key.Property)
+		} else if w.config.Group == "" {
+			l.checkAlone(w)
 		}
 	}
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {
@@ -189,6 +192,22 @@ func (l *Linter) Findings() (findings []Finding, objects int) {
 	})
 	return slices.Compact(l.findings), l.objects
 }
+
+// checkAlone finds detectors that have nothing to judge without a group.
+func (l *Linter) checkAlone(w *watched) {
+	drivers := l.options.Drivers
+	if drivers == nil {
+		drivers = driver.Default
+	}
+	f, err := drivers.Lookup(w.config.Detector)
+	if err == nil && w.config.ADMethodName == inprocess && slices.Contains(f.Info().Kinds, driver.KindCausal) {
+		w.at.fail("no-group", nodeOf("detector", w.keys, w.node), w.key.Property,
+			fmt.Sprintf("%s tells which member of a group is to blame, and this property has no group", w.config.Detector), "write the key group, or take another detector, such as auto")
+	}
+}
+
+// inprocess is the adapter whose detectors are known here.
+const inprocess = "inprocess"
 
 func (l *Linter) add(f Finding) { l.findings = append(l.findings, f) }
 

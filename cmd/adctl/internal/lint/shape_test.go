@@ -109,6 +109,7 @@ func TestShape(t *testing.T) {
 		{"a map for a list", change("  - name: temperature\n    reportCycle", "    name: temperature\n    reportCycle"), []string{"f0.yaml:12 error type"}, "want a list"},
 		{"a number as a bound", strings.Replace(models, `"-40"`, "-40", 1), []string{"f0.yaml:8 error type"}, `"-40"`},
 		{"a host without a port", deviceWith("adMethodName: http", "http.address: d.edge"), []string{"f0.yaml:19 error not-device", "f0.yaml:19 error value"}, "http.target"},
+		{"a causal detector without a group", deviceWith("detector: bayesnet", "model: room.model"), []string{"f0.yaml:18 error no-group"}, "group"},
 		{"a number of the driver that float32 changes", change("register: 2", "register: 16777217"), []string{"f0.yaml:15 warning float32"}, "float32"},
 		{"a key that kubectl reads as a boolean", change("register: 2", "y: 2"), []string{"f0.yaml:15 warning yaml-key"}, `"y"`},
 		{"a boolean of YAML 1.1 where a text is wanted", deviceWith("sensitivity: off"), []string{"f0.yaml:18 error value"}, "off as false"},
