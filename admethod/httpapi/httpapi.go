@@ -153,10 +153,10 @@ func New(config Config, routes *Routes) (*Server, error) {
 	switch {
 	case config.TokenFile != "":
 		if s.token, err = tlsfiles.NewToken(config.TokenFile, s.trouble("tokenFile")); err != nil {
-			return nil, fmt.Errorf("tokenFile: %w", err)
+			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %w", err))
 		}
 		if n := len(s.token.Get()); n < shortestToken {
-			return nil, fmt.Errorf("tokenFile: %s holds %d characters, want at least %d", config.TokenFile, n, shortestToken)
+			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %s holds %d characters, want at least %d", config.TokenFile, n, shortestToken))
 		}
 	case !s.loopback:
 		return nil, fmt.Errorf("address: %q is not a loopback address and needs a token; set tokenFile", config.Address)
@@ -167,7 +167,7 @@ func New(config Config, routes *Routes) (*Server, error) {
 	case config.TLS != tlsfiles.Files{}:
 		files, err := tlsfiles.New(config.TLS, s.trouble("tls"))
 		if err != nil {
-			return nil, err
+			return nil, admethod.Unavailable(err)
 		}
 		// HTTP/2 would end a stream of events that has nothing to tell for a while: there, a deadline is not one of writes.
 		if s.tls, err = files.Server("http/1.1"); err != nil {

@@ -64,8 +64,11 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 
 // saved tells what came of a snapshot.
 func (a *Adapter) saved(err error) {
-	if err != nil {
+	switch {
+	case err != nil && a.report == nil:
 		a.trouble("", err)
+	case err != nil:
+		a.count("", err)
 	}
 	if a.report != nil {
 		a.report("learned state", fmt.Sprintf("what detectors learned since the last snapshot is lost with the process; it is tried again every %v; is there room in %s, and may it be written to?",

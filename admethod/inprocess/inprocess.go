@@ -25,6 +25,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -67,6 +68,7 @@ type Adapter struct {
 	drivers *driver.Registry
 	hooks   *admethod.Hooks
 	report  admethod.Report
+	said    logs.Limiter
 	config  Config
 	store   *store // nil where no state is kept on disk
 	models  modelWatch
@@ -284,7 +286,14 @@ func (a *Adapter) park(rec record) {
 	}
 }
 
+// trouble tells what is wrong with learned state or a model.
 func (a *Adapter) trouble(id string, err error) {
+	a.said.ErrorS("state of "+id, err, "Trouble with what detectors have learned", "stream", id)
+	a.count(id, err)
+}
+
+// count lets observers count it.
+func (a *Adapter) count(id string, err error) {
 	if hook := a.hooks.State; hook != nil {
 		hook(id, err)
 	}

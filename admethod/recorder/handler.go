@@ -141,7 +141,8 @@ func (r *Recorder) status(w http.ResponseWriter, _ *http.Request) {
 		Written uint64 `json:"writtenReadings"`
 		Lost    uint64 `json:"lostReadings"`
 		Bytes   int64  `json:"storedBytes"`
-	}{State: "recording", Written: st.Written, Lost: st.Lost, Bytes: st.Bytes}
+		Damaged int64  `json:"damagedBytes"` // of logs that could not be read; what is around them is kept
+	}{State: "recording", Written: st.Written, Lost: st.Lost, Bytes: st.Bytes, Damaged: st.Damaged}
 	if st.Err != nil {
 		answer.State, answer.Error = "failing", st.Err.Error()
 	}

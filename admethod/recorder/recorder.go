@@ -66,7 +66,7 @@ func Factory() admethod.SinkFactory {
 				c.Dir = filepath.Join(s.StateDir, "readings")
 			}
 			r := New(c)
-			r.report = s.Hooks
+			r.report, r.tell = s.Hooks, s.Report
 			return r, nil
 		},
 		Params: func() []params.Param { return params.Describe(defaults()) },
@@ -80,8 +80,9 @@ type Recorder struct {
 	report *admethod.Hooks             // hear of trouble; may be nil
 	store  atomic.Pointer[store.Store] // nil before Start and after Shutdown
 
-	told time.Time // of trouble; of the store's goroutine, as the next one
-	loud bool      // the trouble that there is was told
+	tell    admethod.Report // of trouble; nil tells the log alone
+	limiter logs.Limiter
+	failing bool // of the store's goroutine
 
 	mu     sync.Mutex
 	ended  store.Stats
@@ -130,20 +131,18 @@ func (r *Recorder) mount() error {
 	return nil
 }
 
-// state hears when recording fails, and when it works again. A disk that is full now and then is told of once a minute.
+// state hears whenever recording fails, and when it works again.
 func (r *Recorder) state(err error) {
-	if err == nil {
-		if r.loud {
-			logs.Infof("recorder: recording to %s works again", r.config.Dir)
+	if r.tell != nil {
+		r.tell("recording", "readings are lost until this ends; is there room in "+r.config.Dir+", and may it be written to?", err)
+	} else if err != nil {
+		r.limiter.Warningf("recording", "recorder: readings are lost until this ends: %v", err)
+	}
+	if failing := err != nil; failing != r.failing {
+		r.failing = failing
+		if failing && r.report != nil && r.report.SinkFailed != nil {
+			r.report.SinkFailed(Name, err, true)
 		}
-		return
-	}
-	if r.loud = time.Since(r.told) >= time.Minute; r.loud {
-		r.told = time.Now()
-		logs.Errorf("recorder: readings are lost until this ends: %v", err)
-	}
-	if r.report != nil && r.report.SinkFailed != nil {
-		r.report.SinkFailed(Name, err, true)
 	}
 }
 
@@ -186,6 +185,7 @@ func (r *Recorder) Measure() map[string]float64 {
 	}
 	return map[string]float64{
 		"written_readings": float64(st.Written), "lost_readings": float64(st.Lost), "stored_bytes": float64(st.Bytes), "failing": failing,
+		"damaged_bytes": float64(st.Damaged),
 	}
 }
 

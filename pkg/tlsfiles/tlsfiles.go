@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
@@ -125,7 +126,7 @@ type Loader struct {
 // allowed.
 func New(files Files, trouble func(error)) (*Loader, error) {
 	if (files.Cert == "") != (files.Key == "") {
-		return nil, errors.New("tls.cert and tls.key: want both or none")
+		return nil, &params.Error{Key: "tls.key", Want: "tls.cert and tls.key, both or none"}
 	}
 	l := &Loader{files: files}
 	var paths []string

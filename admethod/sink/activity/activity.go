@@ -128,9 +128,9 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	}
 	info, err := os.Stat(folder)
 	if err != nil {
-		return nil, fmt.Errorf("folder: %w", err)
+		return nil, admethod.Unavailable(fmt.Errorf("folder: %w", err))
 	} else if !info.IsDir() || info.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("folder: %s: want a directory that not everybody may write", folder)
+		return nil, admethod.Unavailable(fmt.Errorf("folder: %s: want a directory that not everybody may write", folder))
 	}
 	s := &sink{
 		config: config, folder: folder, routes: routes, now: time.Now,
@@ -144,7 +144,7 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 		s.activities, err = readFile(config.File, config.Run, config.Allow)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("file: %w", err)
+		return nil, admethod.Unavailable(fmt.Errorf("file: %w", err))
 	}
 	for i := range s.activities {
 		s.status[s.activities[i].Name] = new(status)

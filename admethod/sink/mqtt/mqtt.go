@@ -142,12 +142,12 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	trouble := func(err error) { logs.Warningf("mqtt: %v", err) }
 	if !c.Insecure {
 		if out.files, err = tlsfiles.New(c.TLS, trouble); err != nil {
-			return nil, err
+			return nil, admethod.Unavailable(err)
 		}
 	}
 	if c.PasswordFile != "" {
 		if out.password, err = tlsfiles.NewToken(c.PasswordFile, trouble); err != nil {
-			return nil, fmt.Errorf("passwordFile: %w", err)
+			return nil, admethod.Unavailable(fmt.Errorf("passwordFile: %w", err))
 		}
 	}
 	out.Queue = latest.New(latest.Options{

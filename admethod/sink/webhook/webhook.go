@@ -135,17 +135,17 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	o := httppost.Options{URL: c.URL, Insecure: c.Insecure, MaxReply: 1 << 20, Header: out.sign}
 	if !c.Insecure {
 		if o.TLS, err = tlsfiles.New(c.TLS, trouble); err != nil {
-			return nil, err
+			return nil, admethod.Unavailable(err)
 		}
 	}
 	if c.TokenFile != "" {
 		if o.Token, err = tlsfiles.NewToken(c.TokenFile, trouble); err != nil {
-			return nil, fmt.Errorf("tokenFile: %w", err)
+			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %w", err))
 		}
 	}
 	if c.SecretFile != "" {
 		if out.secret, err = tlsfiles.NewToken(c.SecretFile, trouble); err != nil {
-			return nil, fmt.Errorf("secretFile: %w", err)
+			return nil, admethod.Unavailable(fmt.Errorf("secretFile: %w", err))
 		}
 	}
 	if out.client, err = httppost.New(o); err != nil {

@@ -4,7 +4,6 @@
 package store
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 )
 
 // A log is a sequence of frames: the length of the payload and its CRC-32C, four bytes each, little endian, then the
-// payload: records one after another. A record is the number of a string and the string when it is first used, or a
-// reading that refers to strings by number. A frame is whole or is not there: reading ends at the first that is not.
+// payload: records one after another. A record is a string when it is first used, or a reading that refers to strings by
+// number. A frame begins with a record that forgets all strings: where one is damaged, the others can be read.
 
 const (
 	frameHead     = 8
@@ -24,6 +23,7 @@ const (
 	frameReadings = 128
 	recString     = 1
 	recReading    = 2
+	recForget     = 3 // strings; logs of earlier versions do without
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -56,10 +56,10 @@ func (e *encoder) id(s string) uint64 {
 	return id
 }
 
-// frame encodes entries; it is valid until the next call. Strings that were first used in a frame that could not be
-// written are lost, so the caller makes a new encoder and a new log then.
+// frame encodes entries; it is valid until the next call.
 func (e *encoder) frame(entries []Entry) []byte {
-	e.buf = append(e.buf[:0], make([]byte, frameHead)...)
+	clear(e.strings)
+	e.buf = append(append(e.buf[:0], make([]byte, frameHead)...), recForget)
 	for i := range entries {
 		r := &entries[i]
 		ids := [...]uint64{e.id(r.Device), e.id(r.Namespace), e.id(r.Property), e.id(r.Severity), e.id(r.Kind)}
@@ -102,6 +102,8 @@ func (d *decoder) payload(p []byte, fn func(*row) error) error {
 		kind := p[0]
 		p = p[1:]
 		switch kind {
+		case recForget:
+			d.strings = d.strings[:0]
 		case recString:
 			s, ok := text()
 			if !ok {
@@ -137,41 +139,111 @@ func (d *decoder) payload(p []byte, fn func(*row) error) error {
 	return nil
 }
 
-// scanLog calls fn with each reading of the whole frames at the beginning of a log; what comes after is a torn end.
-func scanLog(src io.Reader, fn func(*row) error) error {
-	in := bufio.NewReaderSize(src, 64<<10)
+// scanLog calls fn with each reading of the whole frames of a log, and returns how many bytes between whole frames are
+// damaged. What comes after the last whole frame is a torn end, which is nothing to tell of.
+func scanLog(src io.ReaderAt, size int64, fn func(*row) error) (damaged int64, err error) {
 	var (
-		head    [frameHead]byte
-		payload []byte
-		d       decoder
+		f  = frames{src: src, size: size}
+		d  decoder
+		at int64
 	)
-	for {
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return torn(err)
+	for at < size {
+		payload, err := f.at(at)
+		if err != nil {
+			return damaged, err
 		}
-		n := binary.LittleEndian.Uint32(head[:])
-		if n > maxPayload {
-			return nil
-		}
-		if uint32(cap(payload)) < n {
-			payload = make([]byte, n)
-		}
-		payload = payload[:n]
-		if _, err := io.ReadFull(in, payload); err != nil {
-			return torn(err)
-		}
-		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
-			return nil
-		}
-		if err := d.payload(payload, fn); err != nil {
-			if errors.Is(err, errRecord) {
-				return nil
+		if payload != nil {
+			err := d.payload(payload, fn)
+			if err == nil {
+				at += frameHead + int64(len(payload))
+				continue
 			}
-			return err
+			if !errors.Is(err, errRecord) {
+				return damaged, err
+			}
 		}
+		next, err := f.after(at)
+		if err != nil || next < 0 {
+			return damaged, err
+		}
+		damaged += next - at
+		at = next
 	}
+	return damaged, nil
 }
 
+// frames reads the frames of a log.
+type frames struct {
+	src     io.ReaderAt
+	size    int64
+	payload []byte
+	window  []byte
+}
+
+// at returns the payload of the frame at a place, valid until the next call; nil where there is no whole one.
+func (f *frames) at(place int64) ([]byte, error) {
+	var head [frameHead]byte
+	if place+frameHead > f.size {
+		return nil, nil
+	}
+	if _, err := f.src.ReadAt(head[:], place); err != nil {
+		return nil, torn(err)
+	}
+	n := int64(binary.LittleEndian.Uint32(head[:]))
+	if n == 0 || n > maxPayload || place+frameHead+n > f.size {
+		return nil, nil
+	}
+	if int64(cap(f.payload)) < n {
+		f.payload = make([]byte, n)
+	}
+	f.payload = f.payload[:n]
+	if _, err := f.src.ReadAt(f.payload, place+frameHead); err != nil {
+		return nil, torn(err)
+	}
+	if crc32.Checksum(f.payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, nil
+	}
+	return f.payload, nil
+}
+
+// after returns the place of the first whole frame after a damaged one, -1 where there is none.
+func (f *frames) after(place int64) (int64, error) {
+	var head [frameHead]byte
+	if _, err := f.src.ReadAt(head[:], place); err != nil {
+		return -1, torn(err)
+	}
+	// By its length first: what looks like a frame inside another one may be a text that a device has sent.
+	next := place + frameHead + int64(binary.LittleEndian.Uint32(head[:]))
+	if next < f.size {
+		if payload, err := f.at(next); payload != nil || err != nil {
+			return next, err
+		}
+	}
+	if f.window == nil {
+		f.window = make([]byte, 64<<10)
+	}
+	for from := place + 1; from+frameHead < f.size; {
+		n, err := f.src.ReadAt(f.window[:min(int64(len(f.window)), f.size-from)], from)
+		if err != nil && torn(err) != nil {
+			return -1, err
+		}
+		for i := 0; i+frameHead < n; i++ {
+			if f.window[i+frameHead] != recForget {
+				continue
+			}
+			if payload, err := f.at(from + int64(i)); payload != nil || err != nil {
+				return from + int64(i), err
+			}
+		}
+		if n <= frameHead {
+			break
+		}
+		from += int64(n - frameHead)
+	}
+	return -1, nil
+}
+
+// torn is nil for the end of a log that is shorter than it should be.
 func torn(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
@@ -179,14 +251,18 @@ func torn(err error) error {
 	return err
 }
 
-func scanLogFile(name string, fn func(*row) error) error {
+func scanLogFile(name string, fn func(*row) error) (damaged int64, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	if err := scanLog(f, fn); err != nil {
-		return fmt.Errorf("log %s: %w", name, err)
+	info, err := f.Stat()
+	if err == nil {
+		damaged, err = scanLog(f, info.Size(), fn)
 	}
-	return nil
+	if err != nil {
+		return damaged, fmt.Errorf("log %s: %w", name, err)
+	}
+	return damaged, nil
 }

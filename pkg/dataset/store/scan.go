@@ -147,7 +147,7 @@ type scanner struct {
 // file reads a file. A log may be sealed, and a segment be removed by age, since they were listed.
 func (s *scanner) file(dir string, f file, buf []row) error {
 	if !f.sealed {
-		err := scanLogFile(filepath.Join(dir, f.name), func(r *row) error {
+		damaged, err := scanLogFile(filepath.Join(dir, f.name), func(r *row) error {
 			s.row(r)
 			if len(s.out) == cap(s.out) {
 				return s.flush()
@@ -155,7 +155,10 @@ func (s *scanner) file(dir string, f file, buf []row) error {
 			return nil
 		})
 		if err == nil {
-			return s.flush()
+			if err = s.flush(); err == nil && damaged > 0 {
+				err = fmt.Errorf("log %s: %d bytes are damaged and passed over", f.name, damaged)
+			}
+			return err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -18,8 +18,10 @@ import (
 
 // Settings of a [Store]. Zero means the default.
 type Settings struct {
-	MaxAge   time.Duration // segments whose newest reading is older are removed; 0 keeps them
-	MaxBytes int64         // the oldest files are removed beyond that; 0 is no limit
+	// MaxAge is for how long segments are kept; 0 keeps them. It is the time that stores which had the directory open saw
+	// pass: neither the wall clock nor the times of readings, both of which may be years off, remove anything.
+	MaxAge   time.Duration
+	MaxBytes int64 // the oldest files are removed beyond that; 0 is no limit
 	// SegmentRows and SegmentAge are when a log is sealed: 65536 readings, an hour.
 	SegmentRows int
 	SegmentAge  time.Duration
@@ -28,7 +30,7 @@ type Settings struct {
 	FlushEvery time.Duration
 	// Queue is how many readings wait for the log at most: 32768. More are lost, and counted.
 	Queue int
-	// State is called when recording fails and when it works again, with nil, from a goroutine of the store.
+	// State is called whenever recording fails, and with nil when it works again, from a goroutine of the store.
 	State func(err error)
 }
 
@@ -37,6 +39,7 @@ type Stats struct {
 	Written uint64 // readings in the log
 	Lost    uint64 // for want of room in the queue or on the disk
 	Bytes   int64  // of all files, as of the last flush
+	Damaged int64  // bytes of logs that could not be read when they were sealed; what is around them is kept
 	Err     error  // why recording fails now; nil while it works
 }
 
@@ -67,6 +70,8 @@ type Store struct {
 	sealing sync.Mutex // guards active and held by those who remove files
 	active  uint64     // the log that is written to
 	sealErr error
+
+	ages ages // of the goroutine that seals
 }
 
 // Open records in a directory, which is made where it is missing. What an earlier recorder left is sealed. A full disk
@@ -99,6 +104,7 @@ func Open(dir string, set Settings) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), lock.Close())
 	}
 	s := &Store{dir: dir, set: set, lock: lock, stop: make(chan struct{}), seal: make(chan struct{}, 1)}
+	s.ages.load(dir)
 	// All room at once: growing would be paid for by Add.
 	s.queue, s.spare = make([]item, 0, set.Queue), make([]item, 0, set.Queue)
 	if n := len(files); n > 0 {
@@ -228,7 +234,7 @@ func (s *Store) note(err error, written, lost int, tried bool) {
 	}
 	s.stats.Err = err
 	s.mu.Unlock()
-	if (err == nil) != (before == nil) {
+	if err != nil && tried || (err == nil) != (before == nil) {
 		s.set.State(err)
 	}
 }
@@ -337,13 +343,18 @@ func (s *Store) sealLog(f file, rows []row) ([]row, error) {
 	}
 	from, to := int64(math.MaxInt64), int64(math.MinInt64)
 	name := filepath.Join(s.dir, f.name)
-	err := scanLogFile(name, func(r *row) error {
+	damaged, err := scanLogFile(name, func(r *row) error {
 		rows = append(rows, *r)
 		from, to = min(from, r.At), max(to, r.At)
 		return nil
 	})
 	if err != nil {
 		return rows, err
+	}
+	if damaged > 0 {
+		s.mu.Lock()
+		s.stats.Damaged += damaged
+		s.mu.Unlock()
 	}
 	if len(rows) > 0 {
 		if err := writeSegment(filepath.Join(s.dir, segmentName(f.seq, from, to)), rows); err != nil {
@@ -359,9 +370,10 @@ func (s *Store) retain(files []file, active uint64) ([]file, error) {
 	for _, f := range files {
 		total += f.size
 	}
+	ages := s.ages.advance(time.Now(), files)
 	keep := files[:0:0]
 	for _, f := range files {
-		old := s.set.MaxAge > 0 && f.sealed && time.Since(time.Unix(0, f.to)) > s.set.MaxAge
+		old := s.set.MaxAge > 0 && f.sealed && ages[f.seq] > s.set.MaxAge
 		much := s.set.MaxBytes > 0 && total > s.set.MaxBytes && f.seq < active
 		if !old && !much {
 			keep = append(keep, f)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -192,21 +193,44 @@ func TestRetention(t *testing.T) {
 	if got := scan(t, dir, store.Query{}); len(got) != 2 || got[0].Device != "light-1" {
 		t.Errorf("what stayed: %v", got)
 	}
-	// By age: one that is new stays.
-	fresh := entry("new", 0)
-	fresh.At = time.Now()
-	record(t, dir, store.Settings{}, fresh)
-	reseal(t, dir)
-	if s, err = store.Open(dir, store.Settings{MaxAge: time.Minute * 10, FlushEvery: time.Millisecond}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the old ones are removed", func() bool { return len(files(t, dir, "*.parquet")) <= 1 })
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if got := scan(t, dir, store.Query{}); time.Since(start) > time.Hour && (len(got) != 1 || got[0].Device != "new") {
-		t.Errorf("what stayed: %v", got)
-	}
+}
+
+// Readings are kept for as long as recorders see pass, whatever times they and the wall clock tell: a clock that is a year
+// ahead, and back, loses none.
+func TestRetentionByAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		devices := func() (names []string) {
+			for _, e := range scan(t, dir, store.Query{}) {
+				names = append(names, e.Device)
+			}
+			return names
+		}
+		run := func(d time.Duration, device string, at time.Time) {
+			s, err := store.Open(dir, store.Settings{MaxAge: 10 * time.Minute, SegmentAge: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := entry(device, 0)
+			e.At = at
+			s.Add(e)
+			<-time.After(d)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := time.Now()
+		run(5*time.Minute, "of-1970", time.Unix(0, 0))
+		<-time.After(48 * time.Hour) // nobody knows how long a time without a recorder is
+		run(4*time.Minute, "of-next-year", now.AddDate(1, 0, 0))
+		if got := devices(); len(got) != 2 {
+			t.Errorf("after 9 minutes there is %q, want both", got)
+		}
+		run(3*time.Minute, "of-now", now)
+		if got := strings.Join(devices(), " "); got != "of-next-year of-now" {
+			t.Errorf("after 12 minutes there is %q, want all but the oldest", got)
+		}
+	})
 }
 
 func TestOneRecorderAtATime(t *testing.T) {

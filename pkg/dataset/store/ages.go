@@ -1,0 +1,69 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// ages are for how long stores that had the directory open saw its files, by number. They are kept in a file: what is
+// lost of it, as on a full disk or with the process, makes files younger, and they are kept longer.
+type ages struct {
+	path  string
+	at    time.Time // of the last advance, on the monotonic clock
+	saved time.Time
+	seen  map[uint64]time.Duration
+}
+
+const (
+	agesName  = "ages"
+	saveEvery = time.Minute
+)
+
+func (a *ages) load(dir string) {
+	a.path, a.at = filepath.Join(dir, agesName), time.Now()
+	a.saved = a.at
+	if data, err := os.ReadFile(a.path); err == nil {
+		_ = json.Unmarshal(data, &a.seen) // what is damaged is young
+	}
+	if a.seen == nil {
+		a.seen = make(map[uint64]time.Duration)
+	}
+}
+
+// advance lets the files of the directory grow older, and forgets those that are gone.
+func (a *ages) advance(now time.Time, files []file) map[uint64]time.Duration {
+	passed := max(now.Sub(a.at), 0)
+	a.at = now
+	seen := make(map[uint64]time.Duration, len(files))
+	for _, f := range files {
+		age, known := a.seen[f.seq]
+		if known {
+			age += passed
+		}
+		seen[f.seq] = max(age, 0)
+	}
+	a.seen = seen
+	if now.Sub(a.saved) >= saveEvery {
+		a.saved = now
+		a.save()
+	}
+	return seen
+}
+
+func (a *ages) save() {
+	data, err := json.Marshal(a.seen)
+	if err != nil {
+		return
+	}
+	tmp := a.path + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o640); err != nil {
+		_ = os.Remove(tmp)
+		return
+	}
+	_ = os.Rename(tmp, a.path)
+}
