@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -28,8 +27,6 @@ const (
 	// A batch is what chunks wait, until it has one of these. A server takes several times as much.
 	batchReadings = 1024
 	batchBytes    = 512 << 10
-
-	logEvery = time.Minute
 )
 
 // reading is one on its way.
@@ -64,7 +61,7 @@ type session struct {
 	next    int
 	now     answer
 	fill    func(*remote.Stream, *driver.Result)
-	logged  time.Time
+	logged  logs.Limiter
 }
 
 func newSession(ctx context.Context, t *transport) *session {
@@ -177,10 +174,7 @@ func (s *session) exchange(c chunk) error {
 
 // refused answers a batch with the reason for which it cannot be judged.
 func (s *session) refused(c chunk, err error) {
-	if now := time.Now(); now.Sub(s.logged) >= logEvery {
-		s.logged = now
-		logs.Warningf("http: %s: a batch of %d readings is refused: %v", s.t.config.Address, len(c.readings), err)
-	}
+	s.logged.Warningf("", "http: %s: a batch of %d readings is refused: %v", s.t.config.Address, len(c.readings), err)
 	for i := range c.readings {
 		s.answers = append(s.answers, answer{sequence: c.readings[i].m.Sequence, cause: err.Error()})
 	}

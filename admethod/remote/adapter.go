@@ -28,9 +28,16 @@ type adapter[C comparable] struct {
 	mu      sync.Mutex
 	root    context.Context // of every link; nil before Start
 	stopped bool
-	targets map[C]*target
+	targets map[targetKey[C]]*target
 	spools  map[string]*link // by directory
 	wg      sync.WaitGroup
+}
+
+// targetKey says which streams share a link: those of one configuration, and where readings are kept on disk those of one
+// namespace, so that neither the size nor the age that another allows itself touches them.
+type targetKey[C comparable] struct {
+	config    C
+	namespace string
 }
 
 // target is a link and the streams that use it.
@@ -119,28 +126,32 @@ func (a *adapter[C]) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	if r.allowed {
 		owner = s.Members[0].Key.Namespace
 	}
-	t, err := a.take(c, owner)
+	key := targetKey[C]{config: c}
+	if shared.Delivery == atLeastOnce {
+		key.namespace = s.Members[0].Key.Namespace
+	}
+	t, err := a.take(key, owner)
 	if err != nil {
 		return nil, err
 	}
 	st.link = t.link
-	st.release = func() { a.release(c, t) }
+	st.release = func() { a.release(key, t) }
 	t.link.add(st)
 	return st, nil
 }
 
 // take uses a target once more. One that is new is made without a.mu: files are read for it, on a file system that may
 // hang.
-func (a *adapter[C]) take(c C, owner string) (*target, error) {
-	if t, err := a.known(c, owner); t != nil || err != nil {
+func (a *adapter[C]) take(key targetKey[C], owner string) (*target, error) {
+	if t, err := a.known(key, owner); t != nil || err != nil {
 		return t, err
 	}
 	a.opening.Lock()
 	defer a.opening.Unlock()
-	if t, err := a.known(c, owner); t != nil || err != nil {
+	if t, err := a.known(key, owner); t != nil || err != nil {
 		return t, err
 	}
-	l, dir, err := a.open(c)
+	l, dir, err := a.open(key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.kind.Name, err)
 	}
@@ -163,18 +174,18 @@ func (a *adapter[C]) take(c C, owner string) (*target, error) {
 	l.cancel = cancel
 	a.wg.Go(func() { l.run(ctx) })
 	t := &target{link: l, refs: 1, namespace: owner}
-	a.targets[c] = t
+	a.targets[key] = t
 	return t, nil
 }
 
 // known uses a target that is there already; nil where it is not, and may be made.
-func (a *adapter[C]) known(c C, owner string) (*target, error) {
+func (a *adapter[C]) known(key targetKey[C], owner string) (*target, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.root == nil || a.stopped {
 		return nil, admethod.ErrClosed
 	}
-	if t := a.targets[c]; t != nil {
+	if t := a.targets[key]; t != nil {
 		t.refs++
 		return t, nil
 	}
@@ -199,7 +210,8 @@ func (a *adapter[C]) room(namespace string) error {
 }
 
 // open makes a link, and names the directory of its spool, "" where it has none. The caller holds a.opening.
-func (a *adapter[C]) open(c C) (l *link, dir string, err error) {
+func (a *adapter[C]) open(key targetKey[C]) (l *link, dir string, err error) {
+	c := key.config
 	shared := *a.kind.Shared(&c)
 	l = newLink(a.kind.Name, shared, a.settings.Hooks)
 	l.connect = func(streamID string) (Transport, error) {
@@ -208,7 +220,7 @@ func (a *adapter[C]) open(c C) (l *link, dir string, err error) {
 	streamID := rand.Text()
 	if shared.Delivery == atLeastOnce {
 		h := fnv.New64a()
-		fmt.Fprintf(h, "%q %+v %q %v", shared.Address, shared.TLS, shared.Token, shared.Insecure)
+		fmt.Fprintf(h, "%q %q %+v %q %v", key.namespace, shared.Address, shared.TLS, shared.Token, shared.Insecure)
 		dir = spoolDir(a.settings.StateDir, a.kind.Name, h.Sum64(), func(dir string) bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -228,11 +240,11 @@ func (a *adapter[C]) open(c C) (l *link, dir string, err error) {
 }
 
 // release gives up a use of a target. A target that nobody uses is closed; Shutdown joins it.
-func (a *adapter[C]) release(c C, t *target) {
+func (a *adapter[C]) release(key targetKey[C], t *target) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.refs--; t.refs == 0 && a.targets[c] == t {
-		delete(a.targets, c)
+	if t.refs--; t.refs == 0 && a.targets[key] == t {
+		delete(a.targets, key)
 		for dir, l := range a.spools { // the next link waits for this one to leave it
 			if l == t.link {
 				delete(a.spools, dir)

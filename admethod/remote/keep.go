@@ -16,7 +16,6 @@ import (
 // keep writes rows to disk that are not answered soon, until ctx ends.
 func (l *link) keep(ctx context.Context) {
 	k := l.keeper
-	k.sweep(func(r lostRow) { l.lose([]lostRow{r}) })
 	trimEvery := min(max(k.opts.MaxAge/64, keepEvery), time.Minute)
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
@@ -40,6 +39,10 @@ func (l *link) keep(ctx context.Context) {
 				lost := l.takeLost()
 				l.delivering.Unlock()
 				l.lose(lost)
+			}
+			if now.Sub(k.swept) >= trimEvery {
+				k.swept = now
+				k.sweep(now, func(r lostRow) { l.lose([]lostRow{r}) })
 			}
 			if now.Sub(k.synced) >= syncEvery {
 				k.synced = now

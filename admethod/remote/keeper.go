@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -60,9 +61,10 @@ type keeper struct {
 	lost    []lostRow
 
 	// Of the goroutine that keeps.
-	tried, synced, trimmed time.Time
+	tried, synced, trimmed, swept time.Time
+	unused                        map[string]unused // spools, by directory
 
-	told atomic.Int64 // when trouble was logged last, Unix ns
+	told logs.Limiter
 }
 
 type found struct {
@@ -209,10 +211,7 @@ func (l *link) adoptLate() bool {
 
 // trouble tells, once a minute, that rows are in memory alone.
 func (l *link) trouble(err error) {
-	now, told := time.Now().UnixNano(), l.keeper.told.Load()
-	if now-told >= int64(logEvery) && l.keeper.told.CompareAndSwap(told, now) {
-		logs.Warningf("%s: %s: readings that are not answered are kept in memory only, the newest %d: %v", l.kind, l.config.Address, l.config.Queue, err)
-	}
+	l.keeper.told.Warningf("", "%s: %s: readings that are not answered are kept in memory only, the newest %d: %v", l.kind, l.config.Address, l.config.Queue, err)
 }
 
 // The following are called with link.mu held.
@@ -269,40 +268,62 @@ func (l *link) mark(changes []change) {
 	l.keeper.mark(changes)
 }
 
-// sweep gives up the spools of targets that are not configured any more, when their rows are too old.
-func (k *keeper) sweep(lost func(lostRow)) {
+// unused is a spool that nobody has opened, as far as this process knows.
+type unused struct {
+	seen    time.Time // first, by the clock of the process
+	changed time.Time // of the directory then
+}
+
+// sweep gives up spools of targets that nobody uses any more: those that have lain there for longer than their own age
+// while this process was looking.
+func (k *keeper) sweep(now time.Time, lost func(lostRow)) {
 	parent := filepath.Dir(k.dir)
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return
 	}
+	seen := make(map[string]unused)
 	for _, e := range entries {
 		dir := filepath.Join(parent, e.Name())
-		// A spool that is used gets a new segment sixteen times in the age of its rows.
-		info, err := e.Info()
-		if err != nil || !e.IsDir() || dir == k.dir || time.Since(info.ModTime()) < k.opts.MaxAge+k.opts.MaxAge/8 {
+		age, err := spool.Age(dir)
+		info, wrong := e.Info()
+		if err != nil || wrong != nil || dir == k.dir {
 			continue
 		}
-		log, err := spool.Open(dir, spool.Options{
-			MaxBytes: k.opts.MaxBytes, MaxAge: k.opts.MaxAge,
-			Lost: func(r spool.Record) {
-				if id, _, err := cutRow(r.Data); err == nil {
-					lost(lostRow{r.ID, string(id), r.State&stateJudged != 0})
-				}
-			},
-		})
-		if err != nil {
-			continue // in use
+		// A spool that is used gets a new segment sixteen times in the age of its rows.
+		u, known := k.unused[dir]
+		if !known || !u.changed.Equal(info.ModTime()) {
+			u = unused{now, info.ModTime()}
 		}
-		log.Trim(time.Now())
-		empty := log.Waiting() == 0
-		_ = log.Close()
-		if empty {
-			if err := os.RemoveAll(dir); err != nil {
-				logs.V(1).ErrorS(err, "Cannot remove a spool that nobody uses")
-			}
+		if now.Sub(u.seen) <= age+age/8 || !k.clear(dir, age, lost) {
+			seen[dir] = u
 		}
 	}
+	k.unused = seen
+}
+
+// clear removes a spool with what is in it, and reports whether it could be.
+func (k *keeper) clear(dir string, age time.Duration, lost func(lostRow)) bool {
+	log, err := spool.Open(dir, spool.Options{
+		MaxBytes: math.MaxInt64, MaxAge: age, // what it holds is as old as that
+		Lost: func(r spool.Record) {
+			if id, _, err := cutRow(r.Data); err == nil {
+				lost(lostRow{r.ID, string(id), r.State&stateJudged != 0})
+			}
+		},
+	})
+	if err != nil {
+		return false // in use
+	}
+	log.Trim(time.Now().Add(2 * age))
+	empty := log.Waiting() == 0
+	_ = log.Close()
+	if empty {
+		if err := os.RemoveAll(dir); err != nil {
+			logs.V(1).ErrorS(err, "Cannot remove a spool that nobody uses")
+		}
+	}
+	return empty
 }
 
 // spoolDir is the directory for a target, which must not be in use by another.

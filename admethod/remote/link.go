@@ -21,7 +21,6 @@ import (
 const (
 	batchSize    = 256
 	firstBackoff = 100 * time.Millisecond
-	logEvery     = time.Minute
 )
 
 // link carries the rows of all streams of one target. Its run goroutine connects and sends; each session has a
@@ -69,8 +68,8 @@ type link struct {
 
 	session uint64 // number of the session; of the sender
 	batch   []Request
-	logged  time.Time // of the run goroutine
-	failure error     // of the run goroutine: what was lost at the end
+	logged  logs.Limiter
+	failure error // of the run goroutine: what was lost at the end
 }
 
 func newLink(kind string, config Config, hooks *admethod.Hooks) *link {
@@ -216,10 +215,7 @@ func (l *link) run(ctx context.Context) {
 		if !retry { // the detector may be set right while the mapper runs
 			atLeast = l.config.Backoff
 		}
-		if now := time.Now(); now.Sub(l.logged) >= logEvery {
-			l.logged = now
-			logs.Warningf("%s: detector at %s is away: %v", l.kind, l.config.Address, err)
-		}
+		l.logged.Warningf("", "%s: detector at %s is away: %v", l.kind, l.config.Address, err)
 		timer := time.NewTimer(max(wait, min(atLeast, time.Hour)))
 		select {
 		case <-ctx.Done():

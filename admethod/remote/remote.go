@@ -142,7 +142,7 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 	return admethod.AdapterFactory{
 		Name: k.Name, Summary: k.Summary,
 		New: func(s admethod.AdapterSettings) (admethod.Adapter, error) {
-			a := &adapter[C]{kind: k, settings: s, bound: k.bound(), targets: make(map[C]*target)}
+			a := &adapter[C]{kind: k, settings: s, bound: k.bound(), targets: make(map[targetKey[C]]*target)}
 			var err error
 			if a.book, err = readBook(s.Options); err != nil {
 				return nil, err

@@ -178,7 +178,13 @@ func newBench(t *testing.T, f *flaky, dir string, options map[string]any) *bench
 
 func (b *bench) open(name string, members int) admethod.Stream {
 	b.t.Helper()
+	return b.openIn("default", name, members, nil)
+}
+
+func (b *bench) openIn(namespace, name string, members int, options map[string]any) admethod.Stream {
+	b.t.Helper()
 	s := admethod.StreamSettings{
+		Config: admethod.ADMethodConfig{Options: map[string]map[string]any{"flaky": options}},
 		Deliver: func(r *driver.Result, row driver.Row) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -202,10 +208,10 @@ func (b *bench) open(name string, members int) admethod.Stream {
 		},
 	}
 	if members > 1 {
-		s.Group = "default/" + name
+		s.Group = namespace + "/" + name
 	}
 	for i := range members {
-		s.Members = append(s.Members, driver.Member{Key: driver.Key{Namespace: "default", Device: name, Property: fmt.Sprint("p", i)}})
+		s.Members = append(s.Members, driver.Member{Key: driver.Key{Namespace: namespace, Device: name, Property: fmt.Sprint("p", i)}})
 	}
 	stream, err := b.adapter.Open(s)
 	if err != nil {

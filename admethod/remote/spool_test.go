@@ -233,6 +233,88 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// What one namespace may keep on disk, and for how long, touches nothing of another's: neither while both wait for the
+// detector, nor after a restart, when the one that keeps least comes first.
+func TestSpoolsOfNamespaces(t *testing.T) {
+	small := map[string]any{"spool.age": "2s", "spool.size": 1}
+	for name, options := range map[string]map[string]any{"same settings": nil, "other settings": small} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				f := newFlaky(t)
+				f.away = true
+				var b *bench
+				for restarted := range 2 {
+					b = newBench(t, f, dir, map[string]any{"queue": 64, "spool.size": 1})
+					greedy := b.openIn("greedy", "g", 1, options)
+					if restarted == 0 {
+						modest := b.open("modest", 1)
+						for i := 0; i < 500; i += 20 {
+							b.submit(modest, i, i+20)
+							<-time.After(100 * time.Millisecond)
+						}
+					}
+					<-time.After(time.Second)
+					for i := 0; i < 30_000; i += 50 {
+						b.submit(greedy, i, i+50)
+						<-time.After(60 * time.Millisecond)
+					}
+					if restarted == 0 {
+						b.shutdownUnanswered()
+					}
+				}
+				modest := b.open("modest", 1)
+				f.mu.Lock()
+				f.away = false
+				f.mu.Unlock()
+				b.submit(modest, 500, 501)
+				b.flush(time.Hour)
+				if got := b.got["modest"]; len(got) != 501 {
+					t.Errorf("%d of 501 readings of the modest namespace are judged, %d of the greedy one", len(got), len(b.got["g"]))
+				}
+				b.shutdown()
+			})
+		})
+	}
+}
+
+// A spool that nobody uses is given up when this process has seen its own age pass, whatever the ages of others, and
+// whatever the dates of its files.
+func TestUnusedSpools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		f := newFlaky(t)
+		f.away = true
+		b := newBench(t, f, dir, map[string]any{"spool.age": "10m"})
+		old := b.openIn("old", "o", 1, nil)
+		b.submit(old, 0, 500)
+		<-time.After(time.Second)
+		b.shutdownUnanswered()
+		spools := func() []string {
+			found, err := filepath.Glob(filepath.Join(dir, "flaky-spool", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		year := time.Now().Add(-365 * 24 * time.Hour) // as if the clock had been set to a year later
+		if err := os.Chtimes(spools()[0], year, year); err != nil {
+			t.Fatal(err)
+		}
+		b = newBench(t, f, dir, nil)
+		b.openIn("new", "n", 1, map[string]any{"spool.age": "1s"})
+		<-time.After(9 * time.Minute)
+		if n := len(spools()); n != 2 || b.hooked > 0 {
+			t.Fatalf("%d spools before its time, %d readings are given up", n, b.hooked)
+		}
+		<-time.After(5 * time.Minute)
+		if n := len(spools()); n != 1 || b.hooked != 500 {
+			t.Errorf("%d spools after its time, %d readings are counted as given up, want 1 and 500", n, b.hooked)
+		}
+		b.shutdown()
+	})
+}
+
 // A spool that cannot be opened at first is used as soon as it can, with what an earlier process has left in it.
 func TestSpoolThatComesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

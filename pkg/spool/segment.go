@@ -19,7 +19,7 @@ import (
 //	 4  state
 //	 5  length of data
 //	 9  ID
-//	17  time, Unix ns
+//	17  time by the clock of the log, ns
 //	25  data
 const (
 	magic        = "EASPOOL\x01"
@@ -34,12 +34,12 @@ var table = crc32.MakeTable(crc32.Castagnoli)
 
 func recordSize[N int | uint32](data N) int64 { return dataOffset + int64(data) }
 
-func appendRecord(b []byte, r *Record) []byte {
+func appendRecord(b []byte, r *Record, at time.Duration) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, byte(r.State))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Data)))
 	b = binary.LittleEndian.AppendUint64(b, r.ID)
-	b = binary.LittleEndian.AppendUint64(b, uint64(r.At.UnixNano()))
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
 	b = append(b, r.Data...)
 	binary.LittleEndian.PutUint32(b[start:], crc32.Checksum(b[start+lengthOffset:], table))
 	return b
@@ -105,7 +105,6 @@ func openSegment(path string, number uint64) (*segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	s.newest = info.ModTime()
 	header := make([]byte, headerSize)
 	if n, _ := f.ReadAt(header, 0); string(header[:n]) == magic {
 		s.size = info.Size()

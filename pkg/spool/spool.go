@@ -8,6 +8,9 @@
 // of the record itself, which takes no space and so works on a full disk. A segment whose records are all done is
 // removed. When the log is full the oldest segment is given up.
 //
+// Age is what the processes that had the log open saw pass. The wall clock has no part in it: one that is a year ahead
+// gives up nothing, and one that is set back keeps nothing for longer.
+//
 // What was appended survives the process at once, and a power cut from the next [Log.Sync] on. A record that was being
 // written when the process died is cut off.
 package spool
@@ -36,7 +39,7 @@ const Done State = 1 << 7
 // Record is what the log keeps.
 type Record struct {
 	ID    uint64
-	At    time.Time // for the limit of age
+	At    time.Time // for the limit of age; of records of an earlier process, so long before the log was opened as their age is
 	State State
 	Data  []byte
 }
@@ -55,9 +58,10 @@ func (p Pos) Before(q Pos) bool {
 // Options of a log.
 type Options struct {
 	MaxBytes int64         // what the segments may take on disk; at least MinBytes
-	MaxAge   time.Duration // records older than this are given up by Trim
+	MaxAge   time.Duration // records older than this, as far as time was seen to pass, are given up by Trim
 	Label    string        // kept with the log: the label of a log that exists wins; at most 128 bytes
-	// Found gets each record that is not done when the log is opened, in order; it may be nil. It must not keep Data.
+	// Found gets each record that is not done when the log is opened, in order and without At; it may be nil. It must not
+	// keep Data.
 	Found func(Pos, Record)
 	// Lost gets each record that is given up before it is done, for want of space or for its age; it may be nil. It is
 	// called from Append and Trim, and must not keep Data.
@@ -74,7 +78,9 @@ const (
 	// A segment that is idle is given up for a new one when it has grown to this size.
 	idleBytes = 64 << 10
 	suffix    = ".seg"
-	maxLabel  = 128
+	// A process that is killed takes so much of the age of the records with it.
+	clockEvery = 30 * time.Second
+	maxLabel   = 128
 )
 
 // ErrTooLarge is returned for a record of more than a sixteenth of the log, and for records of more than half of it.
@@ -88,6 +94,9 @@ type Log struct {
 	lock *os.File
 	meta meta
 	buf  []byte // of Append
+
+	opened time.Time     // by the clock of the process
+	base   time.Duration // by the clock of the log: that much has passed before
 
 	mu       sync.Mutex
 	segments []*segment // in order; numbers are ascending
@@ -111,15 +120,39 @@ func Open(dir string, o Options) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	l := &Log{dir: dir, opts: o}
+	l := &Log{dir: dir, opts: o, opened: time.Now()}
 	var err error
 	if l.lock, err = filelock.Take(filepath.Join(dir, "lock")); err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
-	if err := errors.Join(l.meta.open(filepath.Join(dir, "meta"), o), l.recover()); err != nil {
+	err = l.meta.open(filepath.Join(dir, "meta"), o)
+	if l.base = l.meta.clock; err == nil {
+		err = l.recover()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("spool %s: %w", dir, err), l.Close())
 	}
 	return l, nil
+}
+
+// clock is a time of the process by the clock of the log.
+func (l *Log) clock(t time.Time) time.Duration { return l.base + t.Sub(l.opened) }
+
+// time is the time of the process for one by the clock of the log.
+func (l *Log) time(d time.Duration) time.Time { return l.opened.Add(d - l.base) }
+
+// adopt gives a record that was read its time.
+func (l *Log) adopt(r Record) Record {
+	r.At = l.time(time.Duration(r.At.UnixNano()))
+	return r
+}
+
+// keepClock writes the clock from time to time.
+func (l *Log) keepClock(now time.Time) error {
+	if clock := l.clock(now); clock-l.meta.clock >= clockEvery {
+		return l.meta.set(l.meta.mark, clock)
+	}
+	return nil
 }
 
 // recover reads the segments that are there.
@@ -144,6 +177,7 @@ func (l *Log) recover() error {
 			if r.State != Done {
 				s.waiting++
 				if l.opts.Found != nil {
+					r.At = time.Time{} // the clock is not known yet
 					l.opts.Found(p, r)
 				}
 			}
@@ -163,6 +197,12 @@ func (l *Log) recover() error {
 			l.remove(s)
 		}
 	}
+	for _, s := range l.segments { // the process before was killed after them
+		l.base = max(l.base, time.Duration(s.newest.UnixNano()))
+	}
+	for _, s := range l.segments {
+		s.newest = l.time(time.Duration(s.newest.UnixNano()))
+	}
 	return nil
 }
 
@@ -173,7 +213,7 @@ func (l *Log) Label() string { return l.meta.label }
 func (l *Log) Mark() uint64 { return l.meta.mark }
 
 // SetMark keeps a number with the log.
-func (l *Log) SetMark(n uint64) error { return l.meta.set(n) }
+func (l *Log) SetMark(n uint64) error { return l.meta.set(n, l.clock(time.Now())) }
 
 // Waiting is the number of records that are not done.
 func (l *Log) Waiting() int {
@@ -212,7 +252,7 @@ func (l *Log) Append(records []Record, places []Pos) ([]Pos, error) {
 		if recordSize(len(records[i].Data)) > limit-headerSize {
 			return places, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(records[i].Data))
 		}
-		l.buf = appendRecord(l.buf, &records[i])
+		l.buf = appendRecord(l.buf, &records[i], l.clock(records[i].At))
 	}
 	need := int64(len(l.buf))
 	if need > l.opts.MaxBytes/2 {
@@ -324,7 +364,7 @@ func (l *Log) giveUp() bool {
 	l.mu.Unlock()
 	_, _ = s.scan(s.begin(), size, make([]byte, scanBuffer), func(_ Pos, r Record) bool {
 		if r.State != Done {
-			l.opts.Lost(r)
+			l.opts.Lost(l.adopt(r))
 		}
 		return true
 	})
@@ -334,8 +374,9 @@ func (l *Log) giveUp() bool {
 	return true
 }
 
-// Trim gives up segments in which everything is too old.
+// Trim gives up segments in which everything is too old, and keeps what has passed.
 func (l *Log) Trim(now time.Time) {
+	_ = l.keepClock(now) // the next one tries again
 	for {
 		l.mu.Lock()
 		old := len(l.segments) > 0 && now.Sub(l.segments[0].newest) > l.opts.MaxAge
@@ -370,7 +411,7 @@ func (l *Log) Next(from Pos, buf []byte, visit func(Pos, Record) bool) (Pos, err
 	if !found || from.offset < headerSize {
 		from = s.begin()
 	}
-	next, err := s.scanSome(from, size, buf, func(p Pos, r Record) bool { return r.State == Done || visit(p, r) })
+	next, err := s.scanSome(from, size, buf, func(p Pos, r Record) bool { return r.State == Done || visit(p, l.adopt(r)) })
 	if errors.Is(err, fs.ErrClosed) {
 		err = nil // given up meanwhile
 	}
@@ -430,7 +471,11 @@ func (l *Log) Sync() error {
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	errs := []error{l.meta.close()}
+	var errs []error
+	if l.waiting > 0 {
+		errs = append(errs, l.meta.set(l.meta.mark, l.clock(time.Now())))
+	}
+	errs = append(errs, l.meta.close())
 	for _, s := range l.segments {
 		errs = append(errs, s.file.Close())
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -213,6 +214,54 @@ func TestTheOldestIsGivenUp(t *testing.T) {
 }
 
 // Old records do not hide in a segment that young ones keep.
+// Age is what was seen to pass while the log was open, by all processes together; what the clock on the wall, and so the
+// dates of files, say meanwhile does not matter.
+func TestAgeIsWhatWasSeenToPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := options() // an hour
+		lost := 0
+		o.Lost = func(Record) { lost++ }
+		l := open(t, dir, o)
+		mustAppend(t, l, records(1, 10, 20, time.Now()))
+		wait := func(d time.Duration) {
+			for range d / time.Minute {
+				<-time.After(time.Minute)
+				l.Trim(time.Now())
+			}
+		}
+		wait(40 * time.Minute)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(365 * 24 * time.Hour) // nobody saw it, or the clock was wrong
+		files, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for i, name := range files {
+			at := time.Now().Add(time.Duration(i*2-1) * 365 * 24 * time.Hour)
+			if err := os.Chtimes(name, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l = open(t, dir, o)
+		var at time.Time
+		if _, err := l.Next(Pos{}, make([]byte, 4096), func(_ Pos, r Record) bool { at = r.At; return false }); err != nil {
+			t.Fatal(err)
+		}
+		if age := time.Since(at); age < 40*time.Minute || age > 41*time.Minute {
+			t.Errorf("a record is %v old, want 40 minutes", age)
+		}
+		if wait(19 * time.Minute); lost != 0 {
+			t.Errorf("%d records are given up before their time", lost)
+		}
+		if wait(3 * time.Minute); lost != 10 {
+			t.Errorf("%d of 10 records are given up after their time", lost)
+		}
+		if age, err := Age(dir); age != time.Hour || err != nil {
+			t.Errorf("age %v, %v", age, err)
+		}
+	})
+}
+
 func TestAgeOfALogThatGrowsSlowly(t *testing.T) {
 	lost := 0
 	o := options()
