@@ -304,12 +304,17 @@ func TestUnusedSpools(t *testing.T) {
 		b = newBench(t, f, dir, nil)
 		b.openIn("new", "n", 1, map[string]any{"spool.age": "1s"})
 		<-time.After(9 * time.Minute)
-		if n := len(spools()); n != 2 || b.hooked > 0 {
-			t.Fatalf("%d spools before its time, %d readings are given up", n, b.hooked)
+		givenUp := func() int {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.hooked
+		}
+		if n := len(spools()); n != 2 || givenUp() > 0 {
+			t.Fatalf("%d spools before its time, %d readings are given up", n, givenUp())
 		}
 		<-time.After(5 * time.Minute)
-		if n := len(spools()); n != 1 || b.hooked != 500 {
-			t.Errorf("%d spools after its time, %d readings are counted as given up, want 1 and 500", n, b.hooked)
+		if n := len(spools()); n != 1 || givenUp() != 500 {
+			t.Errorf("%d spools after its time, %d readings are counted as given up, want 1 and 500", n, givenUp())
 		}
 		b.shutdown()
 	})
