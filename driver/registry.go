@@ -24,6 +24,7 @@ type Factory struct {
 	info     Info
 	describe func() []params.Param
 	open     func(Settings, map[string]any) (Detector, error)
+	cost     func(Settings, map[string]any) (Cost, error)
 }
 
 // Validator is implemented by configurations with rules that bounds of single keys cannot express. It is called on the
@@ -47,17 +48,30 @@ func NewFactory[C any](info Info, defaults func() C, open func(Settings, C) (Det
 			return described
 		},
 		open: func(s Settings, raw map[string]any) (Detector, error) {
-			c := defaults()
-			err := params.Decode(&c, raw)
-			if v, ok := any(&c).(Validator); ok && err == nil {
-				err = v.Validate()
-			}
+			c, err := decode(defaults, raw)
 			if err != nil {
 				return nil, err
 			}
 			return open(s, c)
 		},
+		cost: func(s Settings, raw map[string]any) (Cost, error) {
+			c, err := decode(defaults, raw)
+			if err != nil {
+				return Cost{}, err
+			}
+			return costOf(&c, s), nil
+		},
 	}
+}
+
+// decode reads a configuration over its defaults.
+func decode[C any](defaults func() C, raw map[string]any) (C, error) {
+	c := defaults()
+	err := params.Decode(&c, raw)
+	if v, ok := any(&c).(Validator); ok && err == nil {
+		err = v.Validate()
+	}
+	return c, err
 }
 
 // Info describes the driver.

@@ -51,6 +51,7 @@ var contract = []property{
 	{"deterministic", (*suite).isDeterministic},
 	{"row", (*suite).leavesRowAlone},
 	{"allocations", (*suite).doesNotAllocate},
+	{"cost", (*suite).declaresCost},
 	{"snapshot", (*suite).survivesRestart},
 	{"damage", (*suite).refusesDamage},
 }
@@ -62,6 +63,7 @@ var contract = []property{
 //   - deterministic: two detectors give identical verdicts on the same rows;
 //   - row: it is neither kept nor changed;
 //   - allocations: none in steady state (not measured under the race detector);
+//   - cost: it keeps no more memory than it declares (not measured under the race detector);
 //   - snapshot: a detector restored from one gives the verdicts of the one that wrote it;
 //   - damage: a damaged snapshot, or another driver's, is refused and leaves the detector as it was.
 //
