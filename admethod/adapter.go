@@ -109,6 +109,9 @@ type AdapterFactory struct {
 	CheckDevice func(options map[string]any, namespace string, c *ADMethodConfig) error
 	// Check finds what is wrong with such keys, given without the prefix; nil where Open alone can tell.
 	Check func(settings map[string]any) error
+	// Cost bounds the memory of a stream in this process; nil means that it is next to nothing. The parameter in it is a
+	// whole key. An error is one of the configuration, which Open would find as well.
+	Cost func(drivers *driver.Registry, s *StreamSettings) (driver.Cost, error)
 	// CheckStream finds what Open would find wrong with the stream that s describes beside that, where detectors of the
 	// registry are asked for; nil where there is nothing. It opens nothing that lives on.
 	CheckStream func(drivers *driver.Registry, s *StreamSettings) error

@@ -29,6 +29,7 @@ type Attachment struct {
 	handler *Handler
 	members []*Binding // for policy, coalescing and sinks; they observe nothing
 	stream  NumberedStream
+	charge  *charge
 	group   bool
 	answer  func(uint64, *driver.Result, driver.Row)
 }
@@ -65,18 +66,24 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	}
 	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].lost
 	settings.Aux = stages(a.members)
+	if a.charge, err = h.charge(&settings, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
+	}
 	stream, err := adapter.Open(settings)
 	if err != nil {
+		a.charge.release()
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
 	numbered, ok := stream.(NumberedStream)
 	if !ok {
 		stream.Close()
+		a.charge.release()
 		return nil, fmt.Errorf("%s: adMethodName: %q does not answer row by row", settings.ID(), s.Config.ADMethodName)
 	}
 	a.stream = numbered
 	if !h.hold(shared, len(a.members), func() { h.attached[a] = struct{}{} }) {
 		stream.Close()
+		a.charge.release()
 		return nil, fmt.Errorf("%s: %w", settings.ID(), ErrClosed)
 	}
 	return a, nil
@@ -124,6 +131,7 @@ func (a *Attachment) Close() {
 		b.finish(driver.Abandoned, driver.Unknown, "no longer watched", true) // before what is open would be kept
 	}
 	a.stream.Close()
+	a.charge.release()
 	for _, b := range a.members {
 		h.release(b)
 	}

@@ -45,7 +45,8 @@ type Binding struct {
 	quality stage.Quality
 	resumed int64 // the handler's, as far as the quality stage knows of it
 	row     [1]driver.Sample
-	stream  Stream // nil for a member of a group
+	stream  Stream  // nil for a member of a group
+	charge  *charge // of stream
 	group   *group
 	stats   BindingStats
 
@@ -222,11 +223,17 @@ func (h *Handler) open(b *Binding, member driver.Member) error {
 	if err != nil {
 		return err
 	}
-	b.stream, err = a.Open(StreamSettings{
+	settings := StreamSettings{
 		Members: []driver.Member{member}, Config: *b.config, Tenant: member.Key.Namespace,
 		Deliver: func(r *driver.Result, _ driver.Row) { b.deliver(r, false) },
 		Dropped: b.lost, Aux: b, ModelDir: dir, ModelFile: file,
-	})
+	}
+	if b.charge, err = h.charge(&settings, nil); err != nil {
+		return err
+	}
+	if b.stream, err = a.Open(settings); err != nil {
+		b.charge.release()
+	}
 	return err
 }
 
@@ -431,6 +438,7 @@ func (b *Binding) end() {
 	if b.stream != nil {
 		b.stream.Close()
 	}
+	b.charge.release()
 }
 
 // lost counts rows that found no room in the adapter's queue.

@@ -28,6 +28,7 @@ type group struct {
 	members []*Binding // sorted by key; a member's slot is its index
 	rows    *stage.Rows
 	stream  Stream
+	charge  *charge // of stream; guarded by the group's key
 }
 
 // join adds a property to its group and opens the group's stream anew.
@@ -108,11 +109,16 @@ func (g *group) open(members []*Binding) error {
 	if err != nil {
 		return err
 	}
+	charged, err := g.handler.charge(&settings, g.charge)
+	if err != nil {
+		return err
+	}
 	for _, m := range members { // before the new stream restores what was open when it ended
 		m.finish(driver.Abandoned, driver.Unknown, fmt.Sprintf("the members of group %q changed", g.key.name), false)
 	}
 	stream, err := a.Open(settings)
 	if err != nil {
+		charged.release()
 		return err
 	}
 	g.mu.Lock()
@@ -123,6 +129,8 @@ func (g *group) open(members []*Binding) error {
 	if old != nil {
 		old.Close()
 	}
+	g.charge.release()
+	g.charge = charged
 	return nil
 }
 
@@ -134,6 +142,8 @@ func (g *group) close() {
 	if stream != nil {
 		stream.Close()
 	}
+	g.charge.release()
+	g.charge = nil
 }
 
 // observe takes a member's reading, and submits a row when one is due. The caller holds b.mu.

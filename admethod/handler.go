@@ -37,6 +37,8 @@ type Options struct {
 	DefaultSinks []string
 	// DeviceSinks are the sinks that a Device may name. nil means DefaultSinks.
 	DeviceSinks []string
+	// Budget bounds the memory of the streams of each namespace.
+	Budget Budget
 	// AdapterOptions and SinkOptions are the mapper's own settings, flat, by name of adapter and sink.
 	AdapterOptions, SinkOptions map[string]map[string]any
 
@@ -77,6 +79,7 @@ type Handler struct {
 	bindings map[driver.Key]*Binding
 	groups   map[groupKey]*group
 	setups   map[string]*setup // in use, by fingerprint
+	ledger   ledger
 	attached map[*Attachment]struct{}
 }
 
@@ -114,6 +117,7 @@ func NewHandler(opts Options) (*Handler, error) {
 		bindings: make(map[driver.Key]*Binding), groups: make(map[groupKey]*group),
 		setups: make(map[string]*setup), attached: make(map[*Attachment]struct{}),
 	}
+	h.ledger.budget, h.ledger.off = opts.Budget, opts.Replay
 	h.observers.Store(new([]*Hooks))
 	h.observe(&opts.Hooks)
 	h.hooks = h.dispatch()

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -45,6 +46,7 @@ type Limits struct {
 	Series  int     // properties that are scored at one time; 0 means 4,000, and [Config.MaxSeries] for those without identity
 	Rate    float64 // readings a second, over all streams; 0 means 200,000, a negative one no bound
 	Burst   int     // readings beyond the rate at one time; 0 means those of a second
+	Memory  int     // MiB that its detectors may take, by what they declare; 0 means 512, a negative one no bound
 	// Patience is how long a client that is too fast is only slowed down; after that its streams end with
 	// ResourceExhausted and RetryInfo. 0 means 30 s.
 	Patience time.Duration
@@ -56,6 +58,9 @@ func (l Limits) over(base Limits) Limits {
 	}
 	if l.Series == 0 {
 		l.Series = base.Series
+	}
+	if l.Memory == 0 {
+		l.Memory = base.Memory
 	}
 	if l.Rate == 0 {
 		l.Rate = base.Rate
@@ -69,7 +74,20 @@ func (l Limits) over(base Limits) Limits {
 	return l
 }
 
-var defaultLimits = Limits{Streams: 16, Series: 4000, Rate: 200_000, Patience: 30 * time.Second}
+var defaultLimits = Limits{Streams: 16, Series: 4000, Rate: 200_000, Memory: 512, Patience: 30 * time.Second}
+
+// budget is the memory that the detectors of each client may take.
+func (s *Server) budget() admethod.Budget {
+	b := admethod.Budget{Of: make(map[string]int64)}
+	clients := s.clients
+	if s.anybody != nil {
+		clients = append(slices.Clone(clients), s.anybody)
+	}
+	for _, c := range clients {
+		b.Of[c.name] = max(int64(c.limits.Memory)<<20, -1)
+	}
+	return b
+}
 
 // client is one who may send, over all of its connections.
 type client struct {

@@ -178,7 +178,7 @@ func New(c Config) (*Server, error) {
 	var err error
 	s.handler, err = admethod.NewHandler(admethod.Options{
 		Drivers: c.Drivers, StateDir: c.StateDir, ModelDir: c.ModelDir,
-		DefaultSinks: sinks, Sinks: c.SinkRegistry, SinkOptions: c.SinkOptions, Hooks: c.Hooks,
+		DefaultSinks: sinks, Sinks: c.SinkRegistry, SinkOptions: c.SinkOptions, Hooks: c.Hooks, Budget: s.budget(),
 		AdapterOptions: map[string]map[string]any{"inprocess": {
 			"queue": 1 << 16, "hang": max(c.Deadline/2, 100*time.Millisecond).String(), "snapshot": c.Snapshot.String(),
 		}},

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // Name is the adMethodName of this adapter.
@@ -43,8 +45,29 @@ func Factory() admethod.AdapterFactory {
 		Summary: "scores readings inside the mapper",
 		New:     func(s admethod.AdapterSettings) (admethod.Adapter, error) { return New(s) },
 		Params:  func() []params.Param { return nil },
+		Cost:    cost,
 		Check:   func(settings map[string]any) error { return params.Decode(&struct{}{}, settings) },
 	}
+}
+
+// cost is that of the detector. A model takes some four times the size of its file.
+func cost(drivers *driver.Registry, s *admethod.StreamSettings) (driver.Cost, error) {
+	c, err := admethod.DetectorCost(drivers, s.Config.Detector, "detector.", s, s.Config.Options["detector"])
+	if s.ModelFile == "" || err != nil {
+		return c, err
+	}
+	name, err := filepath.Rel(s.ModelDir, s.ModelFile)
+	if err != nil {
+		return c, fmt.Errorf("model: %w", err)
+	}
+	if info, err := regular.Stat(s.ModelDir, name); err == nil && info.Mode().IsRegular() { // one that is not there yet costs nothing yet
+		if model := 4 * min(info.Size(), largestModel); model > c.Bytes {
+			c.Bytes, c.By = c.Bytes+model, "model"
+		} else {
+			c.Bytes += model
+		}
+	}
+	return c, nil
 }
 
 // Config is the mapper's configuration of the adapter.

@@ -172,6 +172,19 @@ func (k Kind[C]) Factory() admethod.AdapterFactory {
 			_, err = b.resolve(k.Name, namespace, c, k.bound(), k.URLs)
 			return err
 		},
+		Cost: func(drivers *driver.Registry, s *admethod.StreamSettings) (driver.Cost, error) {
+			const usual = 2 << 10 // the queue is shared by the streams of a target, and bounded by rows
+			c := k.Defaults()
+			own, parameters := splitFallback(s.Config.Options[k.Name])
+			_ = params.Decode(&c, own) // Open tells
+			name := k.Shared(&c).Fallback
+			if name == "" {
+				return driver.Cost{Bytes: usual}, nil
+			}
+			cost, err := admethod.DetectorCost(drivers, name, k.Name+".fallback.", s, parameters)
+			cost.Bytes += usual
+			return cost, err
+		},
 		CheckStream: func(drivers *driver.Registry, s *admethod.StreamSettings) error {
 			c := k.Defaults()
 			own, parameters := splitFallback(s.Config.Options[k.Name])

@@ -34,11 +34,13 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/viper"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
@@ -74,6 +76,7 @@ type AnomalyDetection struct {
 	DeviceSinks    []string                  // that a Device may name; see SinksForDevices
 	SinkOptions    map[string]map[string]any // by sink
 	AdapterOptions map[string]map[string]any // by adMethodName
+	Budget         admethod.Budget           // memory of the detectors of each namespace
 	Defaults       map[string]any            // settings of every watched property
 	Routes         []Route
 }
@@ -311,7 +314,7 @@ func (p *parser) section(section string, v any, c *Config) {
 		p.scalar(section, name, m[name])
 	}
 	if section == "anomalyDetection" {
-		known = append(known, "sinks", "deviceSinks", "sinkOptions", "adapterOptions", "defaults", "routes")
+		known = append(known, "sinks", "deviceSinks", "budget", "budgets", "sinkOptions", "adapterOptions", "defaults", "routes")
 		p.anomalyDetection(m, &c.AnomalyDetection)
 	}
 	p.keys(section+".", m, known...)
@@ -337,6 +340,7 @@ func (p *parser) anomalyDetection(m map[string]any, a *AnomalyDetection) {
 	const prefix = "anomalyDetection."
 	a.Sinks = p.names(prefix+"sinks", m["sinks"])
 	a.DeviceSinks = p.names(prefix+"deviceSinks", m["deviceSinks"])
+	a.Budget = p.budget(prefix, m["budget"], m["budgets"])
 	a.SinkOptions = p.optionsByName(prefix+"sinkOptions", m["sinkOptions"])
 	a.AdapterOptions = p.optionsByName(prefix+"adapterOptions", m["adapterOptions"])
 	a.Defaults = p.settings(prefix+"defaults", m["defaults"])
@@ -369,6 +373,28 @@ func (p *parser) names(key string, v any) []string {
 		p.fail(key, v, "a list of names")
 	}
 	return nil
+}
+
+// budget reads the memory that the detectors of each namespace may take, in MiB: of all, and of some by name.
+func (p *parser) budget(prefix string, all, some any) (b admethod.Budget) {
+	mebibytes := func(key string, v any) int64 {
+		n, err := strconv.ParseInt(fmt.Sprint(v), 10, 32)
+		if err != nil || n < -1 || n == 0 {
+			p.fail(key, v, "a number of MiB, or -1 for no bound")
+			return 0
+		}
+		return n << 20
+	}
+	if all != nil {
+		b.Bytes = mebibytes(prefix+"budget", all)
+	}
+	for namespace, v := range p.mapping(prefix+"budgets", some) {
+		if b.Of == nil {
+			b.Of = make(map[string]int64)
+		}
+		b.Of[namespace] = mebibytes(prefix+"budgets."+namespace, v)
+	}
+	return b
 }
 
 // SinksForDevices are the sinks that a Device may name: those of deviceSinks or, where the file has no such list, those

@@ -54,6 +54,7 @@ type clientLimits struct {
 	Series   int           `param:"series" min:"1" max:"1000000" doc:"properties that are judged at one time"`
 	Rate     float64       `param:"rate" min:"0.001" max:"1e9" doc:"readings a second, over all streams"`
 	Burst    int           `param:"burst" min:"0" max:"1000000000" doc:"readings beyond the rate at one time; 0: those of a second"`
+	Memory   int           `param:"memory" min:"-1" max:"1048576" doc:"MiB that its detectors may take, by what they declare; -1 is no bound"`
 	Patience time.Duration `param:"patience" min:"1s" max:"1h" doc:"for which a client that is too fast is slowed down before it is refused"`
 }
 
@@ -62,7 +63,7 @@ func defaults() (s settings) {
 	l := &s.Limits
 	l.Streams, l.Series, l.Pending = 1024, 10_000, 32
 	l.Handshake, l.Deadline, l.Idle, l.Handover, l.Snapshot = 10*time.Second, 5*time.Second, time.Hour, time.Minute, 5*time.Minute
-	s.ClientLimits = clientLimits{Streams: 16, Series: 4000, Rate: 200_000, Patience: 30 * time.Second}
+	s.ClientLimits = clientLimits{Streams: 16, Series: 4000, Rate: 200_000, Memory: 512, Patience: 30 * time.Second}
 	return s
 }
 
