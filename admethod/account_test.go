@@ -53,8 +53,8 @@ func TestLogTellsWhatIsWatched(t *testing.T) {
 	})
 	for line, want := range map[string]int{
 		`"Property is watched" property="default/sensor-1/a" detector="over" adapter="inprocess"`: 1,
-		`"Property is watched" property="default/sensor-1/e"`:                                      1,
-		"watching 3 properties of 1 devices; 1 refused":                                            1,
+		`"Property is watched" property="default/sensor-1/e"`:                                     1,
+		"watching 3 properties of 1 devices; 1 refused":                                           1,
 	} {
 		if n := strings.Count(text, line); n != want {
 			t.Errorf("%q stands %d times in the log, want %d:\n%s", line, n, want, text)

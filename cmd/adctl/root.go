@@ -87,7 +87,7 @@ difference; 2 wrong arguments or configuration, or an input that cannot be read.
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newNew(), newPatch(), newDetect(), newTrain(), newModel(), newLint(), newExport(), newLabel(), newDocs(), newDrivers(), newBench(), newVerdicts(), newFeedback())
+	root.AddCommand(newNew(), newPatch(), newDetect(), newTrain(), newModel(), newLint(), newDoctor(), newExport(), newLabel(), newDocs(), newDrivers(), newBench(), newVerdicts(), newFeedback())
 	return root
 }
 

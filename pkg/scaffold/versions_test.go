@@ -193,9 +193,9 @@ func diffLines(before, after []string) (added, gone []string) {
 	for i := range length {
 		length[i] = make([]int, len(after)+1)
 	}
-	for i := len(before) - 1; i >= 0; i-- {
-		for j := len(after) - 1; j >= 0; j-- {
-			if length[i][j] = max(length[i+1][j], length[i][j+1]); before[i] == after[j] {
+	for i, b := range slices.Backward(before) {
+		for j, a := range slices.Backward(after) {
+			if length[i][j] = max(length[i+1][j], length[i][j+1]); a == b {
 				length[i][j] = length[i+1][j+1] + 1
 			}
 		}
