@@ -5,6 +5,7 @@ package inprocess
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
-// counting is a detector that takes its time, for a reading and for its state, which is the number of readings.
+// counting is a detector that takes its time, for a reading and for its state, which is the number of readings and how
+// often it was saved.
 type counting struct {
+	saved          int // times
 	n              int
 	reading, state time.Duration
 	hang           chan struct{} // judging waits for it; nil: does not
@@ -31,7 +34,8 @@ func (c *counting) Detect(_ driver.Row, out *driver.Result) {
 
 func (c *counting) MarshalBinary() ([]byte, error) {
 	<-time.After(c.state)
-	return fmt.Append(nil, c.n), nil
+	c.saved++
+	return fmt.Append(nil, c.n, " ", c.saved), nil
 }
 
 func (c *counting) UnmarshalBinary([]byte) error { return nil }
@@ -73,14 +77,15 @@ func openStream(t *testing.T, a *Adapter, tenant, property, detector string) adm
 	return s
 }
 
-// kept is the state that the file has of a stream.
-func kept(t *testing.T, a *Adapter, id string) string {
+// kept is the state that the file has of a stream: the number of readings, and how often it was saved until then.
+func kept(t *testing.T, a *Adapter, id string) (readings, saved string) {
 	t.Helper()
 	records, err := a.store.read(a.store.path(1, ".snapshot"), time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(records[id].state)
+	readings, saved, _ = strings.Cut(string(records[id].state), " ")
+	return readings, saved
 }
 
 // A lane that is busy delays the snapshot of its own streams alone, and these keep the one before.
@@ -98,17 +103,17 @@ func TestSnapshotOfABusyLane(t *testing.T) {
 			calm.TrySubmit(row)
 			<-time.After(10 * time.Second)
 		}
-		if got := kept(t, a, "two/d/p"); got < "4" {
+		if got, _ := kept(t, a, "two/d/p"); got < "4" {
 			t.Errorf("of the calm one %q readings are kept, want 4 or 5", got)
 		}
-		if got := kept(t, a, "one/d/p"); got != "1" {
+		if got, _ := kept(t, a, "one/d/p"); got != "1" {
 			t.Errorf("of the one whose lane is busy %q readings are kept, want those before, 1", got)
 		}
 		close(hang)
 		if err := a.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := kept(t, a, "one/d/p"); got != "2" {
+		if got, _ := kept(t, a, "one/d/p"); got != "2" {
 			t.Errorf("in the end %q readings are kept, want 2", got)
 		}
 	})
@@ -133,9 +138,9 @@ func TestSnapshotUnderSaturation(t *testing.T) {
 		before := make([]string, len(streams))
 		for round := range 5 {
 			for i := range streams {
-				now := kept(t, a, fmt.Sprintf("one/d/%d", i))
+				_, now := kept(t, a, fmt.Sprintf("one/d/%d", i))
 				if now == "" || now == before[i] {
-					t.Errorf("round %d: stream %d was not saved within three periods: %q readings", round, i, now)
+					t.Errorf("round %d: stream %d was not saved within three periods: saved %q times", round, i, now)
 				}
 				before[i] = now
 			}
