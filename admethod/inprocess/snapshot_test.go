@@ -134,7 +134,7 @@ func TestSnapshotUnderSaturation(t *testing.T) {
 				}
 			}
 		}
-		feed(40 * time.Second)
+		feed(45 * time.Second) // to look between two snapshots
 		before := make([]string, len(streams))
 		for round := range 5 {
 			for i := range streams {
