@@ -4,7 +4,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 type detectOptions struct {
@@ -28,7 +28,7 @@ type detectOptions struct {
 	input, output string
 	format        string
 	dataType      string
-	columns       dataset.CSVOptions
+	in            inputOptions
 	members       []string
 	report, png   string
 	quiet         bool
@@ -84,13 +84,19 @@ column named value, else auto.
 
 Both
 ----
-Times are RFC 3339, YYYY-MM-DD HH:MM:SS (UTC), or Unix seconds or milliseconds.
-The separator (comma, semicolon, tab or bar) is found from the first line. For
-one property, that line is a header if its first field is no time; the columns
-timestamp and value, or what comes first, are used then. Empty lines and lines
-that begin with # are skipped. Rows that cannot be used do not fail the program.
-An input that cannot be read, or without a single usable row among its rows,
-exits with 2.
+The file is CSV with any usual separator, a table of InfluxDB's or Prometheus'
+exports, JSON lines, Parquet or an Excel workbook, also compressed (gzip, zstd).
+The time is the column called timestamp, time, date or the like, else the first
+that holds times: RFC 3339, YYYY-MM-DD hh:mm, DD.MM.YYYY hh:mm, Unix times, Excel
+dates and more; times without a zone are UTC unless --timezone says where they
+are. 03/04/2026 is two days: unless another row tells, --time-format has to.
+Numbers may have decimal commas, thousands separators and units. A column is of
+numbers if most of its cells are; the others, such as unavailable, count as
+invalid. A row for each of several properties, told apart by a column such as
+entity_id, makes series: each is judged alone, and named in a column series.
+Rows that come newest first, or in no order, are sorted. What was made of the
+file is said on standard error. Rows that cannot be used do not fail the
+program; a file of which nothing can be used exits with 2.
 
 Settings are those of a Device, under pushMethod.anomalyDetection:
   --set threshold=0.9 --set detector.window=60
@@ -102,7 +108,8 @@ that most of these readings have.
 Labels
 ------
 A column anomaly, is_anomaly or label says what is anomalous: any text does but
-an empty one, 0, false, no, none, ok and normal. The summary then tells how many
+an empty one, 0, false, no, none, ok, normal, benign and the like; where labels
+are 1 and -1, -1 does. The summary then tells how many
 of the labelled faults were found, after which delay, and how many alerts were
 false. adctl label and adctl export make such a column.
 
@@ -126,8 +133,7 @@ from anywhere else. --png FILE.png is a picture of the same.`,
 	f.StringVarP(&o.output, "output", "o", "-", "CSV file to write; - is standard output")
 	f.StringVar(&o.format, "format", "full", "of the output: full, or pred for 0 and 1 alone")
 	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
-	f.StringVar(&o.columns.Time, "time-column", "", "header of the column with the times")
-	f.StringVar(&o.columns.Value, "value-column", "", "header of the column with the readings of one property")
+	o.in.flags(f)
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
 	f.StringVar(&o.report, "report", "", "HTML file to write with charts of the run")
 	f.StringVar(&o.png, "png", "", "PNG file to write with charts of the run")
@@ -166,7 +172,7 @@ func (o *detectOptions) run(cmd *cobra.Command) (err error) {
 	defer in.Close()
 	src, err := plan.look(in)
 	if err != nil {
-		return usage(err)
+		return usage(fmt.Errorf("%s: %w", o.inputName(), err))
 	}
 	c, err := config(plan.detector, plan.settings(o.set))
 	if err != nil {
@@ -187,25 +193,42 @@ func (o *detectOptions) run(cmd *cobra.Command) (err error) {
 	defer bar.done()
 	var t *tally
 	shown := o.backtest(&c, plan)
-	if plan.group {
+	switch {
+	case plan.group:
 		s := newRowScorer(c, plan, src, out, o.format == "pred")
 		s.shown = shown
 		s.log, s.progress = log, bar
 		err, t = s.run(cmd.Context()), &s.tally
-	} else {
+	case src.Long():
+		s := &scorer{config: c, dataType: o.dataType, columns: src.Columns()}
+		s.log, s.progress, s.shown = log, bar, shown
+		err, t = s.each(cmd.Context(), src, out), &s.tally
+	default:
 		s := &scorer{
-			config: c, dataType: o.dataType, columns: o.columns,
-			in: dataset.NewCSVReader(src, o.columns), out: dataset.NewCSVWriter(out, outputColumns...),
+			config: c, dataType: o.dataType, columns: src.Columns(),
+			in: records{src}, out: dataset.NewCSVWriter(out, outputColumns...),
 		}
 		s.log, s.progress, s.shown = log, bar, shown
 		err, t = s.run(cmd.Context()), &s.tally
 	}
 	bar.done()
+	for _, note := range src.Notes() {
+		fmt.Fprintln(log, note)
+	}
 	if err == nil {
+		t.labelled = src.Labelled() // a column that is empty is no truth
 		summarize(log, t)
 		err = shown.write()
 	}
 	return err
+}
+
+// inputName is what messages call the input.
+func (o *detectOptions) inputName() string {
+	if o.input == "-" {
+		return "standard input"
+	}
+	return o.input
 }
 
 // open opens the input; closing it leaves standard input open.
@@ -245,8 +268,8 @@ var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", 
 type scorer struct {
 	config   admethod.ADMethodConfig
 	dataType string
-	columns  dataset.CSVOptions
-	in       *dataset.CSVReader
+	columns  []input.Column
+	in       recordReader
 	out      *dataset.CSVWriter
 	progress *progress // nil for none
 	shown    *backtest // nil for none
@@ -254,8 +277,43 @@ type scorer struct {
 
 	stream  *replay.Stream // nil before the first record
 	numeric bool
-	series  string // of the first record
+	named   bool // rows begin with the name of their series
 	waiting []dataset.Record
+}
+
+// recordReader gives the records of one property.
+type recordReader interface {
+	Read() (dataset.Record, error) // errors as those of input.Reader
+	Offset() int64
+	Buffered() bool
+	LabelColumn() bool
+}
+
+// each scores the series of a recording one after the other, each by a detector of its own.
+func (s *scorer) each(ctx context.Context, src *input.Reader, out io.Writer) error {
+	names, series, err := split(src, s.skipped)
+	if err != nil {
+		return usage(err)
+	}
+	columns := outputColumns
+	switch s.named = len(names) > 1; {
+	case len(names) == 0:
+		return usage(fmt.Errorf("none of %d rows can be used", s.bad))
+	case s.named && s.shown != nil:
+		return usage(fmt.Errorf("--report and --png show one property or one group, the file has %d series: choose one, or export it --format wide", len(names)))
+	case s.named:
+		columns = append([]string{"series"}, outputColumns...)
+	}
+	s.out = dataset.NewCSVWriter(out, columns...)
+	dataType := s.dataType
+	for _, name := range names {
+		s.in = &recorded{rest: series[name], labelled: src.LabelColumn(), offset: src.Offset()}
+		s.stream, s.dataType = nil, dataType
+		if err := s.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (s *scorer) run(ctx context.Context) (err error) {
@@ -281,16 +339,11 @@ func (s *scorer) run(ctx context.Context) (err error) {
 			return errors.Join(usage(err), s.drain(ctx))
 		}
 		if s.stream == nil {
-			if err := s.open(ctx, &record); err != nil {
+			if err := s.open(ctx); err != nil {
 				return err
 			}
 		}
-		if s.read++; s.read == 1 {
-			s.series = record.Series
-		} else if record.Series != s.series {
-			return errors.Join(usage(fmt.Errorf("line %d: a reading of %s, after those of %s: want one property; export one, or --format wide for a group",
-				record.Line, record.Series, s.series)), s.drain(ctx))
-		}
+		s.read++
 		s.waiting = append(s.waiting, record)
 		s.hand(&record)
 		// Rows are judged in batches, but none waits while the input does.
@@ -302,17 +355,16 @@ func (s *scorer) run(ctx context.Context) (err error) {
 	}
 }
 
-// open binds the property when its first record is here, which decides on the data type unless that is given.
-func (s *scorer) open(ctx context.Context, first *dataset.Record) error {
+// open binds the property when its first record is here.
+func (s *scorer) open(ctx context.Context) error {
 	if s.dataType == "" {
-		s.dataType = "double"
-		if text := strings.TrimSpace(first.Text); text != "" && math.IsNaN(first.Value) && !strings.EqualFold(text, "nan") {
+		if s.dataType = "double"; s.columns[0].Text {
 			s.dataType = "string"
 		}
 	}
 	s.numeric = s.dataType != "string"
-	s.labelled = s.in.Labelled()
-	s.shown.begin([]string{cmp.Or(s.columns.Value, "value")}, s.labelled)
+	s.labelled = s.in.LabelColumn()
+	s.shown.begin([]string{s.columns[0].Name}, s.labelled)
 	var err error
 	s.stream, err = replay.Open(ctx, replay.Options{Config: s.config, Meta: admethod.Meta{DataType: s.dataType}})
 	return usage(err)
@@ -353,6 +405,9 @@ func (s *scorer) write(r *dataset.Record, o *replay.Outcome) {
 	score := s.count(r.At, o, r.Label)
 	s.shown.reading(r, o)
 	w := s.out
+	if s.named {
+		w.Text(r.Series)
+	}
 	w.Text(r.Timestamp)
 	w.Text(r.Text)
 	w.Number(score)

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
@@ -74,30 +73,47 @@ func readModel(path string) (*model.Trained, error) {
 	return m, nil
 }
 
-// look finds out what is in the input from its header, and returns the whole input again.
-func (p *plan) look(in io.Reader) (io.Reader, error) {
-	var seen bytes.Buffer
-	table := dataset.NewTableReader(io.TeeReader(in, &seen), dataset.TableOptions{Time: p.options.columns.Time})
-	columns, err := table.Columns()
-	src := io.MultiReader(&seen, in)
-	if err != nil { // what is no table may have one property; if not, its reader says what is wrong
-		columns = nil
-	}
+// look finds out what is in the input.
+func (p *plan) look(src io.Reader) (*input.Reader, error) {
 	f, err := driver.Default.Lookup(p.detector)
 	if err != nil {
 		return nil, err
 	}
-	if !p.group && len(columns) > 1 && p.options.columns.Value == "" {
-		hasValue := slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, "value") || strings.EqualFold(c, "_value") })
-		p.group = p.named && f.Info().Members > 1 || !p.named && !hasValue
+	in := p.options.in
+	in.Columns = p.members
+	if p.model != nil { // whichever of its members there are
+		in.Optional = true
+		if in.Columns == nil {
+			in.Columns = p.model.Members
+		}
+	}
+	in.Texts = p.group || p.named && f.Info().Members > 1
+	r, err := in.open(src)
+	if err != nil {
+		return nil, err
+	}
+	columns := columnNames(r)
+	if !p.group && len(columns) > 1 {
+		hasValue := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, "value") || strings.EqualFold(c, "_value") })
+		p.group = p.named && f.Info().Members > 1 || !p.named && hasValue < 0
+		switch {
+		case p.group:
+		case hasValue >= 0:
+			r.Only(hasValue)
+		default: // a detector of one property that is named
+			r.Only(0)
+		}
+	}
+	if p.group && r.Long() {
+		return nil, errors.New("a group wants a column for each member, the file has a row for each: export it --format wide, or choose a detector of single properties")
 	}
 	if p.group && !p.named {
 		p.detector = groupDetector
 	}
 	if p.model != nil {
-		return src, p.fit(columns)
+		return r, p.fit(columns)
 	}
-	return src, nil
+	return r, nil
 }
 
 // fit chooses the columns that the model knows.

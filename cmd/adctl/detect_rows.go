@@ -18,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 var (
@@ -30,7 +31,7 @@ type rowScorer struct {
 	config   admethod.ADMethodConfig
 	model    string
 	absent   []string
-	in       *dataset.TableReader
+	in       *tableRows
 	out      *dataset.CSVWriter
 	pred     bool
 	progress *progress // nil for none
@@ -53,14 +54,14 @@ type waitingRow struct {
 	bad       bool           // it cannot be used, and has no outcome
 }
 
-func newRowScorer(c admethod.ADMethodConfig, p *plan, src io.Reader, out io.Writer, pred bool) *rowScorer {
+func newRowScorer(c admethod.ADMethodConfig, p *plan, src *input.Reader, out io.Writer, pred bool) *rowScorer {
 	columns := rowColumns
 	if pred {
 		columns = predColumns
 	}
 	return &rowScorer{
 		config: untimed(c), model: p.options.model, absent: p.absent, pred: pred,
-		in:  dataset.NewTableReader(src, dataset.TableOptions{Time: p.options.columns.Time, Columns: p.members}),
+		in:  &tableRows{Reader: src},
 		out: dataset.NewCSVWriter(out, columns...),
 	}
 }
@@ -106,7 +107,7 @@ func (s *rowScorer) run(ctx context.Context) (err error) {
 			s.read++
 			s.waiting = append(s.waiting, waitingRow{timestamp: row.Timestamp, at: row.At, label: row.Label})
 			if s.group == nil {
-				s.labelled = s.in.Labelled()
+				s.labelled = s.in.LabelColumn()
 				row.Cells = slices.Clone(row.Cells)
 				s.first = append(s.first, row)
 			} else {

@@ -84,7 +84,7 @@ yesterday;21
 2026-03-01 00:04:00,"n/a, sorry",0,unknown,invalid,,,
 2026-03-01T00:05:00Z,22,0,critical,range,,10,30
 `
-	const summary = `line 5: time: got "yesterday", want RFC 3339, YYYY-MM-DD HH:MM:SS, or Unix seconds or milliseconds: skipped
+	const summary = `line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
 8 readings, 4 judged, 2 anomalous, 1 alerts; 1 rows skipped
 began                 ended                 kind   severity  worst score  readings
 2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  range  critical  1.0000       2

@@ -59,10 +59,15 @@ var (
 
 const wanted = "RFC 3339, YYYY-MM-DD hh:mm:ss, DD.MM.YYYY hh:mm, a Unix time or an Excel date; --time-format says another"
 
-// clockOf finds how times are written from some of them.
-func clockOf(times []string, location *time.Location) (*clock, error) {
+// clockOf finds how times are written from some of them: of a column that is called a time at least one has to be one,
+// of another column every other.
+func clockOf(times []string, location *time.Location, called bool) (*clock, error) {
 	c := &clock{location: location}
-	if u, ok := unitOf(times); ok {
+	least := max(len(times)/2, 1)
+	if called {
+		least = 1
+	}
+	if u, ok := unitOf(times, least); ok {
 		c.unit = u
 		return c, nil
 	}
@@ -91,7 +96,7 @@ func clockOf(times []string, location *time.Location) (*clock, error) {
 			break
 		}
 	}
-	if best*2 < len(times) || best == 0 {
+	if best < least {
 		return nil, fmt.Errorf("time: got %q, want %s", clip(firstOf(times)), wanted)
 	}
 	if swapped := monthFirst.Replace(c.layout); swapped != c.layout && reads(swapped, times, location) == best {
@@ -117,7 +122,7 @@ func reads(layout string, times []string, location *time.Location) (n int) {
 }
 
 // unitOf tells Unix times and Excel dates by their size.
-func unitOf(times []string) (unit, bool) {
+func unitOf(times []string, least int) (unit, bool) {
 	numbers, days := 0, 0
 	largest := 0.0
 	for _, t := range times {
@@ -131,7 +136,7 @@ func unitOf(times []string) (unit, bool) {
 		}
 		largest = max(largest, math.Abs(v))
 	}
-	if numbers*2 <= len(times) || numbers == 0 {
+	if numbers < least || least > 1 && numbers*2 <= len(times) {
 		return text, false
 	}
 	switch {
@@ -162,7 +167,7 @@ func epoch(t string) (float64, bool) {
 }
 
 func looksLikeTime(text string) bool {
-	_, err := clockOf([]string{strings.TrimSpace(text)}, time.UTC)
+	_, err := clockOf([]string{strings.TrimSpace(text)}, time.UTC, false)
 	return err == nil
 }
 
@@ -215,7 +220,7 @@ func (c *clock) parse(t string) (time.Time, error) {
 		}
 	}
 	if err != nil {
-		one, otherErr := clockOf([]string{t}, c.location)
+		one, otherErr := clockOf([]string{t}, c.location, false)
 		if otherErr != nil || one.other != "" || one.unit != text {
 			return time.Time{}, fmt.Errorf("time: got %q, want it as %s", clip(t), pattern(c.layout))
 		}

@@ -127,7 +127,7 @@ func (d *delimited) begin() error {
 	for len(lines) < preamble+20 {
 		a := d.read()
 		lines = append(lines, a)
-		if errors.Is(a.err, io.EOF) || len(lines) > 2 && d.src.Buffered() == 0 {
+		if errors.Is(a.err, io.EOF) || d.src.Buffered() == 0 && (len(lines) > 1 || hasReading(a.text)) { // a slow source keeps nobody waiting
 			break
 		}
 	}
@@ -177,6 +177,16 @@ func (d *delimited) begin() error {
 		return nil
 	}
 	return nil
+}
+
+// hasReading reports whether a line may be a row, as opposed to a header.
+func hasReading(line string) bool {
+	sep := separatorOf([]ahead{{text: line}})
+	if sep == 0 {
+		return false
+	}
+	fields, err := split(nil, line, sep)
+	return err == nil && !IsHeader(fields)
 }
 
 // separatorOf is the separator that cuts the most lines into equally many fields, 0 for none.

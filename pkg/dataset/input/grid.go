@@ -70,8 +70,8 @@ func open(src io.Reader, formats []Format) (Grid, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := r.Peek(first)
-	if err != nil && !errors.Is(err, io.EOF) {
+	head, err := peek(r)
+	if err != nil {
 		return nil, err
 	}
 	for _, f := range formats {
@@ -96,6 +96,14 @@ func open(src io.Reader, formats []Format) (Grid, error) {
 	return newDelimited(r, counted), nil
 }
 
+// peek looks at the first bytes, those that are at hand: a slow source need not have many.
+func peek(r *bufio.Reader) ([]byte, error) {
+	if _, err := r.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return r.Peek(min(r.Buffered(), first))
+}
+
 // counter counts what is read of the file, packed as it is.
 type counter struct {
 	src io.Reader
@@ -113,8 +121,8 @@ func unpack(src io.Reader) (*bufio.Reader, error) {
 	const size = 64 << 10
 	r := bufio.NewReaderSize(src, size)
 	for range 3 { // compressed twice is odd, but honest
-		head, err := r.Peek(4)
-		if err != nil && !errors.Is(err, io.EOF) {
+		head, err := peek(r)
+		if err != nil {
 			return nil, err
 		}
 		switch {

@@ -51,7 +51,7 @@ func read(src io.Reader, o input.Options) (told []string) {
 		}
 		for _, c := range row.Cells {
 			switch {
-			case c.Text == "":
+			case c.Missing:
 				parts = append(parts, "·")
 			case math.IsNaN(c.Value):
 				parts = append(parts, fmt.Sprintf("%q", c.Text))
@@ -139,8 +139,8 @@ func TestRead(t *testing.T) {
 		"newest first": {"t,v\n2026-03-01 00:02,3\n2026-03-01 00:01,2\n2026-03-01 00:01,1\n", input.Options{}, []string{
 			at + "1:00Z 1", at + "1:00Z 2", at + "2:00Z 3", "note: the rows come newest first: sorted by time",
 		}},
-		"in no order": {"t,v\n2026-03-01 00:02,3\n2026-03-01 00:00,1\n2026-03-01 00:01,2\n2026-03-01 00:03,4\n", input.Options{}, []string{
-			at + "0:00Z 1", at + "1:00Z 2", at + "2:00Z 3", at + "3:00Z 4", "note: the rows are not in the order of time: sorted",
+		"in no order": {"t,v\n2026-03-01 00:02,3\n2026-03-01 00:00,1\n2026-03-01 00:03,4\n2026-03-01 00:01,2\n2026-03-01 00:05,6\n2026-03-01 00:04,5\n", input.Options{}, []string{
+			at + "0:00Z 1", at + "1:00Z 2", at + "2:00Z 3", at + "3:00Z 4", at + "4:00Z 5", at + "5:00Z 6", "note: the rows are not in the order of time: sorted",
 		}},
 		"a bad time": {"t,v\n2026-03-01 00:00,1\nsoon,2\n2026-03-01 00:02,3\n", input.Options{}, []string{
 			at + "0:00Z 1", `bad: line 3: time: got "soon", want it as YYYY-MM-DD hh:mm`, at + "2:00Z 3",

@@ -109,9 +109,9 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 	if location == nil {
 		location = time.UTC
 	}
-	read := func(column int) (*clock, error) {
+	read := func(column int, called bool) (*clock, error) {
 		if o.TimeFormat == "" {
-			return clockOf(sampled(cells(column)), location)
+			return clockOf(sampled(cells(column)), location, called)
 		}
 		layout, err := layoutOf(o.TimeFormat)
 		if err != nil {
@@ -127,7 +127,7 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
 			return fmt.Errorf("no column %q among %q", o.Time, names)
 		}
-		p.clock, err = read(p.time)
+		p.clock, err = read(p.time, true)
 		return err
 	}
 	var candidates []int
@@ -145,7 +145,7 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 	slices.SortStableFunc(candidates[named:], func(a, b int) int { return rank(cells(a)) - rank(cells(b)) })
 	var first error
 	for k, i := range candidates {
-		c, err := read(i)
+		c, err := read(i, k < named || i == 0 && !header)
 		if err == nil && c.unit != text && i > 0 && k >= named && !large(cells(i)) {
 			continue // a number may be anything
 		}
@@ -209,7 +209,7 @@ func (p *plan) joinClock(names []string, cells func(int) []string, location *tim
 		for k := range n {
 			joined[k] = dates[k] + " " + clocks[k]
 		}
-		c, err := clockOf(sampled(joined), location)
+		c, err := clockOf(sampled(joined), location, false)
 		if err == nil && strings.Contains(c.layout, "04") {
 			p.timeOf, p.clock = i, c
 			return nil
@@ -233,20 +233,17 @@ func (p *plan) findLabel(names []string, cells func(int) []string) {
 	}
 }
 
-// truth reports whether cells label rows: an empty column does not, nor does one of numbers that are measured.
+// truth reports whether cells may label rows: numbers that are measured do not.
 func truth(labels []string) bool {
-	some := false
 	for _, l := range labels {
-		if absent(l) {
+		if absent(l) || slices.Contains(numericLabels[:], l) {
 			continue
 		}
-		if some = true; !slices.Contains(numericLabels[:], l) {
-			if _, is := plainNumber(l); is {
-				return false
-			}
+		if _, is := plainNumber(l); is {
+			return false
 		}
 	}
-	return some
+	return true
 }
 
 var numericLabels = [...]string{"0", "1", "-1", "+1", "0.0", "1.0", "-1.0", "2", "3"} // 2 and 3 are classes of faults
@@ -313,6 +310,12 @@ func (p *plan) findReadings(names []string, header bool, cells func(int) []strin
 	if o.Value != "" {
 		wanted = []string{o.Value}
 	}
+	if o.Optional && o.Value == "" {
+		wanted = slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return !slices.Contains(names, name) })
+		if len(wanted) == 0 {
+			return fmt.Errorf("want %q, none of which is among the columns %q", o.Columns, names)
+		}
+	}
 	for _, name := range wanted {
 		i := slices.Index(names, name)
 		switch {
@@ -334,7 +337,7 @@ func (p *plan) findReadings(names []string, header bool, cells func(int) []strin
 	}
 	var texts []Column
 	for i, name := range names {
-		if wanted != nil && !slices.Contains(wanted, name) || wanted == nil && (p.taken(i) || dataset.Truth(name) && (i == p.label || len(cells(i)) == 0 || truth(cells(i))) || slices.Contains(ignored, name)) {
+		if wanted != nil && !slices.Contains(wanted, name) || wanted == nil && (p.taken(i) || dataset.Truth(name) && (i == p.label || truth(cells(i))) || slices.Contains(ignored, name)) {
 			continue
 		}
 		all := cells(i)

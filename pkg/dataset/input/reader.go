@@ -22,6 +22,7 @@ type Options struct {
 	Location   *time.Location // of times that carry no zone; nil means UTC
 	Value      string         // name of the only column of readings
 	Columns    []string       // names of the columns of readings, in this order
+	Optional   bool           // columns of that list that are not there are left out
 	Series     []string       // names of the columns that tell series apart
 	Texts      bool           // columns of texts are readings too, beside columns of numbers
 	Formats    []Format       // that the file may have beside those that this package knows
@@ -29,8 +30,9 @@ type Options struct {
 
 // Cell is a reading.
 type Cell struct {
-	Value float64 // NaN where Text is no number, or the column is of texts
-	Text  string  // as in the file, without blanks around it; "" where there is no reading
+	Value   float64 // NaN where Text is no number, or the column is of texts
+	Text    string  // as in the file, without blanks around it
+	Missing bool    // there is no reading: Text is empty, or says so (NaN, n/a, unavailable)
 }
 
 // Row is one row.
@@ -60,6 +62,8 @@ type Reader struct {
 	shift   shift
 	example string // of a time whose day and month may be either
 	ended   bool
+
+	labelled bool
 }
 
 // seen is a row that was looked at, or the error that stood in its place.
@@ -153,9 +157,12 @@ func (r *Reader) empty() error {
 // ErrEmpty is that of a file without a row.
 var ErrEmpty = errors.New("the file is empty")
 
-// disorder is the share of steps backwards from which a file is sorted. A few are what happened to the readings, and
+// The share of steps backwards from which a file is sorted. A few are what happened to the readings, and
 // for the detector to judge.
-const disorder = 0.05
+const (
+	disorder   = 0.05
+	disordered = 3 // and at least so many
+)
 
 // arrange reads the whole file and sorts it if its sample runs backwards, and settles which way dates are written.
 func (r *Reader) arrange(rows [][]string) error {
@@ -195,10 +202,10 @@ func (r *Reader) arrange(rows [][]string) error {
 			break
 		}
 	}
-	if float64(back) <= disorder*float64(steps) && p.clock.other == "" {
+	sort := float64(back) > disorder*float64(steps) && (back >= disordered || len(gaps) == 0)
+	if !sort && p.clock.other == "" {
 		return nil
 	}
-	sort := float64(back) > disorder*float64(steps)
 	if !sort && r.ended {
 		return p.clock.settle(r.example)
 	}
@@ -266,8 +273,20 @@ func (r *Reader) note(format string, args ...any) {
 // Columns are the columns of readings.
 func (r *Reader) Columns() []Column { return r.plan.columns }
 
-// Labelled reports whether there is a truth.
-func (r *Reader) Labelled() bool { return r.plan.label >= 0 }
+// Only keeps one of the columns, before the first Read. What is said of the others is forgotten.
+func (r *Reader) Only(column int) {
+	r.plan.columns = r.plan.columns[column : column+1]
+	r.cells = r.cells[:1]
+	for i := range r.sorted {
+		r.sorted[i].Cells = r.sorted[i].Cells[column : column+1]
+	}
+}
+
+// LabelColumn reports whether there is a column for the truth.
+func (r *Reader) LabelColumn() bool { return r.plan.label >= 0 }
+
+// Labelled reports whether there is a truth: a column for it that held something in a row that was read.
+func (r *Reader) Labelled() bool { return r.labelled }
 
 // Long reports whether rows are of series that a column tells apart.
 func (r *Reader) Long() bool { return len(r.plan.series) > 0 }
@@ -327,8 +346,11 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 	if len(p.columns) == 1 {
 		need = max(need, p.columns[0].at)
 	}
-	if len(fields) <= need {
+	switch {
+	case len(fields) <= need:
 		return Row{}, fmt.Errorf("got %d columns, want at least %d", len(fields), need+1)
+	case len(p.columns) > 1 && r.header != nil && r.grid.Separator() != 0 && len(fields) != len(r.header):
+		return Row{}, fmt.Errorf("got %d columns, want %d as in the header", len(fields), len(r.header))
 	}
 	row := Row{Line: line, Timestamp: p.timestamp(fields), Cells: r.cells}
 	var err error
@@ -337,11 +359,12 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 	}
 	row.Series = p.key(fields)
 	if p.label >= 0 && p.label < len(fields) {
+		r.labelled = r.labelled || !absent(strings.TrimSpace(fields[p.label]))
 		row.Label = p.anomalous(fields[p.label])
 	}
 	for i := range p.columns {
 		c := &p.columns[i]
-		r.cells[i] = Cell{Value: math.NaN()}
+		r.cells[i] = Cell{Value: math.NaN(), Missing: true}
 		if c.at >= len(fields) {
 			continue
 		}
@@ -349,10 +372,10 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 		if t == "" && p.textual >= 0 && p.textual < len(fields) {
 			t = strings.TrimSpace(fields[p.textual])
 		}
-		if absent(t) {
+		if r.cells[i].Text = t; absent(t) {
 			continue
 		}
-		r.cells[i].Text = t
+		r.cells[i].Missing = false
 		if !c.Text {
 			if v, _, ok := c.style.parse(t); ok {
 				r.cells[i].Value = v
@@ -386,52 +409,4 @@ func (p *plan) key(fields []string) string {
 		}
 	}
 	return strings.Join(parts, "/")
-}
-
-// shift follows local times over the days on which clocks are set: an hour that is missing is no gap, and one that is
-// there twice is no step backwards.
-type shift struct {
-	on      bool
-	cadence time.Duration
-	series  map[string]*moved
-	told    string
-}
-
-// moved is where a series stands: its last time as written, and by how much it is moved.
-type moved struct {
-	last time.Time
-	by   time.Duration
-}
-
-// next is by how much the time of a row is moved.
-func (s *shift) next(at time.Time, series string) time.Duration {
-	if !s.on || s.cadence <= 0 || s.cadence >= time.Hour/2 {
-		return 0
-	}
-	if s.series == nil {
-		s.series = make(map[string]*moved)
-	}
-	m := s.series[series]
-	if m == nil {
-		if len(s.series) < maxColumns {
-			s.series[series] = &moved{last: at}
-		}
-		return 0
-	}
-	before := m.last
-	m.last = at
-	if before.Weekday() != time.Sunday || before.Hour() > 4 {
-		return m.by
-	}
-	near := func(d time.Duration) bool { return (at.Sub(before) - d - s.cadence).Abs() <= s.cadence/2 }
-	switch {
-	case near(-time.Hour):
-		m.by += time.Hour
-	case near(time.Hour):
-		m.by -= time.Hour
-	default:
-		return m.by
-	}
-	s.told = fmt.Sprintf("local times: clocks were set at %s; --timezone says of which place they are", before.Format("2006-01-02 15:04"))
-	return m.by
 }

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package recording_test
+package formats_test
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/xuri/excelize/v2"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/recording"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/formats"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 func rows(t *testing.T, file []byte) (*input.Reader, []input.Row) {
 	t.Helper()
-	r, err := input.NewReader(bytes.NewReader(file), input.Options{Formats: recording.Formats()})
+	r, err := input.NewReader(bytes.NewReader(file), input.Options{Formats: formats.All()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestWorkbook(t *testing.T) {
 	if len(got) != 2 || !got[0].At.Equal(at) || !got[1].At.Equal(at.Add(5*time.Minute)) {
 		t.Fatalf("rows are %v", got)
 	}
-	if got[0].Cells[0].Value != 21.5 || got[0].Cells[1].Value != 3 || got[1].Cells[1].Text != "" || r.Columns()[0].Name != "Temperature (°C)" {
+	if got[0].Cells[0].Value != 21.5 || got[0].Cells[1].Value != 3 || !got[1].Cells[1].Missing || r.Columns()[0].Name != "Temperature (°C)" {
 		t.Errorf("rows are %v of columns %v", got, r.Columns())
 	}
 	if err := f.DeleteSheet("data"); err != nil {
@@ -74,10 +74,10 @@ func TestWorkbook(t *testing.T) {
 	if err := f.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := input.NewReader(&b, input.Options{Formats: recording.Formats()}); err == nil || !strings.Contains(err.Error(), "no sheet has a table") {
+	if _, err := input.NewReader(&b, input.Options{Formats: formats.All()}); err == nil || !strings.Contains(err.Error(), "no sheet has a table") {
 		t.Errorf("a workbook without a table: %v", err)
 	}
-	if _, err := input.NewReader(strings.NewReader("PK\x03\x04 readme.txt"), input.Options{Formats: recording.Formats()}); err == nil || !strings.Contains(err.Error(), "a zip archive") {
+	if _, err := input.NewReader(strings.NewReader("PK\x03\x04 readme.txt"), input.Options{Formats: formats.All()}); err == nil || !strings.Contains(err.Error(), "a zip archive") {
 		t.Errorf("another zip archive: %v", err)
 	}
 }
@@ -99,11 +99,11 @@ func TestParquet(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, got := rows(t, b.Bytes())
-	if len(got) != 2 || !got[0].At.Equal(at) || got[0].Series != "a" || got[0].Cells[0].Value != 1.5 || got[1].Cells[0].Text != "" {
+	if len(got) != 2 || !got[0].At.Equal(at) || got[0].Series != "a" || got[0].Cells[0].Value != 1.5 || !got[1].Cells[0].Missing {
 		t.Fatalf("rows are %v", got)
 	}
 	for _, size := range []int{4, 20, b.Len() - 3} {
-		if _, err := input.NewReader(bytes.NewReader(b.Bytes()[:size]), input.Options{Formats: recording.Formats()}); err == nil {
+		if _, err := input.NewReader(bytes.NewReader(b.Bytes()[:size]), input.Options{Formats: formats.All()}); err == nil {
 			t.Errorf("no error for the first %d bytes of a file", size)
 		}
 	}

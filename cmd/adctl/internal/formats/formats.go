@@ -1,9 +1,9 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package recording reads the formats of recordings that need a library of their own, Excel workbooks and Parquet, for
+// Package formats reads the formats of recordings that need a library of their own, Excel workbooks and Parquet, for
 // package input.
-package recording
+package formats
 
 import (
 	"bytes"
@@ -23,8 +23,8 @@ import (
 // maxFile bounds the memory that such a file may take: both formats have their index at the end.
 const maxFile = 1 << 30
 
-// Formats are those that this package reads.
-func Formats() []input.Format {
+// All are those that this package reads.
+func All() []input.Format {
 	return []input.Format{
 		{Name: "parquet", Words: "a Parquet file", Is: func(first []byte) bool { return bytes.HasPrefix(first, []byte("PAR1")) }, Open: openParquet},
 		{Name: "xlsx", Words: "an Excel workbook", Is: isWorkbook, Open: openWorkbook},
