@@ -49,7 +49,11 @@ func NewPolicy(c *PolicyConfig) (*Policy, error) {
 	var errs []error
 	var err error
 	if p.location, err = time.LoadLocation(c.Timezone); err != nil {
-		errs = append(errs, &params.Error{Key: "timezone", Value: c.Timezone, Want: "an IANA time zone that this system knows, such as UTC"})
+		want := "an IANA time zone, such as UTC or Europe/Berlin"
+		if _, err := time.LoadLocation("Europe/Berlin"); err != nil {
+			want = "UTC, as this system has no time zones: install tzdata, or have the program import time/tzdata"
+		}
+		errs = append(errs, &params.Error{Key: "timezone", Value: c.Timezone, Want: want})
 	}
 	for _, text := range c.Mute {
 		w, err := parseWindow(text)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // where the system has no time zones
 
 	"k8s.io/klog/v2"
 

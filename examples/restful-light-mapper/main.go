@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	_ "time/tzdata" // where the system has no time zones
 
 	"k8s.io/klog/v2"
 

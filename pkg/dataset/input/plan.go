@@ -50,6 +50,21 @@ var (
 	ignored = []string{"result", "table", "_start", "_stop"} // of InfluxDB
 )
 
+// Reserved reports whether a column of that name, in capitals or not, is taken for something else than readings: the time,
+// labels, or what tells series apart. Tables that are to be read again name their columns otherwise.
+func Reserved(column string) bool {
+	column = strings.TrimSpace(column)
+	if dataset.Truth(column) {
+		return true
+	}
+	for _, names := range [][]string{timeNames, clockNames, seriesNames, ignored} {
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, column) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // mostly is the share of the readings of a column that are numbers from which it is one of numbers.
 const mostly = 0.5
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go/compress/snappy"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // The formats of [Export].
@@ -51,18 +53,19 @@ type ExportOptions struct {
 // columns of the long formats.
 var columns = []string{"time", "namespace", "device", "property", "value", "text", "severity", "score", "kind", "label"}
 
-// exported is an entry in Parquet.
+// exported is an entry in Parquet, as Spark, DuckDB and pandas read it: time in microseconds, which all of them know,
+// what is missing as NULL, texts in UTF-8.
 type exported struct {
-	At        int64   `parquet:"time,delta,timestamp(nanosecond)"`
-	Namespace string  `parquet:"namespace,dict"`
-	Device    string  `parquet:"device,dict"`
-	Property  string  `parquet:"property,dict"`
-	Value     float64 `parquet:"value"`
-	Text      string  `parquet:"text,dict"`
-	Severity  string  `parquet:"severity,dict"`
-	Score     float64 `parquet:"score"`
-	Kind      string  `parquet:"kind,dict"`
-	Label     string  `parquet:"label,dict"`
+	At        int64    `parquet:"time,delta,timestamp(microsecond)"`
+	Namespace string   `parquet:"namespace,dict"`
+	Device    string   `parquet:"device,dict"`
+	Property  string   `parquet:"property,dict"`
+	Value     *float64 `parquet:"value"`
+	Text      *string  `parquet:"text,dict"`
+	Severity  *string  `parquet:"severity,dict"`
+	Score     *float64 `parquet:"score"`
+	Kind      *string  `parquet:"kind,dict"`
+	Label     *string  `parquet:"label,dict"`
 }
 
 // writer takes entries to a format.
@@ -173,7 +176,8 @@ func (f *parquetFormat) write(batch []Entry) error {
 	for i := range batch {
 		e := &batch[i]
 		f.rows = append(f.rows, exported{
-			e.At.UnixNano(), e.Namespace, e.Device, e.Property, e.Value, e.Text, e.Severity, e.Score, e.Kind, e.Label,
+			e.At.UnixMicro(), utf8(e.Namespace), utf8(e.Device), utf8(e.Property), number(&e.Value),
+			text(e.Text), text(e.Severity), number(&e.Score), text(e.Kind), text(e.Label),
 		})
 	}
 	_, err := f.w.Write(f.rows)
@@ -181,6 +185,24 @@ func (f *parquetFormat) write(batch []Entry) error {
 }
 
 func (f *parquetFormat) close() error { return f.w.Close() }
+
+// utf8 is a text of which what is no UTF-8 is replaced: readers refuse a whole column for one byte.
+func utf8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	s = utf8(s)
+	return &s
+}
+
+func number(v *float64) *float64 {
+	if math.IsNaN(*v) {
+		return nil
+	}
+	return v
+}
 
 // wideFormat writes a column for each property, named as short as tells them apart, and a column with the label. Of
 // several readings of a property at the same time the last counts.
@@ -232,25 +254,15 @@ func (f *wideFormat) close() error {
 		keys[i] = k
 		namespaces, devices = append(namespaces, k.namespace), append(devices, k.device)
 	}
-	manyNamespaces, manyDevices := several(namespaces), several(devices)
-	name := func(k seriesKey) string {
-		s := k.property
-		if manyDevices || manyNamespaces {
-			s = k.device + "/" + s
-		}
-		if manyNamespaces {
-			s = k.namespace + "/" + s
-		}
-		return s
-	}
+	names := columnNames(keys, several(namespaces), several(devices))
 	order := make([]int, len(keys)) // of columns
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(name(keys[a]), name(keys[b])) })
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(names[a], names[b]) })
 	header := []string{"time"}
 	for _, i := range order {
-		header = append(header, name(keys[i]))
+		header = append(header, names[i])
 	}
 	w := dataset.NewCSVWriter(f.dst, append(header, "label")...)
 	slices.SortStableFunc(f.cells, func(a, b cell) int {
@@ -289,6 +301,34 @@ func (f *wideFormat) close() error {
 		w.End()
 	}
 	return w.Flush()
+}
+
+// columnNames names a column for each series, as short as tells them apart. No two have one name, and none has one that
+// readers take for the time or for labels.
+func columnNames(keys []seriesKey, manyNamespaces, manyDevices bool) []string {
+	levels := 1
+	if manyDevices {
+		levels = 2
+	}
+	if manyNamespaces {
+		levels = 3
+	}
+	names := make([]string, len(keys))
+	taken := make(map[string]int)
+	for i, k := range keys {
+		parts := []string{k.namespace, k.device, k.property}
+		names[i] = strings.Join(parts[3-levels:], "/")
+		if levels == 1 && (names[i] == "" || input.Reserved(names[i])) {
+			names[i] = strings.Join(parts[1:], "/")
+		}
+		taken[names[i]]++
+	}
+	for i, k := range keys {
+		if taken[names[i]] > 1 || input.Reserved(names[i]) { // a name has the separator in it
+			names[i] = url.PathEscape(k.namespace) + "/" + url.PathEscape(k.device) + "/" + url.PathEscape(k.property)
+		}
+	}
+	return names
 }
 
 func several(names []string) bool {

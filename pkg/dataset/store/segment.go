@@ -45,6 +45,9 @@ func rowWriter(dst io.Writer) *parquet.GenericWriter[row] {
 
 // writeSegment sorts rows and writes them to a file that is there as a whole or not at all.
 func writeSegment(name string, rows []row) (err error) {
+	for i := range rows { // or readers of Parquet refuse all texts for one
+		rows[i].Text = utf8(rows[i].Text)
+	}
 	slices.SortStableFunc(rows, compareRows)
 	tmp := name + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
