@@ -17,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // Options configure a [Handler]. The zero value is usable: everything that is linked, no state kept on disk.
@@ -27,6 +28,10 @@ type Options struct {
 
 	Mapper string // name of the mapper, for detectors elsewhere; may be ""
 	Node   string // name of the node that it runs on, likewise
+
+	// Language is that of what sinks say in their own words; "" is English. The reasons in verdicts are in the language of
+	// the property's configuration, and logs are English.
+	Language driver.Language
 
 	StateDir string // directory for learned state; "" keeps none over a restart
 	// ModelDir is the directory in which the key model is looked up; what it names lies below. {namespace} in it stands
@@ -103,6 +108,13 @@ const (
 // NewHandler makes a handler. It does nothing before Start.
 func NewHandler(opts Options) (*Handler, error) {
 	opts.link()
+	switch opts.Language {
+	case "":
+		opts.Language = driver.English
+	case driver.English, driver.Chinese:
+	default:
+		return nil, &params.Error{Key: "language", Value: string(opts.Language), Want: "en or zh"}
+	}
 	if opts.DefaultSinks == nil && slices.Contains(opts.Sinks.Names(), "log") {
 		opts.DefaultSinks = []string{"log"}
 	}

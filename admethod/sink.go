@@ -51,10 +51,11 @@ const WaitingVerdicts = "waiting_verdicts"
 
 // SinkSettings is what a sink is made with.
 type SinkSettings struct {
-	Hooks    *Hooks         // never nil
-	Options  map[string]any // the mapper's settings for this sink, flat; nil where there are none
-	StateDir string         // directory for what must outlive the process; "" keeps nothing
-	Stats    func() Stats   // what the handler counted so far; never nil
+	Hooks    *Hooks          // never nil
+	Options  map[string]any  // the mapper's settings for this sink, flat; nil where there are none
+	StateDir string          // directory for what must outlive the process; "" keeps nothing
+	Stats    func() Stats    // what the handler counted so far; never nil
+	Language driver.Language // of what the sink says in its own words; "" is English
 	// Accept tells the detector of a property that a span of its readings was normal; nil where nobody can.
 	Accept func(driver.Key, driver.Span) error
 	Report Report   // tells what fails beside detection; nil tells nobody

@@ -87,7 +87,7 @@ func (r *runner) start(ctx context.Context) (err error) {
 	}
 	verdicts := NewVerdicts()
 	r.parts.Handler, err = admethod.NewHandler(admethod.Options{
-		Sinks: verdicts.Link(admethod.Sinks), StateDir: ad.StateDir, ModelDir: ad.ModelDir, DefaultSinks: ad.Sinks, DeviceSinks: ad.SinksForDevices(), Budget: ad.Budget,
+		Sinks: verdicts.Link(admethod.Sinks), StateDir: ad.StateDir, ModelDir: ad.ModelDir, Language: ad.Language(), DefaultSinks: ad.Sinks, DeviceSinks: ad.SinksForDevices(), Budget: ad.Budget,
 		AdapterOptions: ad.AdapterOptions, SinkOptions: ad.SinkOptions, Hooks: r.opts.Hooks,
 		Mapper: c.Common.Name, Node: r.opts.Node,
 	})

@@ -68,6 +68,7 @@ type Config struct {
 	Callbacks []Callback // where clients of the HTTP endpoint may have verdicts posted to
 
 	Drivers  *driver.Registry // nil means driver.Default
+	Language driver.Language  // of what sinks say in their own words; "" is English
 	StateDir string           // keeps what detectors learned over a restart; "" keeps nothing
 	ModelDir string           // where the models are that clients name
 	Defaults map[string]any   // keys of anomalyDetection for what a client leaves open
@@ -177,7 +178,7 @@ func New(c Config) (*Server, error) {
 	}
 	var err error
 	s.handler, err = admethod.NewHandler(admethod.Options{
-		Drivers: c.Drivers, StateDir: c.StateDir, ModelDir: c.ModelDir,
+		Drivers: c.Drivers, StateDir: c.StateDir, ModelDir: c.ModelDir, Language: c.Language,
 		DefaultSinks: sinks, Sinks: c.SinkRegistry, SinkOptions: c.SinkOptions, Hooks: c.Hooks, Budget: s.budget(),
 		AdapterOptions: map[string]map[string]any{"inprocess": {
 			"queue": 1 << 16, "hang": max(c.Deadline/2, 100*time.Millisecond).String(), "snapshot": c.Snapshot.String(),

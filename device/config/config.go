@@ -41,6 +41,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
@@ -395,6 +396,12 @@ func (p *parser) budget(prefix string, all, some any) (b admethod.Budget) {
 		b.Of[namespace] = mebibytes(prefix+"budgets."+namespace, v)
 	}
 	return b
+}
+
+// Language is that of what sinks say in their own words: the one that defaults give to the properties.
+func (a *AnomalyDetection) Language() driver.Language {
+	language, _ := a.Defaults["language"].(string)
+	return driver.Language(language)
 }
 
 // SinksForDevices are the sinks that a Device may name: those of deviceSinks or, where the file has no such list, those

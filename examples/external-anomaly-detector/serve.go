@@ -38,7 +38,7 @@ func newServer(c *configuration) (*detectserver.Server, error) {
 	return detectserver.New(detectserver.Config{
 		TLS:      tlsfiles.Files{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key},
 		Insecure: c.Insecure, Clients: clients, Anonymous: c.Anonymous, Callbacks: callbacks,
-		StateDir: c.Detection.StateDir, ModelDir: c.Detection.ModelDir,
+		StateDir: c.Detection.StateDir, ModelDir: c.Detection.ModelDir, Language: c.Detection.Language(),
 		Defaults: c.Detection.Defaults, Routes: c.Routes, Sinks: c.Detection.Sinks, SinkOptions: c.Detection.SinkOptions,
 		Limits: detectserver.Limits(c.ClientLimits), MaxStreams: c.Limits.Streams, MaxSeries: c.Limits.Series,
 		MaxPending: c.Limits.Pending, Idle: c.Limits.Idle, Handover: c.Limits.Handover, Deadline: c.Limits.Deadline,

@@ -105,7 +105,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 		hooks = new(admethod.Hooks)
 	}
 	return &Sink{
-		config: config, client: c, hooks: hooks, limiter: rate.NewLimiter(rate.Limit(config.Rate), 1),
+		config: config, client: c, hooks: hooks, language: s.Language, limiter: rate.NewLimiter(rate.Limit(config.Rate), 1),
 		wake: make(chan struct{}, 1), devices: make(map[deviceID]*record), left: make(map[deviceID]time.Time), said: make(map[string]time.Time),
 		done: make(chan struct{}),
 	}, nil

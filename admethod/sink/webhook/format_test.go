@@ -224,6 +224,21 @@ func TestAlertOfAnIncident(t *testing.T) {
 	})
 }
 
+// The sinks' own words are in the language of the mapper, as the reasons are.
+func TestAlertInChinese(t *testing.T) {
+	r := new(receiver)
+	m := newTestAlertmanager(r)
+	m.language = driver.Chinese
+	v := result("a", time.Now(), 0.97, driver.KindLevel)
+	v.Message = "比预期高 10 °C"
+	must(t, m.deliver(t.Context(), items(v)))
+	var alerts []alert
+	must(t, json.Unmarshal([]byte(r.bodies[0]), &alerts))
+	if a := alerts[0].Annotations; a["summary"] != "default/light-1/a：警告 level" || a["description"] != v.Message {
+		t.Errorf("%v", a)
+	}
+}
+
 // What the receiver did not get is told when it is back; what it refused is told again with the next resend.
 func TestAlertAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

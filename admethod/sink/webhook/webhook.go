@@ -155,9 +155,11 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	switch c.Format {
 	case FormatCloudEvents:
 		e := newCloudEvents(out.post, c.Properties)
+		e.language = s.Language
 		q.Batch, q.Deliver = 1, e.deliver
 	default:
 		m := newAlertmanager(out.post, labels, c.Resend, c.Properties)
+		m.language = s.Language
 		m.failed = func(err error) {
 			if s.Hooks != nil && s.Hooks.SinkFailed != nil {
 				s.Hooks.SinkFailed(Name, err, false)
