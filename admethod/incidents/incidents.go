@@ -7,8 +7,6 @@
 package incidents
 
 import (
-	"encoding/binary"
-	"hash/fnv"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -54,10 +52,7 @@ func (b *Book) Take(r *driver.Result) News {
 // news returns beside the news what is to be known; the zero value is what was.
 func (b *Book) news(r *driver.Result) (n News, is driver.Incident) {
 	was := b.known[r.Key]
-	if is = r.Incident; is.ID == 0 {
-		is = b.apart(r, was)
-	}
-	switch {
+	switch is = r.Incident; {
 	case is.Phase.Open():
 		n.Now, n.Began = is, was.ID != is.ID || !was.Phase.Open()
 		n.Changed = !n.Began && (is.Severity > was.Severity || is.Kind != was.Kind || is.Cause != was.Cause)
@@ -65,7 +60,10 @@ func (b *Book) news(r *driver.Result) (n News, is driver.Incident) {
 			n.Ended = end(was, driver.Abandoned, is.Start)
 		}
 	case is.ID != 0:
-		if was.ID != is.ID || was.Phase.Open() {
+		switch {
+		case was.Phase.Open() && was.ID != is.ID: // one was told as open, the other never
+			n.Ended = end(was, driver.Abandoned, is.Start)
+		case was.Phase.Open() || was.ID != is.ID:
 			n.Ended = is
 		}
 	case was.Phase.Open() && r.Severity == driver.Normal:
@@ -75,25 +73,6 @@ func (b *Book) news(r *driver.Result) (n News, is driver.Incident) {
 		n.Now = was
 	}
 	return n, is
-}
-
-// apart makes an incident of a verdict that is anomalous and part of none, as those of a handler without incidents are.
-func (b *Book) apart(r *driver.Result, was driver.Incident) driver.Incident {
-	if !r.Severity.Anomalous() {
-		return driver.Incident{}
-	}
-	if was.Phase.Open() {
-		was.Phase, was.Severity, was.Kind = driver.Lasts, max(was.Severity, r.Severity), r.Kind
-		was.Score = max(was.Score, r.Score)
-		return was
-	}
-	h := fnv.New64a()
-	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte(r.Key.String()), uint64(r.At.UnixNano())))
-	i := driver.Incident{ID: h.Sum64() | 1, Phase: driver.Began, Start: r.At, Severity: r.Severity, Score: r.Score, Kind: r.Kind}
-	if len(r.Causes) > 0 {
-		i.Cause = r.Causes[0].Key
-	}
-	return i
 }
 
 // Standing is how bad a property is, and of which kind: as its incident says while that lasts, whatever is known of the

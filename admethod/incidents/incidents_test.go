@@ -60,18 +60,12 @@ func tell(b *incidents.Book, story string) string {
 	for _, r := range verdicts(story) {
 		n := b.Take(&r)
 		if n.Ended.ID != 0 {
-			id := strconv.FormatUint(n.Ended.ID, 10)
-			if len(id) > 1 {
-				id = "w"
-			}
-			out = append(out, "-"+id+":"+n.Ended.Phase.String())
+			out = append(out, "-"+strconv.FormatUint(n.Ended.ID, 10)+":"+n.Ended.Phase.String())
 			if n.Ended.End.Before(n.Ended.Start) {
 				out = append(out, "ends before it starts")
 			}
 		}
 		switch id := strconv.FormatUint(n.Now.ID, 10); {
-		case n.Began && len(id) > 1:
-			out = append(out, "+w")
 		case n.Began:
 			out = append(out, "+"+id)
 		case n.Changed:
@@ -92,8 +86,9 @@ func TestBook(t *testing.T) {
 		{"nothing but its end was heard", "n 1- n", "-1:returned"},
 		{"its end is heard twice", "1+ 1- 1- n", "+1 -1:returned"},
 		{"the next one follows at once", "1+ 1 2+ 2-", "+1 -1:abandoned +2 -2:returned"},
+		{"it and all of the next but its end were not heard", "1+ 2- n", "+1 -1:abandoned"},
 		{"its detector is away meanwhile", "1+ u u 1 1-", "+1 -1:returned"},
-		{"verdicts without incidents", "n w w n w", "+w -w:returned +w"},
+		{"verdicts that are of none", "n w w n w", ""},
 		{"nothing ever", "n u n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
