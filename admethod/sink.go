@@ -56,8 +56,8 @@ type SinkSettings struct {
 	StateDir string          // directory for what must outlive the process; "" keeps nothing
 	Stats    func() Stats    // what the handler counted so far; never nil
 	Language driver.Language // of what the sink says in its own words; "" is English
-	// Accept tells the detector of a property that a span of its readings was normal; nil where nobody can.
-	Accept func(driver.Key, driver.Span) error
+	// Accept is [Handler.Accept], for sinks that people answer; nil where there is no handler.
+	Accept func(context.Context, driver.Key, driver.Span) error
 	Report Report   // tells what fails beside detection; nil tells nobody
 	_      struct{} // keyed literals only: fields may be added
 }

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,7 +148,7 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := Learned{Feedback: f}
 	if f.Verdict == SaidNormal {
-		answer.Learned, answer.Reason = s.learn(&f)
+		answer.Learned, answer.Reason = s.learn(r.Context(), &f)
 	}
 	key := driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}
 	logs.Infof("api: %s from %s to %s was %s, says %q at %s; learned: %v", key, f.From.Format(time.RFC3339), f.To.Format(time.RFC3339),
@@ -156,11 +157,11 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 }
 
 // learn tells the detector.
-func (s *Server) learn(f *Feedback) (learned bool, reason string) {
+func (s *Server) learn(ctx context.Context, f *Feedback) (learned bool, reason string) {
 	if s.accept == nil {
 		return false, "no detector can be told here"
 	}
-	err := s.accept(driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}, driver.Span{From: f.From, To: f.To})
+	err := s.accept(ctx, driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}, driver.Span{From: f.From, To: f.To})
 	if err != nil {
 		return false, err.Error()
 	}

@@ -98,9 +98,9 @@ type Server struct {
 	routes   *Routes
 	token    *tlsfiles.Token // nil where none is required
 	loopback bool
-	labels   string                              // directory for feedback; "" keeps none
-	accept   func(driver.Key, driver.Span) error // tells a detector; nil: nobody can
-	tls      *tls.Config                         // nil: plain text
+	labels   string                                               // directory for feedback; "" keeps none
+	accept   func(context.Context, driver.Key, driver.Span) error // tells a detector; nil: nobody can
+	tls      *tls.Config                                          // nil: plain text
 
 	stats  func() admethod.Stats // of the handler
 	report admethod.Report       // nil tells the log alone

@@ -47,7 +47,7 @@ func newFixture(t *testing.T, batch ...driver.Result) *fixture {
 	sink, err := Factory().New(admethod.SinkSettings{
 		Options:  map[string]any{"address": "127.0.0.1:0", "tokenFile": tokenFile(t)},
 		StateDir: f.dir,
-		Accept: func(key driver.Key, span driver.Span) error {
+		Accept: func(_ context.Context, key driver.Key, span driver.Span) error {
 			f.accepted = append(f.accepted, key.String()+" "+span.To.Sub(span.From).String())
 			return f.refuse
 		},

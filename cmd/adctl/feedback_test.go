@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func startTold(t *testing.T) *told {
 	c.Path = filepath.Join(w.dir, history.File)
 	api, err := httpapi.Factory().New(admethod.SinkSettings{
 		Options: map[string]any{"address": "127.0.0.1:0", "tokenFile": w.token}, StateDir: w.dir,
-		Accept: func(driver.Key, driver.Span) error { w.accepted++; return nil },
+		Accept: func(context.Context, driver.Key, driver.Span) error { w.accepted++; return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
