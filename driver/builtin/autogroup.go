@@ -7,8 +7,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
+	"math"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/group"
@@ -21,9 +21,10 @@ const autogroupName = "autogroup"
 func init() {
 	driver.Register(driver.NewFactory(driver.Info{
 		Name:    autogroupName,
-		Summary: "finds members of a numeric group that depart from the level they held; the default for groups",
-		Source:  "S. W. Roberts, Control Chart Tests Based on Geometric Moving Averages, Technometrics 1(3), 1959, a chart a member, with hysteresis and a baseline that is frozen in alarm",
-		Kinds:   []driver.Kind{driver.KindCorrelation, driver.KindLevel},
+		Summary: "watches members each alone and together: levels, shapes, and what the others say of each; the default for groups",
+		Source: "S. W. Roberts, Control Chart Tests Based on Geometric Moving Averages, Technometrics 1(3), 1959, a chart a member, with a baseline that is frozen in alarm; " +
+			"C.-C. M. Yeh et al., Matrix Profile I, ICDM 2016; J. Whittaker, Graphical Models in Applied Multivariate Statistics, 1990, section 5.8",
+		Kinds:   []driver.Kind{driver.KindCorrelation, driver.KindLevel, driver.KindPattern, driver.KindSpike},
 		Members: groupMembers,
 	}, autogroupDefaults, newAutogroup))
 }
@@ -36,7 +37,7 @@ type autogroupConfig struct {
 	Smoothing  float64 `param:"smoothing" min:"0.001" max:"1" doc:"weight of a reading in the fast mean"`
 	Adaptation float64 `param:"adaptation" min:"0" max:"0.1" doc:"weight of the fast mean in the baseline; the baseline stands still in alarm"`
 	Recover    int     `param:"recover" min:"0" max:"100000" doc:"rows in which the baseline moves to the present level after an alarm"`
-	MaxAge     int     `param:"maxAge" min:"0" max:"10000000" doc:"rows after which an alarm is taken for a new normal; 0 means never"`
+	MaxAge     int     `param:"maxAge" min:"0" max:"10000000" doc:"rows after which an alarm is taken for a new normal where accept is not set; 0 means never"`
 	Quiet      int     `param:"quiet" min:"0" max:"100000" doc:"rows that the group's alarm outlasts that of its members"`
 }
 
@@ -56,15 +57,22 @@ func (c *autogroupConfig) Validate() error {
 	return nil
 }
 
+// autogroupDetector watches a group by a group.Monitor.
 type autogroupDetector struct {
 	config    autogroupConfig
+	accept    time.Duration
 	threshold float64
 	unit      float64 // deviation at which the default threshold is reached, relative to where an alarm begins
 	columns   columns
-	kind      driver.Kind
+	units     []string // of the columns
+	learning  string   // what is said before the first verdict
 	monitor   *group.Monitor
 	seen      uint64
 	values    []float64 // the last row
+
+	in         bool // an alarm
+	kind       driver.Kind
+	from, last time.Time // of the present alarm, or of the last; last is its newest row
 }
 
 func newAutogroup(s driver.Settings, c autogroupConfig) (driver.Detector, error) {
@@ -76,11 +84,14 @@ func newAutogroup(s driver.Settings, c autogroupConfig) (driver.Detector, error)
 		return nil, err
 	}
 	d := &autogroupDetector{
-		config: c, threshold: s.Threshold, unit: thresholdLevel(s.Threshold), columns: cols,
-		kind: driver.KindCorrelation, values: make([]float64, len(cols.slot)),
+		config: c, accept: s.Accept, threshold: s.Threshold, unit: thresholdLevel(s.Threshold), columns: cols,
+		learning: fmt.Sprintf("learning from the first %d rows", c.TrainRows), values: make([]float64, len(cols.slot)),
+		units: make([]string, len(cols.slot)),
 	}
-	if len(cols.slot) == 1 {
-		d.kind = driver.KindLevel
+	for j, i := range cols.slot {
+		if i >= 0 {
+			d.units[j] = s.Members[i].Unit
+		}
 	}
 	if d.monitor, err = d.fresh(); err != nil {
 		return nil, err
@@ -97,10 +108,15 @@ func newAutogroup(s driver.Settings, c autogroupConfig) (driver.Detector, error)
 
 // fresh is a monitor that has learned nothing.
 func (d *autogroupDetector) fresh() (*group.Monitor, error) {
+	maxAge := d.config.MaxAge
+	if d.accept != 0 {
+		maxAge = 0
+	}
 	return group.New(len(d.columns.slot), group.Config{
 		TrainRows: d.config.TrainRows, Start: d.config.Start * d.unit, Stop: d.config.Stop * d.unit,
 		Smoothing: d.config.Smoothing, Adaptation: d.config.Adaptation,
-		Recover: d.config.Recover, MaxAge: d.config.MaxAge, Quiet: d.config.Quiet,
+		Recover: d.config.Recover, MaxAge: maxAge, Quiet: d.config.Quiet,
+		Together: -math.Log10(driver.TailProbability(d.threshold)),
 	})
 }
 
@@ -108,25 +124,67 @@ func (d *autogroupDetector) fresh() (*group.Monitor, error) {
 func (d *autogroupDetector) Detect(row driver.Row, out *driver.Result) {
 	out.Detector, out.Message = autogroupName, d.columns.absent
 	if !d.columns.numbers(d.values, row) {
+		out.Ongoing = d.in
 		return
 	}
 	v := d.monitor.Observe(d.values)
 	d.seen++
 	out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
 	if !v.Ready || d.seen <= uint64(d.config.TrainRows) {
+		if out.Message == "" {
+			out.Message = d.learning
+		}
 		return
 	}
 	out.Message = ""
-	out.Judge(decided(levelScore(v.Level*d.unit), d.threshold, v.Alarm), d.kind)
+	began := v.Alarm && !d.in
+	if began {
+		d.kind, d.from = d.kindOf(&v), out.At
+	}
+	if d.in = v.Alarm; d.in {
+		d.last = out.At
+	}
+	score := driver.TailScore(math.Pow(10, -v.Evidence))
+	switch {
+	case began:
+		score = max(score, d.threshold)
+		out.Onset = score
+	case d.in:
+		out.Onset = 0
+	default:
+		score = min(score, math.Nextafter(d.threshold, 0))
+		out.Onset = score
+	}
+	out.Judge(score, d.kind)
+	out.Ongoing, out.Accepted = v.Alarm, v.Accepted
 	if len(d.values) == 1 {
 		out.Expected, out.Lower, out.Upper = d.monitor.Expected(0)
 	}
 	if v.Alarm {
 		d.blame(out, v.Lead)
+		if d.accept > 0 && out.At.Sub(d.from) >= d.accept {
+			d.monitor.Accept()
+		}
 	}
 }
 
-// blame names the members in alarm, by how far they are out, and after the last alarm has ended the one that led.
+// kindOf names an alarm that begins.
+func (d *autogroupDetector) kindOf(v *group.Verdict) driver.Kind {
+	if v.Lead < 0 || d.monitor.Alarmed(v.Lead) {
+		return driver.KindLevel
+	}
+	switch sign, _ := d.monitor.Evidence(v.Lead); sign {
+	case group.Value:
+		return driver.KindSpike
+	case group.Shape:
+		return driver.KindPattern
+	case group.Relation:
+		return driver.KindCorrelation
+	}
+	return driver.KindLevel
+}
+
+// blame names the members in alarm, by how far they are out, and where none is, the one that leads.
 func (d *autogroupDetector) blame(out *driver.Result, lead int) {
 	worst, sum := 0.0, 0.0
 	for j := range d.values {
@@ -165,22 +223,25 @@ func (d *autogroupDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]
 	return nil
 }
 
-// Explain implements driver.Explainer.
-func (d *autogroupDetector) Explain(r *driver.Result, _ driver.Language) string {
+// Accept implements driver.Learner. Where the span has no readings, what the members in alarm do at present is meant.
+func (d *autogroupDetector) Accept(span driver.Span) error {
+	present := d.in && !span.To.Before(d.from)
 	switch {
-	case r.Severity == driver.Unknown:
-		return fmt.Sprintf("learning: %d of %d rows", d.seen, d.config.TrainRows)
-	case !r.Severity.Anomalous():
-		return "every member is near the level it held"
-	}
-	var parts []string
-	for _, cause := range r.Causes {
-		if j := slices.Index(d.columns.keys, cause.Key); j >= 0 {
-			level, lower, upper := d.monitor.Expected(j)
-			parts = append(parts, fmt.Sprintf("%v left its level %.4g (%.4g to %.4g), at last with %.4g", cause.Key, level, lower, upper, d.values[j]))
+	case span.Rows != nil:
+		ctx := context.Background() //nolint:forbidigo // a Learner has no context; the work is bounded by the span
+		rows, err := collectRows(ctx, span.Rows, &d.columns, false)
+		if err != nil {
+			return fmt.Errorf("detector %q: accept: %w", autogroupName, err)
 		}
+		d.monitor.Allow(rows)
+	case !present || !d.monitor.AllowPresent():
+		return fmt.Errorf("detector %q: accept %v to %v: the readings are not remembered, want them with the span",
+			autogroupName, span.From, span.To)
 	}
-	return strings.Join(parts, "; ")
+	if present {
+		d.monitor.Accept()
+	}
+	return nil
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.
@@ -207,6 +268,10 @@ func (d *autogroupDetector) UnmarshalBinary(data []byte) error {
 // EncodeState implements state.Part.
 func (d *autogroupDetector) EncodeState(w *state.Writer) {
 	w.Uint(d.seen)
+	w.Bool(d.in)
+	w.Text(string(d.kind))
+	encodeTime(w, d.from)
+	encodeTime(w, d.last)
 	w.Float(d.config.Smoothing)
 	w.Float(d.config.Adaptation)
 	d.monitor.EncodeState(w)
@@ -215,6 +280,8 @@ func (d *autogroupDetector) EncodeState(w *state.Writer) {
 // DecodeState implements state.Part.
 func (d *autogroupDetector) DecodeState(r *state.Reader) {
 	d.seen = r.Readings()
+	d.in, d.kind = r.Bool(), driver.Kind(r.Text("kind", 64))
+	d.from, d.last = decodeTime(r), decodeTime(r)
 	smoothing, adaptation := r.Float(), r.Float()
 	if r.Err() == nil && (smoothing != d.config.Smoothing || adaptation != d.config.Adaptation) {
 		r.Fail("learned with smoothing %v and adaptation %v, want %v and %v as configured",

@@ -96,7 +96,7 @@ func TestSKAB(t *testing.T) {
 						}
 						continue
 					}
-					switch alarm := r.Severity.Anomalous(); {
+					switch alarm := r.Severity.Anomalous() || r.Ongoing; {
 					case f.truth[i] && alarm:
 						tp++
 					case f.truth[i]:

@@ -33,19 +33,24 @@ func (p *pace) next(at time.Time) int {
 }
 
 // EncodeState implements state.Part.
-func (p *pace) EncodeState(w *state.Writer) {
-	w.Bool(!p.last.IsZero())
-	w.Int(p.last.Unix())
-	w.Int(int64(p.last.Nanosecond()))
-}
+func (p *pace) EncodeState(w *state.Writer) { encodeTime(w, p.last) }
 
 // DecodeState implements state.Part.
-func (p *pace) DecodeState(r *state.Reader) {
+func (p *pace) DecodeState(r *state.Reader) { p.last = decodeTime(r) }
+
+// encodeTime writes a time to the nanosecond; the zero one stays what it is.
+func encodeTime(w *state.Writer, t time.Time) {
+	w.Bool(!t.IsZero())
+	w.Int(t.Unix())
+	w.Int(int64(t.Nanosecond()))
+}
+
+func decodeTime(r *state.Reader) time.Time {
 	seen, seconds, nanos := r.Bool(), r.Int(), r.Count("nanoseconds", 999_999_999)
-	p.last = time.Time{}
-	if seen {
-		p.last = time.Unix(seconds, int64(nanos))
+	if !seen {
+		return time.Time{}
 	}
+	return time.Unix(seconds, int64(nanos))
 }
 
 // symbol is the state in a row of one: its number, or a number that stands for its text.

@@ -18,13 +18,17 @@ type Config struct {
 	Adaptation float64 // weight of the fast mean in the baseline, in [0, 0.1]. Default 0.0025
 	Recover    int     // readings in which the baseline moves to the present level after an alarm. Default 50
 	MaxAge     int     // readings after which an alarm is a new normal; 0 = never. Default 500
+	Together   float64 // evidence, −log10 of a probability, at which the members together begin an alarm. Default 3.9, one row in 8,000
 	Quiet      int     // rows the group's alarm outlasts that of its members. Default 20
+
+	crowd float64 // by how much more is asked of each member of a large group
 }
 
 // DefaultConfig is the configuration that needs no tuning.
 func DefaultConfig() Config {
 	return Config{
 		TrainRows: 400, Start: 6, Stop: 2.5, Smoothing: 0.1, Adaptation: 0.0025, Recover: 50, MaxAge: 500, Quiet: 20,
+		Together: 3.9,
 	}
 }
 
@@ -44,6 +48,7 @@ func (c Config) Validate() error {
 	check(c.Adaptation >= 0 && c.Adaptation <= 0.1, "Adaptation", c.Adaptation, "0 to 0.1")
 	check(c.Recover >= 0, "Recover", c.Recover, "0 or more")
 	check(c.MaxAge >= 0, "MaxAge", c.MaxAge, "0 or more")
+	check(c.Together > 0, "Together", c.Together, "a positive number")
 	check(c.Quiet >= 0, "Quiet", c.Quiet, "0 or more")
 	return errors.Join(errs...)
 }

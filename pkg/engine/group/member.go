@@ -26,6 +26,14 @@ const (
 	restShare = 1.0 / 3
 )
 
+const (
+	settle     = 3000 // readings that σ is corrected by
+	settleMost = 3    // σ that one of them counts as at most
+	habitOf    = 4    // excursions that raise what is usual e-fold
+	allowShare = 1.25 // of a peak that was said to be normal
+	habitEvery = 1000 // readings to an excursion that is usual
+)
+
 // member is one property of the group. Its levels are in noise scales from the centre.
 type member struct {
 	phase         phase
@@ -33,9 +41,12 @@ type member struct {
 	centre, scale float64   // in the unit of the member; scale 0 = it has not moved yet
 	fast, base    float64
 	sigma         float64
+	variance      float64 // of fast mean against baseline, since training
 	deviation     float64 // of the last reading, in σ
 	peak          float64 // of the deviation in this alarm
 	age           int     // readings in this phase, where that is limited
+	habit         float64 // logarithm of how much further than Start it often goes
+	allowed       float64 // how much further than Start it may go, as was said; 0 for no further
 	rest          int     // readings in a row at restShare of the peak or less
 }
 
@@ -52,14 +63,14 @@ func (m *member) standard(x float64) float64 {
 }
 
 // observe takes a finite reading.
-func (m *member) observe(c *Config, x float64) {
+func (m *member) observe(c *Config, x float64) (accepted bool) {
 	if m.phase == learning {
 		m.history = append(m.history, x)
 		if len(m.history) >= c.TrainRows {
 			m.learn(c, m.history)
 			m.history = nil
 		}
-		return
+		return false
 	}
 	m.fast += c.Smoothing * (m.standard(x) - m.fast)
 	r := m.fast - m.base
@@ -74,31 +85,66 @@ func (m *member) observe(c *Config, x float64) {
 			m.rest = 0
 		}
 		back := m.deviation <= max(c.Stop, peakShare*m.peak) || m.rest > 0 && m.rest >= c.Recover
-		if back || c.MaxAge > 0 && m.age >= c.MaxAge {
-			m.phase, m.age = recovering, 0
+		if accepted = !back && c.MaxAge > 0 && m.age >= c.MaxAge; back || accepted {
+			m.recover(c)
 		}
 	case recovering:
 		m.base += c.Smoothing * r
 		m.age++
 	default:
-		if m.deviation > c.Start {
+		m.habit = max(m.habit-1.0/(habitOf*habitEvery), 0)
+		if m.deviation > m.start(c) {
 			m.phase, m.age, m.rest, m.peak = alarm, 0, 0, m.deviation
 		} else {
 			m.base += c.Adaptation * r
+			m.variance += (min(r*r, settleMost*settleMost*m.sigma*m.sigma) - m.variance) / settle
+			m.sigma = max(m.sigma, math.Sqrt(m.variance))
 		}
 	}
 	if m.phase == recovering && m.age >= c.Recover {
 		m.phase = watching
 	}
+	return accepted
+}
+
+// recover ends an alarm. What goes so far so often is usual.
+func (m *member) recover(c *Config) {
+	m.phase, m.age = recovering, 0
+	if m.peak >= m.start(c) {
+		m.habit += 1.0 / habitOf
+	}
+}
+
+// allow lets the member go as far as it does in column j of the rows.
+func (m *member) allow(c *Config, rows [][]float64, j int) {
+	if m.phase == learning {
+		return
+	}
+	probe := *m
+	peak := 0.0
+	for _, row := range rows {
+		if j < len(row) && finite(row[j]) {
+			probe.fast += c.Smoothing * (probe.standard(row[j]) - probe.fast)
+			peak = max(peak, math.Abs(probe.fast-probe.base)/probe.sigma)
+		}
+	}
+	if most := c.Start * c.crowd; peak > most {
+		m.allowed = max(m.allowed, allowShare*peak/most)
+	}
+}
+
+// start is where an alarm begins: what happens often is no alarm.
+func (m *member) start(c *Config) float64 {
+	return c.Start * c.crowd * max(math.Exp(m.habit), m.allowed)
 }
 
 // level is the deviation relative to Start, and at least 1 in alarm.
 func (m *member) level(c *Config) float64 {
 	switch m.phase {
 	case alarm:
-		return max(1, m.deviation/c.Start)
+		return max(1, m.deviation/m.start(c))
 	case watching:
-		return m.deviation / c.Start
+		return m.deviation / m.start(c)
 	}
 	return 0
 }
@@ -109,7 +155,7 @@ func (m *member) encode(w *state.Writer) {
 		w.Floats(m.history)
 		return
 	}
-	for _, v := range [...]float64{m.centre, m.scale, m.fast, m.base, m.sigma, m.deviation, m.peak} {
+	for _, v := range [...]float64{m.centre, m.scale, m.fast, m.base, m.sigma, m.variance, m.deviation, m.peak, m.habit, m.allowed} {
 		w.Float(v)
 	}
 	w.Int(int64(m.age))
@@ -133,8 +179,11 @@ func (m *member) decode(r *state.Reader, c *Config) {
 	m.fast = r.Finite("fast mean")
 	m.base = r.Finite("baseline")
 	m.sigma = r.Min("sigma", minSigma)
+	m.variance = r.Min("variance", 0)
 	m.deviation = r.Min("deviation", 0)
 	m.peak = r.Min("peak", 0)
+	m.habit = r.Min("habit", 0)
+	m.allowed = r.Min("what is allowed", 0)
 	m.age = r.Count("age", math.MaxInt32)
 	m.rest = r.Count("rest", math.MaxInt32)
 	for _, v := range [...]float64{m.fast, m.base} {

@@ -11,6 +11,13 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
+const (
+	someEvidence = 2  // that an alarm of the members together lasts by: one row in 100
+	runs         = 1  // added to what begins one, as they come in runs of about ten rows
+	soonOver     = 5  // rows that it outlasts that
+	holdRows     = 10 // in such an alarm, of which one is learned
+)
+
 // MaxMembers bounds a group.
 const MaxMembers = 1024
 
@@ -18,16 +25,24 @@ const MaxMembers = 1024
 type Monitor struct {
 	config  Config
 	members []member
-	quiet   int // rows of alarm left after the last member's
-	lead    int // the member that is or was furthest out in the present alarm; -1 without one
+	joint   *Joint
+	levels  []float64 // scratch
+
+	quiet    int  // rows of alarm left after the last that called for it
+	age      int  // rows of the present alarm
+	together bool // the alarm is that of the members together
+	lead     int  // the member that is or was furthest out in the present alarm; -1 without one
+	accepted bool // a member's alarm ended as the new normal
 }
 
 // Verdict is what a Monitor says about a row.
 type Verdict struct {
-	Ready bool    // at least one member of the row was judged
-	Alarm bool    // the group is in alarm
-	Level float64 // the largest deviation relative to where an alarm begins; at least 1 while a member is in alarm
-	Lead  int     // the member furthest out, in alarm the one to blame; -1 where no member was judged
+	Ready    bool    // at least one member of the row was judged
+	Alarm    bool    // the group is in alarm
+	Accepted bool    // with the end of an alarm: what it was about is the new normal
+	Level    float64 // the largest deviation relative to where an alarm begins; at least 1 while a member is in alarm
+	Evidence float64 // −log10 of the probability of a row as unusual while all is well
+	Lead     int     // the member furthest out, in alarm the one to blame; -1 where no member was judged
 }
 
 // ErrTooFew is wrapped when there is too little to learn from.
@@ -41,11 +56,20 @@ func New(members int, c Config) (*Monitor, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("group: %w", err)
 	}
-	m := &Monitor{config: c, members: make([]member, members), lead: -1}
+	c.crowd = crowdFactor(members)
+	m := &Monitor{
+		config: c, members: make([]member, members), lead: -1, joint: NewJoint(members), levels: make([]float64, members),
+	}
 	for i := range m.members {
 		m.members[i].history = make([]float64, 0, c.TrainRows)
 	}
 	return m, nil
+}
+
+// crowdFactor keeps many members from making as many more false alarms (C. E. Bonferroni, 1936): a unit of level more is
+// 20 times rarer. The defaults are those of a group of up to 8.
+func crowdFactor(members int) float64 {
+	return 1 + math.Log(max(1, float64(members)/8))/math.Log(20)
 }
 
 // Fit learns every member from rows instead, in time order, however many there are; more than 100,000 are too many and
@@ -80,23 +104,29 @@ func (m *Monitor) Fit(rows [][]float64) error {
 		m.members[j] = member{}
 		m.members[j].learn(&m.config, x)
 	}
-	m.quiet, m.lead = 0, -1
+	m.quiet, m.lead, m.age, m.together, m.accepted = 0, -1, 0, false, false
+	m.joint = NewJoint(len(m.members))
+	for _, row := range rows {
+		m.joint.Next(row, m.levels, false)
+	}
 	return nil
 }
 
-// Observe judges a row and learns from it. A NaN or an infinity is a member that is missing: its state stays as it is.
-// A row of another length than the group is not judged.
+// Observe judges a row and learns from it, unless the group is in alarm. A NaN or an infinity is a member that is
+// missing: its state stays as it is. A row of another length than the group is not judged.
 func (m *Monitor) Observe(row []float64) Verdict {
 	v := Verdict{Lead: -1}
 	if len(row) != len(m.members) {
 		return v
 	}
+	was := m.quiet > 0
 	active := false
 	for j, x := range row {
 		k := &m.members[j]
 		if finite(x) {
-			k.observe(&m.config, x)
+			m.accepted = k.observe(&m.config, x) || m.accepted
 		}
+		m.levels[j] = k.deviation
 		active = active || k.phase == alarm
 		if k.phase == learning || !finite(x) {
 			continue
@@ -106,25 +136,86 @@ func (m *Monitor) Observe(row []float64) Verdict {
 			v.Level, v.Lead = level, j
 		}
 	}
+	// Where no member has left its level it may be the measure that is wrong: it is moved, slowly.
+	hold := active || m.together && m.age%holdRows != 0
+	evidence, strange, ok := m.joint.Next(row, m.levels, hold)
+	if ok {
+		v.Evidence = evidence
+	}
+	m.unite(v.Evidence, active)
 	switch {
 	case active:
-		m.quiet = m.config.Quiet
+		m.quiet = max(m.config.Quiet, 1)
 		if v.Lead >= 0 && m.members[v.Lead].phase == alarm {
 			m.lead = v.Lead
 		}
+	case m.together:
+		if m.quiet == 0 && strange >= 0 {
+			m.lead = strange
+		}
+		m.quiet = max(min(m.config.Quiet, soonOver), m.quiet, 1)
 	case m.quiet > 0:
 		m.quiet--
-	default:
-		m.lead = -1
 	}
-	v.Alarm = active || m.quiet > 0
-	if v.Alarm && m.lead >= 0 {
+	v.Alarm = m.quiet > 0
+	switch {
+	case !v.Alarm:
+		v.Accepted, m.accepted, m.age, m.lead = was && m.accepted, false, 0, -1
+	case m.lead >= 0:
+		m.age++
 		v.Lead = m.lead
 	}
 	if active {
 		v.Level = max(v.Level, 1)
 	}
 	return v
+}
+
+// unite follows what the members show together. Their alarm begins at the evidence that is asked for, and lasts while
+// there is some; where no member is away from its level, it is not believed for ever.
+func (m *Monitor) unite(evidence float64, active bool) {
+	switch {
+	case !m.together:
+		m.together = evidence >= m.config.Together+runs
+	case evidence < someEvidence:
+		m.together = false
+	case m.config.MaxAge > 0 && m.age >= m.config.MaxAge && !active:
+		m.together, m.accepted = false, true
+	}
+}
+
+// Accept takes the present alarm for the new normal, and ends it.
+func (m *Monitor) Accept() {
+	for j := range m.members {
+		if k := &m.members[j]; k.phase == alarm {
+			k.recover(&m.config)
+		}
+	}
+	m.together, m.accepted = false, true
+	m.quiet = min(m.quiet, 1)
+}
+
+// Allow learns from rows that no member that goes as far, and no shape that is the same, is to make an alarm.
+func (m *Monitor) Allow(rows [][]float64) {
+	for j := range m.members {
+		m.members[j].allow(&m.config, rows, j)
+	}
+	for _, row := range rows {
+		if len(row) == len(m.members) {
+			m.joint.Next(row, m.levels, false)
+		}
+	}
+}
+
+// AllowPresent is Allow of what the members in alarm did in it; it reports whether one is.
+func (m *Monitor) AllowPresent() (any bool) {
+	for j := range m.members {
+		if k := &m.members[j]; k.phase == alarm {
+			k.allowed = max(k.allowed, allowShare*k.peak/(m.config.Start*m.config.crowd))
+			any = true
+		}
+	}
+	return any
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -146,6 +237,9 @@ func (m *Monitor) Level(j int) float64 { return m.members[j].level(&m.config) }
 // Alarmed reports whether member j itself is in alarm.
 func (m *Monitor) Alarmed(j int) bool { return m.members[j].phase == alarm }
 
+// Evidence is how unusual a member was in the last row together with the others, and what was most unusual about it.
+func (m *Monitor) Evidence(j int) (Sign, float64) { return m.joint.Evidence(j) }
+
 // Expected is member j's baseline and the band around it outside which its mean begins an alarm, in the unit of the
 // member. All are NaN while it learns.
 func (m *Monitor) Expected(j int) (level, lower, upper float64) {
@@ -163,9 +257,13 @@ func (m *Monitor) EncodeState(w *state.Writer) {
 	w.Int(int64(len(m.members)))
 	w.Int(int64(m.quiet))
 	w.Int(int64(m.lead))
+	w.Int(int64(m.age))
+	w.Bool(m.together)
+	w.Bool(m.accepted)
 	for j := range m.members {
 		m.members[j].encode(w)
 	}
+	m.joint.EncodeState(w)
 }
 
 // DecodeState reads what EncodeState wrote of a Monitor with as many members.
@@ -180,8 +278,12 @@ func (m *Monitor) DecodeState(r *state.Reader) {
 		r.Fail("lead is %d, want -1 to %d", m.lead, len(m.members)-1)
 		m.lead = -1
 	}
+	m.age = r.Count("age", math.MaxInt32)
+	m.together, m.accepted = r.Bool(), r.Bool()
 	for j := range m.members {
 		m.members[j] = member{}
 		m.members[j].decode(r, &m.config)
 	}
+	m.joint = NewJoint(len(m.members))
+	m.joint.DecodeState(r)
 }

@@ -27,7 +27,7 @@ func (m *member) learn(c *Config, x []float64) {
 		first[i] = m.standard(x[i])
 	}
 	slices.Sort(first)
-	m.fast = quantile(first, 0.5)
+	m.fast = quantileOf(first, 0.5)
 	m.base = m.fast
 
 	burn := min(50, len(x)/4)
@@ -47,8 +47,9 @@ func (m *member) learn(c *Config, x []float64) {
 		}
 	}
 	slices.Sort(spread)
-	sigma := max(minSigma, quantile(spread, 0.95)/tailZ)
+	sigma := max(minSigma, quantileOf(spread, 0.95)/tailZ)
 	m.sigma = math.Sqrt(sigma*sigma + wander*structure(fast, min(lag, len(fast)/2)))
+	m.variance = sigma * sigma
 	m.phase = watching
 }
 
@@ -57,7 +58,7 @@ func (m *member) learn(c *Config, x []float64) {
 func centreScale(x []float64) (centre, scale float64) {
 	sorted := slices.Clone(x)
 	slices.Sort(sorted)
-	centre = quantile(sorted, 0.5)
+	centre = quantileOf(sorted, 0.5)
 	if !finite(centre) { // the two in the middle are further apart than a float64 can tell
 		centre = sorted[len(sorted)/2]
 	}
@@ -67,7 +68,7 @@ func centreScale(x []float64) (centre, scale float64) {
 		diff[i] = x[i+1] - x[i]
 	}
 	slices.Sort(diff)
-	lo, hi := quantile(diff, 0.05), quantile(diff, 0.95)
+	lo, hi := quantileOf(diff, 0.05), quantileOf(diff, 0.95)
 	var ss float64
 	for _, d := range diff {
 		d = min(max(d, lo), hi)
@@ -102,8 +103,8 @@ func structure(v []float64, n int) float64 {
 	return s / float64(len(v)-n)
 }
 
-// quantile interpolates between the order statistics of sorted, which is not empty.
-func quantile(sorted []float64, q float64) float64 {
+// quantileOf interpolates between the order statistics of sorted, which is not empty.
+func quantileOf(sorted []float64, q float64) float64 {
 	p := q * float64(len(sorted)-1)
 	i := int(p)
 	if i+1 >= len(sorted) {
