@@ -444,6 +444,7 @@ func (b *Binding) end() {
 // lost counts rows that found no room in the adapter's queue.
 func (b *Binding) lost(n int) {
 	b.dropped.Add(uint64(n))
+	b.handler.pace.lost.Add(uint64(n))
 	b.handler.hooks.Dropped(b.Key(), n)
 }
 

@@ -67,6 +67,7 @@ type Handler struct {
 	wg        sync.WaitGroup
 
 	troubles troubles
+	pace     overload
 	account  account
 
 	// What takes long, such as opening a stream, is done under the lock of its key or group, which is taken before h.mu,
@@ -182,6 +183,9 @@ func (h *Handler) tick(now time.Time) {
 		h.now.CompareAndSwap(last, ns)
 		if ns-last > int64(longTick) {
 			h.resumed.Store(ns)
+			if h.pace.stalled.Load() < ns-last {
+				h.pace.stalled.Store(ns - last)
+			}
 		}
 	} else if last-ns > int64(longTick) { // the clock was set back
 		h.now.Store(ns)
@@ -204,6 +208,7 @@ func every(ctx context.Context, f func(now time.Time)) {
 
 // sweep looks for silence.
 func (h *Handler) sweep(now time.Time) {
+	h.pace.look(now, h.troubles.report)
 	bound := h.bound()
 	for _, b := range bound {
 		b.sweep(now)

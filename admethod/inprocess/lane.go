@@ -27,6 +27,7 @@ type item struct {
 	value  float64
 	text   string
 	flags  driver.Flags
+	place  uint32          // in the stream: one that is missing was lost for want of room
 	number uint64          // of the row, where its submitter gave one
 	rest   []driver.Sample // keeps its memory when the place in the ring is used again
 }
@@ -99,7 +100,8 @@ func (l *lane) submit(s *stream, row driver.Row, number uint64) bool {
 	it := &l.ring[l.at(l.n)]
 	l.n++
 	it.s, it.at, it.value, it.text, it.flags = s, row[0].At, row[0].Value, row[0].Text, row[0].Flags
-	it.number = number
+	it.number, it.place = number, s.submitted
+	s.submitted++
 	it.rest = append(it.rest[:0], row[1:]...)
 	wake := l.sleeping
 	l.sleeping = false
@@ -420,6 +422,12 @@ func (r *runner) judge(it *item) {
 	first := &r.row[0] // field by field: a literal would be built first and copied then
 	first.Key, first.At, first.Value, first.Text, first.Flags = s.key, it.at, it.value, it.text, it.flags
 	r.row = append(r.row, it.rest...)
+	if it.place != s.next { // rows before it found no room: the detector has to know that it has not seen them
+		for i := range r.row {
+			r.row[i].Flags |= driver.Gap
+		}
+	}
+	s.next = it.place + 1
 	r.out.Reset(r.row)
 	r.out.Threshold, r.out.Detector, r.out.Model = s.threshold, s.name, *s.model.Load()
 	if hook := s.adapter.hooks.Judged; hook != nil && r.number&(admethod.JudgedEvery-1) == 0 {

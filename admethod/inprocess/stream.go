@@ -34,6 +34,8 @@ type stream struct {
 	adapter   *Adapter
 	pool      *pool // nil once it is closed; guarded by the adapter
 	lane      *lane
+	submitted uint32      // rows so far; guarded by the lane
+	next      uint32      // place of the row that comes next if none is lost; of the lane's goroutine
 	judged    bool        // has seen a row; only then is there something to keep
 	round     uint64      // of snapshots in which it was saved last; of the goroutine that saves
 	cut       atomic.Bool // cut off: closed, panicked or hung
