@@ -5,7 +5,7 @@
 // see [Topic]. Import it for its side effect: it registers itself under the name "mqtt".
 //
 // The payload is what [verdict.FromResult] makes of a verdict, as JSON. The message of a property that is no longer
-// watched is removed. The topic prefix/status holds "online" once the verdicts of a mapper are there, and "offline",
+// watched is removed, after a restart as well: all that is retained under the prefix is this mapper's. The topic prefix/status holds "online" once the verdicts of a mapper are there, and "offline",
 // by its last will, when it is gone. Mappers that share a broker want a prefix each.
 //
 // While the broker is away, the latest verdict on each property waits for it. With every new connection all that is
@@ -117,6 +117,9 @@ type Sink struct {
 	// Used by the queue's goroutine alone, and by Shutdown once that has ended.
 	session *session
 	kept    map[driver.Key]message // what the broker should have
+	found   *inventory             // what it had before; nil where that is not looked for
+	tidy    bool                   // what it had of devices that are gone is forgotten
+	stats   func() admethod.Stats  // may be nil
 }
 
 // message is one retained message.
@@ -138,7 +141,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	if c.ClientID == "" {
 		c.ClientID = "edge-anomaly-" + rand.Text()[:10] // 23 characters, which every broker takes
 	}
-	out := &Sink{config: c, kept: make(map[driver.Key]message)}
+	out := &Sink{config: c, kept: make(map[driver.Key]message), stats: s.Stats}
 	trouble := func(err error) { logs.Warningf("mqtt: %v", err) }
 	if !c.Insecure {
 		if out.files, err = tlsfiles.New(c.TLS, trouble); err != nil {
@@ -159,6 +162,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 // upkeep sees to a connection over which all that is known has been published.
 func (s *Sink) upkeep(ctx context.Context) error {
 	if s.session.open() {
+		s.tidyUp(ctx)
 		return nil
 	}
 	s.session.close(0)
@@ -185,7 +189,25 @@ func (s *Sink) upkeep(ctx context.Context) error {
 		return err
 	}
 	s.session = fresh
+	if !s.tidy {
+		s.found = s.inventory(ctx, fresh)
+	}
 	return nil
+}
+
+// tidyUp ends the look for what is gone when it is time. What the broker refuses of that must not keep verdicts from it.
+func (s *Sink) tidyUp(ctx context.Context) {
+	if s.tidy {
+		return
+	}
+	done, err := s.forgetGone(ctx)
+	if err != nil && s.session.open() {
+		logs.Warningf("mqtt: verdicts on devices that are gone since the last start stay at the broker: %v", err)
+		done = true
+	}
+	if s.tidy = done; done {
+		s.found = nil
+	}
 }
 
 func (s *Sink) status() string { return s.config.Prefix + "/status" }

@@ -6,6 +6,7 @@ package mqtt
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -264,6 +265,39 @@ func TestRetained(t *testing.T) {
 			keeps(t, "what a mapper leaves", b.retained, map[string]string{"p/status": Offline, "p/default/light-1/a": "normal"})
 		})
 	}
+}
+
+// What was kept of devices that went while no mapper ran is forgotten after the start, however many they are; what is
+// watched, what somebody writes meanwhile, and what is not under the prefix stays.
+func TestGoneWhileTheMapperWasDown(t *testing.T) {
+	b := startBroker(t, "127.0.0.1:0", "")
+	s := start(t, newSink(t, b.address, nil))
+	var results []driver.Result
+	want := map[string]string{"p/status": Online, "p/default/light-1/known": "normal", "p/default/light-1/bound": "normal"}
+	for i := range 150 {
+		results = append(results, result(fmt.Sprint("gone-", i), 0.999))
+	}
+	sinktest.Write(t, s, append(results, result("known", 0.1), result("bound", 0.1), result("", 0.999))...)
+	other := start(t, newSink(t, b.address, map[string]any{"prefix": "px"}))
+	sinktest.Write(t, other, result("other", 0.1))
+	for _, mapper := range []*Sink{s, other} {
+		if err := mapper.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want["px/status"], want["px/default/light-1/other"] = Offline, "normal"
+
+	again := newSink(t, b.address, nil)
+	again.stats = func() admethod.Stats {
+		return admethod.Stats{Bindings: map[driver.Key]admethod.BindingStats{result("bound", 0).Key: {}}}
+	}
+	start(t, again)
+	sinktest.Write(t, again, result("known", 0.1))
+	keeps(t, "what is watched", b.retained, want)
+	late := result("gone-1", 0.999) // comes later than the others
+	sinktest.Write(t, again, late)
+	want["p/default/light-1/gone-1"] = "critical"
+	keeps(t, "what comes late too", b.retained, want)
 }
 
 func TestWrongPassword(t *testing.T) {
