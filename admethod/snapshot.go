@@ -20,6 +20,7 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 	b.telling.Lock()
 	b.incident.EncodeState(&w)
 	b.telling.Unlock()
+	b.quality.EncodeFaults(&w)
 	return w.Bytes, nil
 }
 
@@ -33,6 +34,7 @@ func (b *Binding) UnmarshalBinary(data []byte) error {
 	q.DecodeState(r)
 	if r.More() { // there is none in what earlier versions wrote
 		i.DecodeState(r)
+		q.DecodeFaults(r)
 	}
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)

@@ -31,7 +31,8 @@ type Slot struct {
 // Held) until that is older than the maximum age (flag Stale).
 type Rows struct {
 	slots  []Slot
-	maxAge time.Duration // 0: every age counts
+	maxAge time.Duration // 0: of the cadence seen
+	pace   []pace        // of each slot
 	row    []driver.Sample
 	fresh  []bool
 	began  time.Time // when the first of the fresh readings was taken
@@ -44,6 +45,7 @@ type Rows struct {
 func NewRows(slots []Slot, maxAge time.Duration, old *Rows, emit func(row driver.Row, stale int)) *Rows {
 	r := &Rows{
 		slots: slots, maxAge: maxAge, emit: emit, row: make([]driver.Sample, len(slots)), fresh: make([]bool, len(slots)),
+		pace: make([]pace, len(slots)),
 	}
 	var slowest time.Duration
 	for i, s := range slots {
@@ -53,7 +55,7 @@ func NewRows(slots []Slot, maxAge time.Duration, old *Rows, emit func(row driver
 			continue
 		}
 		if j := slices.IndexFunc(old.slots, func(o Slot) bool { return o.Key == s.Key }); j >= 0 {
-			r.row[i] = old.row[j]
+			r.row[i], r.pace[i] = old.row[j], old.pace[j]
 		}
 	}
 	if r.maxAge == 0 {
@@ -72,6 +74,9 @@ func (r *Rows) Observe(slot int, s *driver.Sample) {
 	if !slices.Contains(r.fresh, true) {
 		r.began = s.At
 	}
+	if last := r.row[slot].At; !last.IsZero() {
+		r.pace[slot].learn(float64(s.At.Sub(last)))
+	}
 	r.row[slot] = *s
 	r.fresh[slot] = true
 	if r.slots[slot].Each || !slices.Contains(r.fresh, false) {
@@ -83,10 +88,14 @@ func (r *Rows) Observe(slot int, s *driver.Sample) {
 func (r *Rows) flush() {
 	defer clear(r.fresh)
 	newest := Newest(r.row)
+	maxAge := r.maxAge
+	if maxAge == 0 {
+		maxAge = r.seen()
+	}
 	for i := range r.row {
 		s := &r.row[i]
 		switch age := newest.Sub(s.At); {
-		case s.At.IsZero(), r.maxAge > 0 && age > r.maxAge:
+		case s.At.IsZero(), maxAge > 0 && age > maxAge:
 			s.Flags |= driver.Stale
 			r.emit(r.row, i)
 			return
@@ -95,6 +104,19 @@ func (r *Rows) flush() {
 		}
 	}
 	r.emit(r.row, -1)
+}
+
+// seen is 4 times the time between two readings of the slowest member, 0 while that is not known of each.
+func (r *Rows) seen() time.Duration {
+	slowest := 0.0
+	for i := range r.pace {
+		cycle := r.pace[i].cycle
+		if r.pace[i].seen < warmIntervals {
+			return 0
+		}
+		slowest = max(slowest, cycle)
+	}
+	return time.Duration(4 * slowest)
 }
 
 // Share is the verdict on a group as it is told of the member in slot: the group's to those that are blamed, a clean

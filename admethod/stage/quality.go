@@ -29,26 +29,23 @@ func DefaultQuality() QualityConfig { return QualityConfig{Missing: 4, Late: 1.6
 // its buffer after a reconnection cannot corrupt what was learned. A clock that was set back looks the same at first, see
 // [clock]; after rewind older readings in a row it is taken as the new time in any case.
 type Quality struct {
-	last      int64 // newest time of reading, Unix ns; 0 before the first
-	since     int64 // silence before this is not the device's, Unix ns
-	resumed   bool  // the next interval says nothing
-	cycle     float64
-	regular   float64 // share of intervals that agree with the learned cycle, exponentially weighted
-	intervals [warmIntervals]float32
-	seen      uint8      // intervals collected so far, up to warmIntervals
-	older     uint8      // readings in a row that were older than the newest
-	same      uint8      // readings in a row with the time of the newest
-	next      uint8      // of recent
-	fault     uint8      // index of the fault that makes the current verdict, +1; 0 for none
-	good      uint16     // readings in a row without any fault
-	faulty    bool       // some level is not 0
-	recent    [32]uint16 // fingerprints
-	levels    [len(qualityKinds)]float32
-	clock     clock
+	last    int64 // newest time of reading, Unix ns; 0 before the first
+	since   int64 // silence before this is not the device's, Unix ns
+	resumed bool  // the next interval says nothing
+	pace
+	older  uint8      // readings in a row that were older than the newest
+	same   uint8      // readings in a row with the time of the newest
+	next   uint8      // of recent
+	fault  uint8      // index of the fault that makes the current verdict, +1; 0 for none
+	good   uint16     // readings in a row without any fault
+	faulty bool       // some level is not 0
+	recent [32]uint16 // fingerprints
+	levels [len(qualityKinds)]float32
+	clock  clock
+	rhythm rhythm
 }
 
 const (
-	warmIntervals = 5
 	rewind        = 64
 	goodAgain     = 5    // times Persist good readings in a row end a fault
 	onBeat        = 0.08 // deviation from a whole number of cycles, up to which a reading is in time
@@ -69,7 +66,11 @@ var qualityKinds = [...]struct {
 	{driver.KindLate, driver.Late},
 }
 
-const missingIndex = 1
+// Of qualityKinds.
+const (
+	missingIndex = 1
+	lateIndex    = 5
+)
 
 // Observe notes a reading and returns its flags, how much it counts towards each of them, and whether it may reach
 // the detector. now is the time of arrival, 0 where the arrival is not known.
@@ -132,37 +133,13 @@ func (q *Quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) 
 	whole := math.Round(r)
 	switch {
 	case c.Missing > 0 && r >= c.Missing:
-		return driver.Gap, float32(min(whole, 1e6))
+		return driver.Gap, q.rhythm.outage(r)
 	case c.Late <= 0 || r <= c.Late:
 		return 0, 1
 	case whole >= 2 && math.Abs(r-whole) < onBeat: // on the beat: readings between were lost, this one is in time
 		return driver.Gap, float32(whole - 1)
 	}
 	return driver.Late, 1
-}
-
-// learn follows the median interval: the median of the first few, then steps of 2 % towards each new one.
-func (q *Quality) learn(d float64) {
-	if q.seen < warmIntervals {
-		i := q.seen
-		for ; i > 0 && q.intervals[i-1] > float32(d); i-- {
-			q.intervals[i] = q.intervals[i-1]
-		}
-		q.intervals[i] = float32(d)
-		q.seen++
-		q.cycle = float64(q.intervals[q.seen/2])
-		return
-	}
-	agrees := 0.0
-	if math.Abs(d-q.cycle) <= 0.25*q.cycle {
-		agrees = 1
-	}
-	q.regular += (agrees - q.regular) / 16
-	if d > q.cycle {
-		q.cycle = min(q.cycle*1.02, d)
-	} else {
-		q.cycle = max(q.cycle/1.02, d)
-	}
 }
 
 // expected is the cycle in ns, 0 while unknown.
@@ -179,7 +156,9 @@ func (q *Quality) expected(c *QualityConfig) float64 {
 // count lets the level of each flagged fault rise by weight, and all sink: a level is the number of faults among the
 // last 10 × Persist readings, roughly.
 func (q *Quality) count(flags driver.Flags, weight float32, c *QualityConfig) driver.Flags {
-	if flags == 0 && !q.faulty {
+	q.rhythm.forget()
+	if flags == 0 && !q.faulty && q.rhythm.none() {
+		q.rhythm.n = min(q.rhythm.n+1, rhythmMemory)
 		return 0 // the usual case costs nothing
 	}
 	q.faulty = false
@@ -194,7 +173,7 @@ func (q *Quality) count(flags driver.Flags, weight float32, c *QualityConfig) dr
 			if i == missingIndex {
 				w = weight
 			}
-			l = min(l+w, mostLevel*trigger(c))
+			l = min(l+w, mostLevel*q.rhythm.trigger(i, c))
 		}
 		if i == missingIndex && flags&driver.OutOfOrder != 0 {
 			l-- // what was missing has come after all
@@ -205,34 +184,35 @@ func (q *Quality) count(flags driver.Flags, weight float32, c *QualityConfig) dr
 		q.levels[i] = l
 		q.faulty = q.faulty || l > 0
 	}
+	q.rhythm.follow(&q.levels, c)
 	return flags
 }
 
 // mostLevel bounds a level, in units of the trigger, so that a verdict goes away in time after a long fault.
 const mostLevel = 4
 
-// trigger is the level from which a fault makes a verdict: a little under Persist, as older faults count less.
+// trigger is the least level from which a fault makes a verdict, see [rhythm].
 func trigger(c *QualityConfig) float32 { return 0.7 * float32(max(c.Persist, 1)) }
 
 // Judge returns the fault that persists, KindNone for none, and its strength: 1 and more while it holds.
 func (q *Quality) Judge(c *QualityConfig) (driver.Kind, float64) {
-	trigger := trigger(c)
+	over := func(i int) float32 { return q.levels[i] / q.rhythm.trigger(i, c) }
 	switch {
 	case q.fault == 0:
-	case q.levels[q.fault-1] < trigger/2:
+	case over(int(q.fault-1)) < 0.5:
 		q.fault = 0
 	case int(q.good) >= goodAgain*max(c.Persist, 1): // however bad it was
 		q.fault, q.levels = 0, [len(qualityKinds)]float32{}
 	}
-	for i, l := range q.levels {
-		if l >= trigger && (q.fault == 0 || l > 1.5*q.levels[q.fault-1]) {
+	for i := range q.levels {
+		if o := over(i); o >= 1 && (q.fault == 0 || o > 1.5*over(int(q.fault-1))) {
 			q.fault = uint8(i + 1)
 		}
 	}
 	if q.fault == 0 {
 		return driver.KindNone, 0
 	}
-	return qualityKinds[q.fault-1].kind, float64(max(q.levels[q.fault-1]/trigger, 1))
+	return qualityKinds[q.fault-1].kind, float64(max(over(int(q.fault-1)), 1))
 }
 
 // Resume says that nobody was there to take readings until now: the silence until then says nothing of the device.
@@ -244,7 +224,7 @@ func (q *Quality) Overdue(now int64, c *QualityConfig) float64 {
 	if q.last == 0 || cycle <= 0 || c.Missing <= 0 {
 		return 0
 	}
-	silence := float64(now-max(q.last, q.since)) / (c.Missing*cycle + float64(lateFloor))
+	silence := float64(now-max(q.last, q.since)) / (max(c.Missing, q.rhythm.silence(c))*cycle + float64(lateFloor))
 	if silence < 1 {
 		return 0
 	}
@@ -291,9 +271,32 @@ func (q *Quality) EncodeState(w *state.Writer) {
 	}
 }
 
+// EncodeFaults writes what stands against the readings, and what of it is usual.
+func (q *Quality) EncodeFaults(w *state.Writer) {
+	w.Uint(uint64(q.fault))
+	w.Uint(uint64(q.good))
+	w.Uint(uint64(q.rhythm.n))
+	w.Float(float64(q.rhythm.gap))
+	for i := range q.levels {
+		w.Float(float64(q.levels[i]))
+		w.Float(float64(q.rhythm.usual[i]))
+	}
+}
+
+// DecodeFaults reads what EncodeFaults wrote.
+func (q *Quality) DecodeFaults(r *state.Reader) {
+	q.fault, q.good = uint8(r.Count("fault", len(qualityKinds))), uint16(r.Count("good readings", math.MaxUint16))
+	q.rhythm.n = uint16(r.Count("readings", rhythmMemory))
+	q.rhythm.gap = float32(r.Min("longest silence", 0))
+	for i := range q.levels {
+		q.levels[i], q.rhythm.usual[i] = float32(r.Min("level", 0)), float32(r.Min("usual level", 0))
+		q.faulty = q.faulty || q.levels[i] > 0
+	}
+}
+
 // DecodeState reads what EncodeState wrote. The silence since then was nobody's to judge, see [Quality.Resume].
 func (q *Quality) DecodeState(r *state.Reader) {
-	*q = Quality{resumed: true, last: r.Int(), cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}
+	*q = Quality{resumed: true, last: r.Int(), pace: pace{cycle: r.Min("cycle", 0), regular: r.Min("regularity", 0)}}
 	q.seen = uint8(r.Count("intervals", warmIntervals))
 	for i := range q.intervals {
 		q.intervals[i] = float32(r.Min("interval", 0))

@@ -15,7 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
@@ -47,13 +49,18 @@ One property
 Input: a time and a reading in each row. Output:
 
   timestamp,value       as in the input, to the letter
-  anomaly_score         the detector's score, 0 … 1; 0 where it does not judge:
-                        while it warms up and for readings that are held back
+  anomaly_score         the detector's score, 0 … 1, how unusual the reading is;
+                        0 where it does not judge: while it warms up and for
+                        readings that are held back
   severity              unknown, normal, warning or critical: the worse of what
-                        the detector and the check of the readings themselves say
+                        the detector and the check of the readings themselves
+                        say; it holds while an incident lasts
   kind                  what is unusual; for a reading that was held back, why:
                         duplicate, outOfOrder, or invalid where it is no number
   expected,lower,upper  the detector's forecast; empty where it makes none
+  onset                 the score as news: 0 while an incident lasts
+  incident              identifier of the incident that the reading is part of;
+                        empty where there is none
 
 A row that cannot be used is named on standard error and gives no row.
 
@@ -72,6 +79,8 @@ rows are no anomalies unless quality.missing or quality.late are set. Output:
   severity, kind        as above; of a row that was not judged the kind says why
   blamed                the members to blame, separated by semicolons, the first
                         one most; of a row that was not judged, those it lacks
+  onset, incident       as above; of several incidents the worst
+  expected,lower,upper  as above, of the member that the verdict is about
 
 A row that cannot be used is named on standard error; its output is a row of
 severity unknown and kind invalid. --format pred writes the column anomaly alone
@@ -101,9 +110,8 @@ program; a file of which nothing can be used exits with 2.
 Settings are those of a Device, under pushMethod.anomalyDetection:
   --set threshold=0.9 --set detector.window=60
 
-A summary of the alerts goes to standard error. An alert is a run of anomalous
-readings with at most 10 others in succession between them; its kind is the one
-that most of these readings have.
+A summary of the incidents goes to standard error: those that a mapper would
+tell of, and how they ended.
 
 Labels
 ------
@@ -114,7 +122,7 @@ of the labelled faults were found, after which delay, and how many alerts were
 false. adctl label and adctl export make such a column.
 
 --report FILE.html shows the run to a person: readings, the expected band,
-alerts, labels, and what each threshold would have cost. The file needs nothing
+incidents, labels, and what each threshold would have cost. The file needs nothing
 from anywhere else. --png FILE.png is a picture of the same.`,
 		Example: `  adctl detect --input boiler.csv --output verdicts.csv
   adctl detect --detector autogroup --train-rows 400 --input pump.csv --output verdicts.csv
@@ -262,7 +270,7 @@ type keepOpen struct{ io.Writer }
 
 func (keepOpen) Close() error { return nil }
 
-var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", "kind", "expected", "lower", "upper"}
+var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", "kind", "expected", "lower", "upper", "onset", "incident"}
 
 // scorer streams records through a detector and counts what happens.
 type scorer struct {
@@ -413,8 +421,26 @@ func (s *scorer) write(r *dataset.Record, o *replay.Outcome) {
 	w.Number(score)
 	w.Text(o.Severity.String())
 	w.Text(string(o.Kind))
-	w.Rounded(o.Expected, forecastDigits)
-	w.Rounded(o.Lower, forecastDigits)
-	w.Rounded(o.Upper, forecastDigits)
+	forecast(w, o.Expected, o.Lower, o.Upper)
+	news(w, o.Onset, o.Incident)
 	w.End()
+}
+
+func forecast(w *dataset.CSVWriter, numbers ...float64) {
+	for _, v := range numbers {
+		w.Rounded(v, forecastDigits)
+	}
+}
+
+// news writes what may begin an incident, and the identifier of the one that is open.
+func news(w *dataset.CSVWriter, onset float64, i driver.Incident) {
+	if math.IsNaN(onset) {
+		onset = 0
+	}
+	w.Number(onset)
+	id := ""
+	if i.Phase.Open() {
+		id = verdict.ID(i.ID)
+	}
+	w.Text(id)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"time"
 
@@ -57,7 +56,7 @@ func (b *backtest) reading(r *dataset.Record, o *replay.Outcome) {
 	}
 	b.run.Add(&report.Row{
 		At: r.At, Values: []report.Value{{Number: r.Value, Text: r.Text}}, Score: o.Score, Severity: o.Severity, Kind: o.Kind,
-		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: r.Label,
+		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: r.Label, Incident: o.Incident,
 	})
 }
 
@@ -66,10 +65,9 @@ func (b *backtest) row(at time.Time, values []report.Value, label string, o *rep
 	if b == nil {
 		return
 	}
-	nan := math.NaN()
 	b.run.Add(&report.Row{
 		At: at, Values: values, Score: o.Score, Severity: o.Severity, Kind: o.Kind, Blamed: o.Blamed,
-		Expected: nan, Lower: nan, Upper: nan, Label: label,
+		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: label, Incident: o.Incident,
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	rowColumns  = []string{"timestamp", "anomaly_score", "anomaly", "severity", "kind", "blamed"}
+	rowColumns  = []string{"timestamp", "anomaly_score", "anomaly", "severity", "kind", "blamed", "onset", "incident", "expected", "lower", "upper"}
 	predColumns = []string{"pred"}
 )
 
@@ -226,7 +226,9 @@ func (s *rowScorer) drain(ctx context.Context, last bool) error {
 		r := &s.waiting[done]
 		switch {
 		case r.bad:
-			s.write(r, &replay.RowOutcome{Score: math.NaN(), Kind: driver.KindInvalid})
+			o := replay.Unjudged()
+			o.Kind = driver.KindInvalid
+			s.write(r, &o)
 		case len(outcomes) > 0:
 			s.write(r, &outcomes[0])
 			outcomes = outcomes[1:]
@@ -253,7 +255,7 @@ func (s *rowScorer) write(r *waitingRow, o *replay.RowOutcome) {
 	}
 	score := 0.0
 	if !r.bad {
-		score = s.count(r.at, &replay.Outcome{Score: o.Score, Severity: o.Severity, Kind: o.Kind}, r.label)
+		score = s.count(r.at, &replay.Outcome{Score: o.Score, Severity: o.Severity, Kind: o.Kind, Incident: o.Incident}, r.label)
 		s.shown.row(r.at, r.values, r.label, o)
 	}
 	if s.pred {
@@ -267,5 +269,7 @@ func (s *rowScorer) write(r *waitingRow, o *replay.RowOutcome) {
 	w.Text(o.Severity.String())
 	w.Text(string(o.Kind))
 	w.Text(strings.Join(o.Blamed, ";"))
+	news(w, o.Onset, o.Incident)
+	forecast(w, o.Expected, o.Lower, o.Upper)
 	w.End()
 }

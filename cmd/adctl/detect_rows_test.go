@@ -105,16 +105,16 @@ noon,open,20,0
 2026-03-01 00:00:04,"shut",bright,0
 2026-03-01 00:00:05,shut,22,0
 `
-	const want = `timestamp,anomaly_score,anomaly,severity,kind,blamed
-2026-03-01 00:00:00,0,0,unknown,missing,light
-2026-03-01 00:00:01,0,0,unknown,,
-,0,0,unknown,invalid,
-2026-03-01 00:00:02,0,0,unknown,,
-2026-03-01 00:00:02,0,0,unknown,duplicate,
-2026-03-01 00:00:01,0,0,unknown,outOfOrder,
-,0,0,unknown,invalid,
-2026-03-01 00:00:04,0,0,unknown,,
-2026-03-01 00:00:05,0,0,unknown,,
+	const want = `timestamp,anomaly_score,anomaly,severity,kind,blamed,onset,incident,expected,lower,upper
+2026-03-01 00:00:00,0,0,unknown,missing,light,0,,,,
+2026-03-01 00:00:01,0,0,unknown,,,0,,,,
+,0,0,unknown,invalid,,0,,,,
+2026-03-01 00:00:02,0,0,unknown,,,0,,,,
+2026-03-01 00:00:02,0,0,unknown,duplicate,,0,,,,
+2026-03-01 00:00:01,0,0,unknown,outOfOrder,,0,,,,
+,0,0,unknown,invalid,,0,,,,
+2026-03-01 00:00:04,0,0,unknown,,,0,,,,
+2026-03-01 00:00:05,0,0,unknown,,,0,,,,
 `
 	code, stdout, stderr := adctl(t, input, "detect", "--detector", "bayesnet", "-i", "-")
 	if code != exitOK {
@@ -123,7 +123,7 @@ noon,open,20,0
 	if diff := gocmp.Diff(want, stdout); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
 	}
-	has(t, "standard error", stderr, `line 4: time: got "noon"`, "line 8: got 2 columns, want 4 as in the header: skipped", "7 readings, 0 judged, 0 anomalous, 0 alerts; 2 rows skipped")
+	has(t, "standard error", stderr, `line 4: time: got "noon"`, "line 8: got 2 columns, want 4 as in the header: skipped", "7 readings, 0 judged, 0 anomalous, 0 incidents; 2 rows skipped")
 }
 
 func TestDetectGroupLeavesTextsOut(t *testing.T) {

@@ -74,20 +74,20 @@ yesterday;21
 2026-03-01 00:04:00;n/a, sorry
 2026-03-01T00:05:00Z;"22"
 `
-	const want = `timestamp,value,anomaly_score,severity,kind,expected,lower,upper
-2026-03-01 00:00:00,"20,5",0,normal,,,10,30
-2026-03-01 00:01:00,21,0,normal,,,10,30
-2026-03-01 00:02:00,31,1,critical,range,,10,30
-2026-03-01 00:02:00,31,0,unknown,duplicate,,,
-2026-03-01 00:01:30,22,0,unknown,outOfOrder,,,
-2026-03-01 00:03:00,,0,unknown,invalid,,,
-2026-03-01 00:04:00,"n/a, sorry",0,unknown,invalid,,,
-2026-03-01T00:05:00Z,22,0,critical,range,,10,30
+	const want = `timestamp,value,anomaly_score,severity,kind,expected,lower,upper,onset,incident
+2026-03-01 00:00:00,"20,5",0,normal,,,10,30,0,
+2026-03-01 00:01:00,21,0,normal,,,10,30,0,
+2026-03-01 00:02:00,31,1,critical,range,,10,30,1,7b0037d6b8361887
+2026-03-01 00:02:00,31,0,unknown,duplicate,,,,0,
+2026-03-01 00:01:30,22,0,unknown,outOfOrder,,,,0,
+2026-03-01 00:03:00,,0,unknown,invalid,,,,0,
+2026-03-01 00:04:00,"n/a, sorry",0,unknown,invalid,,,,0,
+2026-03-01T00:05:00Z,22,0,critical,range,,10,30,0,7b0037d6b8361887
 `
 	const summary = `line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
-8 readings, 4 judged, 2 anomalous, 1 alerts; 1 rows skipped
-began                 ended                 kind   severity  worst score  readings
-2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  range  critical  1.0000       2
+8 readings, 4 judged, 2 anomalous, 1 incidents; 1 rows skipped
+began                 ended                 as     kind   severity  worst score  readings
+2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  lasts  range  critical  1.0000       2
 `
 	args := []string{"detect", "--detector", "range", "--set", "detector.lower=10", "--set", "detector.upper=30"}
 	in, out := file(t, "in.csv", input), filepath.Join(t.TempDir(), "out.csv")

@@ -17,7 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
-// mostListed is how many alerts a summary lists.
+// mostListed is how many incidents a summary lists.
 const mostListed = 50
 
 // mostNamed is how many bad rows are named one by one.
@@ -27,7 +27,7 @@ const mostNamed = 20
 type tally struct {
 	log                          io.Writer // of bad rows
 	read, bad, judged, anomalous int
-	alerts                       replay.Alerts
+	incidents                    replay.Incidents
 	labelled                     bool // the input says what is anomalous
 	truth                        report.Truth
 }
@@ -41,7 +41,7 @@ func (t *tally) skipped(err *dataset.RowError) {
 
 // count takes the outcome of a reading, and returns the score that it is written with.
 func (t *tally) count(at time.Time, o *replay.Outcome, label string) float64 {
-	t.alerts.Add(at, o)
+	t.incidents.Add(at, o.Incident)
 	if t.labelled {
 		t.truth.Add(at, dataset.Anomalous(label), o.Severity.Anomalous())
 	}
@@ -57,8 +57,8 @@ func (t *tally) count(at time.Time, o *replay.Outcome, label string) float64 {
 
 // summarize tells what a run of detect found.
 func summarize(w io.Writer, s *tally) {
-	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d alerts; %d rows skipped\n",
-		s.read, s.judged, s.anomalous, len(s.alerts.Done), s.bad)
+	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n",
+		s.read, s.judged, s.anomalous, len(s.incidents.Done), s.bad)
 	if s.bad > mostNamed {
 		fmt.Fprintf(w, "only the first %d skipped rows are named\n", mostNamed)
 	}
@@ -69,31 +69,32 @@ func summarize(w io.Writer, s *tally) {
 		}
 		fmt.Fprintf(w, "; %d false alerts\n", t.False())
 	}
-	listAlerts(w, s.alerts.Done)
+	showIncidents(w, s.incidents.Done)
 }
 
-// listAlerts lists the worst alerts in the order of time.
-func listAlerts(w io.Writer, alerts []replay.Alert) {
-	if len(alerts) == 0 {
+// showIncidents lists the worst incidents in the order of time.
+func showIncidents(w io.Writer, incidents []replay.Incident) {
+	if len(incidents) == 0 {
 		return
 	}
-	shown := alerts
-	if len(alerts) > mostListed {
-		shown = slices.Clone(alerts)
-		slices.SortStableFunc(shown, func(a, b replay.Alert) int {
+	shown := incidents
+	if len(incidents) > mostListed {
+		shown = slices.Clone(incidents)
+		slices.SortStableFunc(shown, func(a, b replay.Incident) int {
 			return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(b.Readings, a.Readings))
 		})
 		shown = shown[:mostListed]
-		slices.SortFunc(shown, func(a, b replay.Alert) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(shown, func(a, b replay.Incident) int { return cmp.Compare(a.First, b.First) })
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "began\tended\tkind\tseverity\tworst score\treadings")
+	fmt.Fprintln(t, "began\tended\tas\tkind\tseverity\tworst score\treadings")
 	for i := range shown {
 		a := &shown[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%v\t%s\t%d\n", stamp(a.Begin), stamp(a.End), a.Kind, a.Severity, scoreText(a.Score), a.Readings)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%v\t%s\t%d\n",
+			stamp(a.Start), stamp(a.End), a.Phase, a.Kind, a.Severity, scoreText(a.Score), a.Readings)
 	}
 	t.Flush()
-	if n := len(alerts) - len(shown); n > 0 {
+	if n := len(incidents) - len(shown); n > 0 {
 		fmt.Fprintf(w, "and %d more that are less severe\n", n)
 	}
 }

@@ -41,11 +41,17 @@ type GroupOptions struct {
 type RowOutcome struct {
 	// Score is the detector's, NaN where it did not judge the row.
 	Score float64
-	// Severity and Kind are the worse of what the detector and the quality stage say. A row that was not judged, with
-	// no fault that persists, is Unknown and has the reason as its kind.
+	// Onset is how unusual the row is as news, NaN where the detector did not judge.
+	Onset float64
+	// Severity and Kind are the worst of what the members are told, held while an incident of them lasts. A row that was
+	// not judged, with no fault that persists, is Unknown and has the reason as its kind.
 	Severity driver.Severity
 	Kind     driver.Kind
 	Blamed   []string // names of members, ranked; of a row that was not judged for want of readings, those
+
+	Expected, Lower, Upper float64 // of the member that the verdict is about; NaN where there is no forecast
+
+	Incident driver.Incident // of the member that is worst off; the zero value is none
 }
 
 // Group scores the rows of a group, in order. It is not safe for concurrent use.
@@ -70,6 +76,7 @@ type Group struct {
 
 	mu       sync.Mutex
 	verdicts []RowOutcome // the detector's, in order
+	held     []string     // members that are in an incident after the last of them
 	failure  error
 }
 
@@ -134,7 +141,7 @@ func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
 // Observe takes a row: a reading of each member, in their order. A missing cell is a reading that was not made.
 func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
 	row := len(g.pending)
-	unknown := RowOutcome{Score: math.NaN()}
+	unknown := Unjudged()
 	g.pending = append(g.pending, unknown)
 	g.quality = append(g.quality, unknown)
 	if slices.Contains(g.fresh, true) {
@@ -161,6 +168,12 @@ func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
 			o.Blamed = append(o.Blamed, name)
 		}
 	}
+}
+
+// Unjudged is the outcome of a row that was not judged.
+func Unjudged() RowOutcome {
+	nan := math.NaN()
+	return RowOutcome{Score: nan, Onset: nan, Expected: nan, Lower: nan, Upper: nan}
 }
 
 func rank(fresh bool) int {
@@ -241,9 +254,7 @@ func (g *Group) Drain(ctx context.Context, last bool) ([]RowOutcome, error) {
 	}
 	done := slices.Clone(g.pending[:n])
 	for i := range done {
-		if q := &g.quality[i]; q.Severity.Anomalous() && q.Severity >= done[i].Severity {
-			done[i].Severity, done[i].Kind, done[i].Blamed = q.Severity, q.Kind, q.Blamed
-		}
+		done[i].beside(&g.quality[i])
 	}
 	g.pending, g.quality = slices.Delete(g.pending, 0, n), slices.Delete(g.quality, 0, n)
 	g.open = max(g.open-n, -1)
@@ -261,9 +272,25 @@ func (g *Group) fail(err error) {
 	}
 }
 
+// beside takes what the quality stage says of the row's members. Its fault stands unless the detector says worse.
+func (o *RowOutcome) beside(q *RowOutcome) {
+	if q.Severity.Anomalous() && q.Severity >= o.Severity {
+		o.Severity, o.Kind, o.Blamed = q.Severity, q.Kind, q.Blamed
+	}
+	if q.Incident.ID != 0 && (o.Incident.ID == 0 || o.Incident.ID == q.Incident.ID && q.Incident.Phase == driver.Began) {
+		o.Incident = q.Incident
+	}
+}
+
 // answered takes the detector's verdict on a row. While it is delivered, judged hears what each member makes of it.
 func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
-	o := RowOutcome{Score: r.Score, Severity: min(r.Severity, driver.Normal), Kind: r.Kind}
+	o := RowOutcome{
+		Score: r.Score, Onset: r.Onset, Severity: min(r.Severity, driver.Normal),
+		Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
+	}
+	if math.IsNaN(o.Onset) && r.Severity != driver.Unknown { // filled in as for a single property, where nothing is open
+		o.Onset = r.Score
+	}
 	for _, cause := range r.Causes {
 		name := cause.Key.Property
 		if name == "" {
@@ -271,34 +298,57 @@ func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
 		}
 		o.Blamed = append(o.Blamed, name)
 	}
+	blames := r.Severity.Anomalous()
 	g.mu.Lock()
 	g.verdicts = append(g.verdicts, o)
+	g.held = g.held[:0]
 	g.mu.Unlock()
 	deliver(r)
 	g.mu.Lock()
-	if v := &g.verdicts[len(g.verdicts)-1]; !v.Severity.Anomalous() {
+	v := &g.verdicts[len(g.verdicts)-1]
+	switch {
+	case !v.Severity.Anomalous():
 		v.Kind, v.Blamed = driver.KindNone, nil
+	case !blames: // they are still in an incident
+		v.Blamed = slices.Clone(g.held)
+	}
+	if v.Incident.Phase == driver.Lasts && math.IsNaN(r.Onset) {
+		v.Onset = 0
 	}
 	g.mu.Unlock()
 }
 
-// judged hears a verdict on a member: the detector's, after the member's policy, or the quality stage's.
+// judged hears a verdict on a member: the detector's, after the member's policy and its incident, or the quality stage's.
 func (g *Group) judged(r *driver.Result) {
-	if !r.Severity.Anomalous() {
+	if r.Detector == "quality" {
+		q := &g.quality[len(g.quality)-1] // within the call of Observe
+		q.member(r)
+		if r.Severity.Anomalous() && q.Severity == r.Severity {
+			q.Blamed = append(q.Blamed, r.Key.Property)
+		}
 		return
 	}
-	if r.Detector != "quality" {
-		g.mu.Lock()
-		v := &g.verdicts[len(g.verdicts)-1]
-		v.Severity = max(v.Severity, r.Severity)
-		g.mu.Unlock()
+	if math.IsNaN(r.Score) { // of a row that nobody could judge, maybe within the call of Observe
 		return
 	}
-	q := &g.quality[len(g.quality)-1] // within the call of Observe
-	switch {
-	case r.Severity > q.Severity:
-		q.Severity, q.Kind, q.Blamed = r.Severity, r.Kind, []string{r.Key.Property}
-	case r.Severity == q.Severity:
-		q.Blamed = append(q.Blamed, r.Key.Property)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.verdicts) == 0 {
+		return
+	}
+	g.verdicts[len(g.verdicts)-1].member(r)
+	if r.Severity.Anomalous() {
+		g.held = append(g.held, r.Key.Property)
+	}
+}
+
+// member takes a verdict on a member: the worst stands.
+func (o *RowOutcome) member(r *driver.Result) {
+	worse := r.Severity.Anomalous() && r.Severity > o.Severity
+	if worse {
+		o.Severity, o.Kind = r.Severity, r.Kind
+	}
+	if r.Incident.ID != 0 && (worse || o.Incident.ID == 0) {
+		o.Incident = r.Incident
 	}
 }

@@ -109,7 +109,7 @@ func TestRowsStayAligned(t *testing.T) {
 					}
 					got = append(got, outcomes...)
 				}
-				if diff := cmp.Diff(c.want, got, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
+				if diff := cmp.Diff(c.want, got, judgement, cmpopts.EquateNaNs(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 					t.Errorf("in batches of %d (-want +got):\n%s", batch, diff)
 				}
 			}
@@ -136,7 +136,7 @@ func TestRowsNameTheBlamed(t *testing.T) {
 		{Score: 1, Severity: driver.Critical, Kind: driver.KindCorrelation, Blamed: []string{"c", "b"}},
 		{Score: nan, Kind: driver.KindDuplicate},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+	if diff := cmp.Diff(want, got, judgement, cmpopts.EquateNaNs()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -160,6 +160,33 @@ func TestGroupFailuresAreErrors(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want one that says %q", name, err, c.want)
+		}
+	}
+}
+
+// judgement leaves the rest of an outcome aside.
+var judgement = cmpopts.IgnoreFields(replay.RowOutcome{}, "Onset", "Expected", "Lower", "Upper", "Incident")
+
+// A group's rows tell of incidents as the readings of a property do.
+func TestRowsTellOfIncidents(t *testing.T) {
+	g := openGroup(t, sum(8), map[string]any{"clear": 2}, "c", "a", "b")
+	values := []float64{0.1, 0.97, 0.1, 0.97, 0.1, 0.1, 0.1}
+	for i, v := range values {
+		g.Observe(start.Add(time.Duration(i)*time.Minute), cells(v, 0, 0))
+	}
+	got, err := g.Drain(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	phases := []driver.Phase{0, driver.Began, driver.Lasts, driver.Lasts, driver.Lasts, driver.Returned, 0}
+	onsets := []float64{0.1, 0.97, 0, 0, 0, 0, 0.1}
+	for i, o := range got {
+		open := phases[i].Open()
+		if o.Incident.Phase != phases[i] || o.Severity.Anomalous() != open || (o.Kind != "") != open || (len(o.Blamed) > 0) != open {
+			t.Errorf("row %d: %+v, want phase %v", i, o, phases[i])
+		}
+		if math.Abs(o.Onset-onsets[i]) > 1e-9 && phases[i] != driver.Returned {
+			t.Errorf("row %d: onset %v, want %v", i, o.Onset, onsets[i])
 		}
 	}
 }

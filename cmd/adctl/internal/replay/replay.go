@@ -28,12 +28,16 @@ const queueRoom = 4 * MaxBatch
 type Outcome struct {
 	// Score is the detector's, NaN where it did not judge: it warms up, or the quality stage held the reading back.
 	Score float64
-	// Severity and Kind are the worse of what the detector and the quality stage say. A reading that was held back, with
-	// no fault that persists, is Unknown and has the reason as its kind.
+	// Onset is how unusual the reading is as news, NaN where the detector did not judge.
+	Onset float64
+	// Severity and Kind are the worse of what the detector and the quality stage say, held while an incident lasts. A
+	// reading that was held back, with no fault that persists, is Unknown and has the reason as its kind.
 	Severity driver.Severity
 	Kind     driver.Kind
 
 	Expected, Lower, Upper float64 // the detector's; NaN where it makes no forecast
+
+	Incident driver.Incident // that the reading is part of, or ended; the zero value is none
 }
 
 // Options say what a stream of readings is scored with.
@@ -113,7 +117,7 @@ func (s *Stream) ObserveAny(at time.Time, v any) {
 
 func (s *Stream) begin() {
 	nan := math.NaN()
-	s.pending = append(s.pending, Outcome{Score: nan, Expected: nan, Lower: nan, Upper: nan})
+	s.pending = append(s.pending, Outcome{Score: nan, Onset: nan, Expected: nan, Lower: nan, Upper: nan})
 	s.handed = false
 }
 
@@ -185,23 +189,27 @@ func (s *Stream) submitted() {
 func (s *Stream) answered(r *driver.Result) {
 	s.mu.Lock()
 	s.verdicts = append(s.verdicts, Outcome{
-		Score: r.Score, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
+		Score: r.Score, Onset: r.Onset, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
+		Incident: r.Incident,
 	})
 	s.mu.Unlock()
 }
 
 // worse takes the quality stage's verdict.
 func (o *Outcome) worse(r *driver.Result) {
+	o.Incident = r.Incident
 	if r.Severity.Anomalous() {
 		o.Severity, o.Kind = r.Severity, r.Kind
 	}
 }
 
-// judged takes the detector's verdict beside the one of the quality stage, by the rule of the sinks: a fault in the
-// readings stands unless the detector says worse.
+// judged takes the detector's verdict on a reading that the quality stage may have had a verdict on before.
 func (o *Outcome) judged(v *Outcome) {
-	if o.Severity.Anomalous() && o.Severity >= v.Severity {
-		v.Severity, v.Kind = o.Severity, o.Kind
+	switch {
+	case v.Incident.ID == 0:
+		v.Incident = o.Incident
+	case v.Incident.ID == o.Incident.ID && v.Incident.Phase == driver.Lasts:
+		v.Incident.Phase = o.Incident.Phase // it began with this reading
 	}
 	*o = *v
 }

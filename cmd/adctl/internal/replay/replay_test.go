@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestOutcomesBelongToTheirReadings(t *testing.T) {
 		{Score: nan, Severity: driver.Warning, Kind: driver.KindInvalid, Expected: -1, Lower: nan, Upper: nan},
 		of(1, driver.Critical, driver.KindSpike),
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(replay.Outcome{}, "Onset", "Incident"), cmpopts.EquateNaNs()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if s.Len() != 0 {
@@ -159,30 +160,27 @@ func TestFailuresAreErrors(t *testing.T) {
 	}
 }
 
-func TestAlerts(t *testing.T) {
+// What outcomes tell of an incident is gathered by its identifier.
+func TestIncidents(t *testing.T) {
 	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Minute) }
-	var alerts replay.Alerts
-	for i := range 60 {
-		o := replay.Outcome{Score: 0.1, Severity: driver.Normal}
-		switch i {
-		case 5:
-			o = replay.Outcome{Score: math.NaN(), Severity: driver.Warning, Kind: driver.KindMissing}
-		case 6, 16: // ten others between them
-			o = replay.Outcome{Score: 0.96, Severity: driver.Warning, Kind: driver.KindSpike}
-		case 7:
-			o = replay.Outcome{Score: 1, Severity: driver.Critical, Kind: driver.KindSpike}
-		case 28, 40: // eleven others between them
-			o = replay.Outcome{Score: math.NaN(), Severity: driver.Warning, Kind: driver.KindLate}
-		}
-		alerts.Add(at(i), &o)
+	var all replay.Incidents
+	one := driver.Incident{ID: 7, Phase: driver.Began, Start: at(1), Severity: driver.Warning, Kind: driver.KindSpike}
+	two := driver.Incident{ID: 9, Phase: driver.Began, Start: at(2)}
+	worse := one
+	worse.Phase, worse.Severity, worse.Kind = driver.Lasts, driver.Critical, driver.KindLevel
+	over := worse
+	over.Phase, over.End = driver.NewNormal, at(3)
+	var began []bool
+	for i, told := range []driver.Incident{{}, one, two, worse, over, {}} {
+		began = append(began, all.Add(at(i), told))
 	}
-	want := []replay.Alert{
-		{First: 5, Last: 16, Begin: at(5), End: at(16), Readings: 4, Severity: driver.Critical, Score: 1, Kind: driver.KindSpike},
-		{First: 28, Last: 28, Begin: at(28), End: at(28), Readings: 1, Severity: driver.Warning, Score: math.NaN(), Kind: driver.KindLate},
-		{First: 40, Last: 40, Begin: at(40), End: at(40), Readings: 1, Severity: driver.Warning, Score: math.NaN(), Kind: driver.KindLate},
-	}
-	if diff := cmp.Diff(want, alerts.Done, cmpopts.EquateNaNs(), cmpopts.IgnoreUnexported(replay.Alert{})); diff != "" {
+	two.End = at(2) // so far
+	want := []replay.Incident{{Incident: over, First: 1, Readings: 2}, {Incident: two, First: 2, Readings: 1}}
+	if diff := cmp.Diff(want, all.Done); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(began, []bool{false, true, true, false, false, false}) {
+		t.Errorf("heard of first: %v", began)
 	}
 }
 

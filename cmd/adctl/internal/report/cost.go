@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -28,6 +27,10 @@ func rarity(score float64) float64 {
 
 // untold is what is left to 1 of the thresholds that are tried, in each power of ten.
 var untold = [...]float64{8, 6, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1}
+
+// rest is how many readings in succession that are not anomalous end an alert: of what would have been at another threshold
+// nobody knows the incidents.
+const rest = 10
 
 // Cost is what a threshold would have led to, had the scores alone decided.
 type Cost struct {
@@ -96,7 +99,7 @@ func (c *costs) add(row *Row, labelled bool, threshold float64) {
 		if !(score >= t.Threshold) {
 			return
 		}
-		if t.last == 0 || i+1-t.last > replay.AlertRest+1 {
+		if t.last == 0 || i+1-t.last > rest+1 {
 			t.Alerts++
 			t.False++
 			t.hit = false

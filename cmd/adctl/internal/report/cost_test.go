@@ -99,7 +99,7 @@ func TestCostsAgreeWithTheRun(t *testing.T) {
 		if c.Threshold != 0.95 {
 			continue
 		}
-		if c.Alerts != len(r.alerts.Done) || c.False != r.truth.False() || c.Found != r.truth.Found() || c.Delay != r.truth.Delay() {
+		if c.Alerts != len(r.incidents.Done) || c.False != r.truth.False() || c.Found != r.truth.Found() || c.Delay != r.truth.Delay() {
 			t.Errorf("cost %+v, truth %+v", c, r.truth)
 		}
 		return

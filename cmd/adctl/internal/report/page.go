@@ -105,7 +105,7 @@ func (r *Run) page() *page {
 	for _, i := range worst {
 		p.Alerts = append(p.Alerts, r.alertRow(i))
 	}
-	p.MoreAlerts = len(r.alerts.Done) - len(worst)
+	p.MoreAlerts = len(r.incidents.Done) - len(worst)
 	for i := range r.truth.Faults {
 		f := &r.truth.Faults[i]
 		row := faultRow{Begin: stamp(f.Begin), End: stamp(f.End), Found: f.Found}
@@ -122,8 +122,8 @@ func (r *Run) page() *page {
 func (r *Run) figures() []figure {
 	figures := []figure{
 		{fmt.Sprint(r.rows), "readings", ""}, {fmt.Sprint(r.judged), "judged", ""},
-		{fmt.Sprint(len(r.alerts.Done)), "alerts", ""},
-		{number(round(float64(len(r.alerts.Done)) / r.days())), "alerts a day", ""},
+		{fmt.Sprint(len(r.incidents.Done)), "incidents", ""},
+		{number(round(float64(len(r.incidents.Done)) / r.days())), "incidents a day", ""},
 	}
 	if r.rows == 0 || !r.info.Labelled {
 		return figures
@@ -155,9 +155,9 @@ func round(v float64) float64 {
 }
 
 func (r *Run) alertRow(i int) alertRow {
-	a := &r.alerts.Done[i]
+	a := &r.incidents.Done[i]
 	row := alertRow{
-		Begin: stamp(a.Begin), End: stamp(a.End), Kind: string(a.Kind), Severity: a.Severity.String(), Score: "–",
+		Begin: stamp(a.Start), End: stamp(a.End), Kind: string(a.Kind), Severity: a.Severity.String(), Score: "–",
 		Readings: fmt.Sprint(a.Readings), Blamed: r.blame(i),
 	}
 	if !math.IsNaN(a.Score) {
@@ -172,7 +172,9 @@ func (r *Run) alertRow(i int) alertRow {
 	return row
 }
 
-func overlap(a *replay.Alert, f *Fault) bool { return !a.Begin.After(f.End) && !a.End.Before(f.Begin) }
+func overlap(a *replay.Incident, f *Fault) bool {
+	return !a.Start.After(f.End) && !a.End.Before(f.Begin)
+}
 
 // closeups show the worst alerts and what was missed, at a larger scale.
 func (r *Run) closeups() (shown []named) {
@@ -196,11 +198,11 @@ func (r *Run) closeups() (shown []named) {
 		}
 	}
 	for _, i := range r.worst(mostCloseups - missed) {
-		a, note := &r.alerts.Done[i], ""
+		a, note := &r.incidents.Done[i], ""
 		if b := r.blame(i); b != "" {
 			note = b + ", "
 		}
-		add(string(a.Kind), note+stamp(a.Begin), member(r.blame(i)), a.Begin, a.End)
+		add(string(a.Kind), note+stamp(a.Start), member(r.blame(i)), a.Start, a.End)
 	}
 	return shown
 }

@@ -45,6 +45,8 @@ type Row struct {
 
 	Expected, Lower, Upper float64 // of the one member; NaN where there is no forecast
 
+	Incident driver.Incident // that the row is part of, or ended; the zero value is none
+
 	Label string // what the recording says, see [dataset.Anomalous]
 }
 
@@ -58,8 +60,8 @@ type Run struct {
 	last       time.Time
 	bins       *bins
 	categories []categories // of each member
-	alerts     replay.Alerts
-	blamed     []map[string]int // of each alert
+	incidents  replay.Incidents
+	blamed     []map[string]int // of each incident
 	costs      *costs
 	truth      *Truth
 }
@@ -97,33 +99,28 @@ func (r *Run) Add(row *Row) {
 	}
 	labelled := dataset.Anomalous(row.Label)
 	bin := r.bins.add(row, labelled)
-	r.alerts.Add(row.At, &replay.Outcome{Score: row.Score, Severity: row.Severity, Kind: row.Kind})
+	if r.incidents.Add(row.At, row.Incident) {
+		r.blamed = append(r.blamed, make(map[string]int))
+	}
 	if anomalous {
-		if n := len(r.alerts.Done); n > len(r.blamed) {
-			r.blamed = append(r.blamed, nil)
-		}
 		for _, name := range row.Blamed {
 			if m := slices.Index(r.info.Members, name); m >= 0 {
 				r.bins.blamed[m][bin] = true
 			}
 		}
-		if len(row.Blamed) > 0 {
-			last := &r.blamed[len(r.blamed)-1]
-			if *last == nil {
-				*last = make(map[string]int)
-			}
-			(*last)[row.Blamed[0]]++
+		if n := len(r.blamed); n > 0 && len(row.Blamed) > 0 && row.Incident.Phase.Open() {
+			r.blamed[n-1][row.Blamed[0]]++
 		}
 	}
 	r.truth.Add(row.At, labelled, anomalous)
 	r.costs.add(row, labelled, r.info.Threshold)
 }
 
-// blame names the member that most readings of an alert blame first, "" where nobody is blamed.
-func (r *Run) blame(alert int) string {
+// blame names the member that most readings of an incident blame first, "" where nobody is blamed.
+func (r *Run) blame(incident int) string {
 	best := ""
-	for name, n := range r.blamed[alert] {
-		if b := r.blamed[alert][best]; n > b || n == b && name < best {
+	for name, n := range r.blamed[incident] {
+		if b := r.blamed[incident][best]; n > b || n == b && name < best {
 			best = name
 		}
 	}
@@ -135,15 +132,15 @@ func (r *Run) days() float64 {
 	return max(r.last.Sub(r.first), time.Hour).Hours() / 24
 }
 
-// worst are the numbers of the worst alerts, in the order of time.
+// worst are the numbers of the worst incidents, in the order of time.
 func (r *Run) worst(most int) []int {
-	order := make([]int, len(r.alerts.Done))
+	order := make([]int, len(r.incidents.Done))
 	for i := range order {
 		order[i] = i
 	}
 	if len(order) > most {
 		slices.SortStableFunc(order, func(i, j int) int {
-			a, b := &r.alerts.Done[i], &r.alerts.Done[j]
+			a, b := &r.incidents.Done[i], &r.incidents.Done[j]
 			return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Readings, a.Readings), cmp.Compare(b.Score, a.Score))
 		})
 		order = order[:most]

@@ -32,6 +32,15 @@ func reading(i int, value, score float64, label string) *Row {
 	return r
 }
 
+// in makes a row part of the incident that began with the given one.
+func in(r *Row, first int) *Row {
+	r.Incident = driver.Incident{
+		ID: uint64(first), Phase: driver.Lasts, Start: start.Add(time.Duration(first) * time.Minute),
+		Severity: r.Severity, Score: r.Score, Kind: r.Kind,
+	}
+	return r
+}
+
 func single(labelled bool) *Run {
 	return New(Info{Input: "week.csv", Detector: "auto", Threshold: 0.95, Members: []string{"value"}, Labelled: labelled})
 }
@@ -52,7 +61,14 @@ func week() *Run {
 		case i == 1500:
 			score = 0.96
 		}
-		r.Add(reading(i, value, score, label))
+		row := reading(i, value, score, label)
+		switch {
+		case i >= 505 && i < 520:
+			in(row, 505)
+		case i == 1500:
+			in(row, 1500)
+		}
+		r.Add(row)
 	}
 	return r
 }
@@ -160,6 +176,7 @@ func TestPageOfAGroupBlames(t *testing.T) {
 		row.Expected, row.Lower, row.Upper = nan, nan, nan
 		if i >= 200 && i < 220 {
 			row.Score, row.Severity, row.Kind, row.Blamed = 1, driver.Critical, driver.KindCorrelation, []string{"lux"}
+			in(row, 200)
 		}
 		r.Add(row)
 	}
@@ -200,6 +217,7 @@ func FuzzPage(f *testing.F) {
 			row.Values = []Value{{Number: math.NaN(), Text: "t" + name}, {Number: float64(i)}}
 			if i > 50 {
 				row.Score, row.Severity, row.Kind, row.Blamed, row.Label = 1, driver.Critical, driver.Kind("k"+name), []string{"b" + name}, "l"+name
+				in(row, 51)
 			}
 			r.Add(row)
 		}

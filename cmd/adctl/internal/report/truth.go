@@ -6,8 +6,6 @@ package report
 import (
 	"slices"
 	"time"
-
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 )
 
 // Fault is a run of labelled readings.
@@ -41,7 +39,7 @@ func (t *Truth) Add(at time.Time, labelled, anomalous bool) {
 		t.Faults[len(t.Faults)-1].End = at
 	}
 	t.inside = labelled
-	if t.open && i-t.last > replay.AlertRest+1 {
+	if t.open && i-t.last > rest+1 {
 		t.open = false
 	}
 	if !anomalous {

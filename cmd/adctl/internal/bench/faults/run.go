@@ -127,7 +127,6 @@ func chosen(names []string, name string) bool { return len(names) == 0 || slices
 func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, error) {
 	ep := newEpisode(s, f, o.Seed, n)
 	t := Tally{Episodes: 1}
-	var normal replay.Alerts
 	first := -1
 	kinds := make(map[driver.Kind]int)
 	var kind driver.Kind
@@ -137,7 +136,9 @@ func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, 
 		case i < training:
 		case i < ep.begin:
 			t.Normal++
-			normal.Add(ep.readings[i].At, out)
+			if out.Incident.Phase == driver.Began {
+				t.FalseAlarms++
+			}
 			if anomalous {
 				t.FalseReading++
 			}
@@ -156,7 +157,6 @@ func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, 
 	if err != nil {
 		return t, err
 	}
-	t.FalseAlarms = len(normal.Done)
 	if first >= 0 {
 		t.Detected = 1
 		t.Delays = []int{first - ep.begin}
