@@ -117,17 +117,26 @@ func (m *mapper) flush(t testing.TB) []driver.Result {
 
 var began = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// value is a reading of a quiet property, and of one that jumps at the end.
+// value is a reading of a quiet property, of one that is away for a while, and of one that jumps at the end.
 func value(i, n int) float64 {
-	if i == n-1 {
+	switch {
+	case i == n-1:
 		return 90
+	case i >= n/2 && i < n/2+8:
+		return 60
 	}
 	return 20 + math.Sin(float64(i)*0.7)
 }
 
 // A reading goes from Observe over the wire, with mutual TLS, to a detector and comes back as a verdict: the same as of
-// a detector in the mapper.
+// a detector in the mapper, and of the same incident, whether the detector follows incidents itself or not.
 func TestMapperToServer(t *testing.T) {
+	for _, detector := range []string{"ewma", "auto"} {
+		t.Run(detector, func(t *testing.T) { mapperToServer(t, detector) })
+	}
+}
+
+func mapperToServer(t *testing.T, detector string) {
 	server, client := pki(t)
 	grpcAddress, httpAddress, _ := start(t, detectserver.Config{
 		TLS: server, Clients: map[string]detectserver.Client{"mapper": {Names: []string{"mapper"}, Namespaces: []string{"default"}}},
@@ -148,7 +157,7 @@ func TestMapperToServer(t *testing.T) {
 		{"http json", certificates("http.", httpAddress)},
 		{"http cloudevents", certificates("http.", httpAddress)},
 	} {
-		settings := map[string]any{"adMethodName": "inprocess", "detector": "ewma", "threshold": 0.97}
+		settings := map[string]any{"adMethodName": "inprocess", "detector": detector, "threshold": 0.97}
 		maps.Copy(settings, test.settings)
 		switch test.name {
 		case "grpc":
@@ -163,11 +172,14 @@ func TestMapperToServer(t *testing.T) {
 		for i := range n {
 			b.Observe(began.Add(time.Duration(i)*time.Second), value(i, n))
 		}
-		alarms := 0
+		alarms, incidents := 0, 0
 		verdicts := m.flush(t)
 		for _, v := range verdicts {
 			if v.Severity.Anomalous() {
 				alarms++
+			}
+			if v.Incident.Phase == driver.Began {
+				incidents++
 			}
 			if test.settings == nil {
 				want[v.At] = v
@@ -175,14 +187,21 @@ func TestMapperToServer(t *testing.T) {
 			}
 			w := want[v.At]
 			if v.Severity != w.Severity || v.Score != w.Score && !(math.IsNaN(w.Score) && (math.IsNaN(v.Score) || v.Score == 0)) ||
-				v.Kind != w.Kind || v.Detector != "ewma" || v.Threshold != 0.97 || v.Value != w.Value {
+				v.Kind != w.Kind || v.Detector != detector || v.Ongoing != w.Ongoing || v.Accepted != w.Accepted ||
+				!math.IsNaN(w.Score) && v.Onset != w.Onset || !sameIncident(v.Incident, w.Incident) || v.Threshold != w.Threshold || v.Value != w.Value {
 				t.Fatalf("%s: %+v, in process %+v", test.name, v, w)
 			}
 		}
-		if last := verdicts[len(verdicts)-1]; len(verdicts) != n || alarms == 0 || last.Severity != driver.Critical || last.Value != 90 {
-			t.Errorf("%s: %d verdicts, %d alarms, the last is %+v", test.name, len(verdicts), alarms, last)
+		if last := verdicts[len(verdicts)-1]; len(verdicts) != n || alarms == 0 || incidents < 2 || !last.Severity.Anomalous() || last.Value != 90 {
+			t.Errorf("%s: %d verdicts, %d alarms, %d incidents, the last is %+v", test.name, len(verdicts), alarms, incidents, last)
 		}
 	}
+}
+
+// sameIncident compares incidents of properties with different names.
+func sameIncident(a, b driver.Incident) bool {
+	return (a.ID == 0) == (b.ID == 0) && a.Phase == b.Phase && a.Start.Equal(b.Start) && a.End.Equal(b.End) &&
+		a.Severity == b.Severity && a.Score == b.Score && a.Kind == b.Kind
 }
 
 // BenchmarkMapperToServer is the whole way of a reading: Observe, wire, detector, wire, verdict.

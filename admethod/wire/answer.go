@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -21,8 +22,10 @@ func Answer(r *driver.Result) *pb.AnomalyResponse {
 
 // Reply is a message with memory for what its fields point to, so that it can be used again.
 type Reply struct {
-	Message pb.AnomalyResponse
-	numbers [4]float64
+	Message  pb.AnomalyResponse
+	incident pb.Incident
+	cause    pb.Cause
+	numbers  [5]float64
 }
 
 // Set makes the message the verdict, without its sequence. It writes every other field. timestamp is the time of the
@@ -41,9 +44,11 @@ func (a *Reply) Set(r *driver.Result, timestamp string) {
 	m.Score, m.Threshold, m.Confidence, m.Kind = r.Score, r.Threshold, r.Confidence, string(r.Kind)
 	m.Value, m.Expected = a.optional(0, r.Value), a.optional(1, r.Expected)
 	m.Lower, m.Upper = a.optional(2, r.Lower), a.optional(3, r.Upper)
+	m.Onset, m.Ongoing, m.Accepted = a.optional(4, r.Onset), r.Ongoing, r.Accepted
+	m.Incident = a.of(&r.Incident)
 	m.Detector, m.Model = r.Detector, r.Model
 	if math.IsNaN(r.Score) {
-		m.Score = 0
+		m.Score, m.Onset = 0, nil
 	}
 	if r.Severity.Anomalous() {
 		m.Status = r.Severity.String()
@@ -54,6 +59,28 @@ func (a *Reply) Set(r *driver.Result, timestamp string) {
 			Namespace: c.Key.Namespace, DeviceName: c.Key.Device, PropertyName: c.Key.Property, Weight: c.Weight,
 		})
 	}
+}
+
+// of is the incident as a message, nil for none.
+func (a *Reply) of(i *driver.Incident) *pb.Incident {
+	if i.ID == 0 {
+		return nil
+	}
+	m := &a.incident
+	m.Id, m.Phase, m.StartUnixNano, m.EndUnixNano = verdict.ID(i.ID), pb.IncidentPhase(i.Phase), i.Start.UnixNano(), 0
+	if !i.End.IsZero() {
+		m.EndUnixNano = i.End.UnixNano()
+	}
+	m.Severity, m.Score, m.Kind, m.Cause = pb.Severity(i.Severity)+pb.Severity_SEVERITY_UNKNOWN, i.Score, string(i.Kind), nil
+	if math.IsNaN(i.Score) {
+		m.Score = 0
+	}
+	if i.Cause != (driver.Key{}) {
+		m.Cause = &a.cause
+		m.Cause.Namespace, m.Cause.DeviceName, m.Cause.PropertyName = i.Cause.Namespace, i.Cause.Device, i.Cause.Property
+		m.Cause.Weight = 1
+	}
+	return m
 }
 
 func (a *Reply) optional(i int, v float64) *float64 {

@@ -49,6 +49,12 @@ func Series(s *admethod.StreamSettings) *pb.SeriesInfo {
 	info := &pb.SeriesInfo{
 		Group: s.Group, Detector: c.Detector, Model: c.Model, Threshold: c.Threshold, Seed: h.Sum64(),
 	}
+	if c.Accept != 0 {
+		info.Accept = c.Accept.String()
+	}
+	if c.Language != driver.English {
+		info.Language = string(c.Language)
+	}
 	for key, value := range c.Options["detector"] {
 		if info.Parameters == nil {
 			info.Parameters = make(map[string]string)
@@ -104,6 +110,11 @@ func Verdict(in *pb.AnomalyResponse, s *admethod.StreamSettings, r *driver.Resul
 		return
 	}
 	r.Score = in.Score
+	// The incident itself is followed here, by the same rules as for a detector in this process.
+	r.Ongoing, r.Accepted = in.Ongoing, in.Accepted
+	if in.Onset != nil && *in.Onset >= 0 && *in.Onset <= 1 {
+		r.Onset = *in.Onset
+	}
 	if in.Confidence >= 0 && in.Confidence <= 1 {
 		r.Confidence = in.Confidence
 	}

@@ -34,10 +34,19 @@ func TestAnswerBecomesTheVerdict(t *testing.T) {
 		Key: s.Members[1].Key, At: time.Unix(1, 5), Severity: driver.Critical, Score: 0.99, Threshold: 0.9, Confidence: 0.5,
 		Kind: driver.KindJump, Value: 1, Expected: 2, Lower: math.NaN(), Upper: 3, Detector: "d", Model: "m", Message: "why",
 		Causes: []driver.Cause{{Key: s.Members[0].Key, Weight: 0.75}},
+		Onset:  0, Ongoing: true, Accepted: true,
+		Incident: driver.Incident{ID: 7, Phase: driver.Lasts, Start: time.Unix(0, 9), Severity: driver.Critical, Score: math.NaN(), Cause: s.Members[0].Key},
 	}
 	var got driver.Result
 	got.Reset(driver.Row{{Key: s.Members[0].Key, At: want.At, Value: 7}, {Key: s.Members[1].Key, At: want.At}})
-	Verdict(Answer(&want), s, &got)
+	answer := Answer(&want)
+	Verdict(answer, s, &got)
+	if i := answer.Incident; i.Id != "0000000000000007" || i.StartUnixNano != 9 || i.EndUnixNano != 0 || i.Cause.GetPropertyName() != "light" {
+		t.Errorf("the incident is told as %v", i)
+	}
+	if got.Incident.ID != 0 || got.Onset != 0 || !got.Ongoing || !got.Accepted {
+		t.Errorf("onset %v, ongoing %t, accepted %t, incident %+v, which is the mapper's to tell", got.Onset, got.Ongoing, got.Accepted, got.Incident)
+	}
 	if got.Key != want.Key || got.At != want.At || got.Severity != want.Severity || got.Score != want.Score || got.Threshold != want.Threshold ||
 		got.Confidence != want.Confidence || got.Kind != want.Kind || got.Value != 1 || got.Expected != 2 || !math.IsNaN(got.Lower) ||
 		got.Upper != 3 || got.Detector != "d" || got.Model != "m" || got.Message != "why" || len(got.Causes) != 1 || got.Causes[0] != want.Causes[0] {
@@ -71,6 +80,7 @@ func TestReading(t *testing.T) {
 func TestSeriesAndMembers(t *testing.T) {
 	s := settings("default/room")
 	s.Config.Detector, s.Config.Threshold = "mahalanobis", 0.9
+	s.Config.Accept, s.Config.Language = admethod.Acceptance(driver.NeverAccept), driver.Chinese
 	s.Config.Options = map[string]map[string]any{"detector": {"window": 60}}
 	info := Series(s)
 	members, err := Members(info)
@@ -78,6 +88,9 @@ func TestSeriesAndMembers(t *testing.T) {
 		t.Errorf("%+v, %v", members, err)
 	}
 	c, err := Config(info, nil)
+	if c.Accept != s.Config.Accept || c.Language != s.Config.Language {
+		t.Errorf("accept %v, language %q", c.Accept, c.Language)
+	}
 	if err != nil || c.Detector != "mahalanobis" || c.Threshold != 0.9 || c.Options["detector"]["window"] != "60" {
 		t.Errorf("%+v, %v", c, err)
 	}

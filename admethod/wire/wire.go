@@ -136,6 +136,12 @@ func Config(info *pb.SeriesInfo, base map[string]any) (admethod.ADMethodConfig, 
 	if info.GetThreshold() != 0 {
 		settings["threshold"] = info.GetThreshold()
 	}
+	if info.GetAccept() != "" {
+		settings["accept"] = info.GetAccept()
+	}
+	if info.GetLanguage() != "" {
+		settings["language"] = info.GetLanguage()
+	}
 	for k, v := range info.GetParameters() {
 		settings["detector."+k] = v
 	}

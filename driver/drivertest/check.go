@@ -54,6 +54,7 @@ var contract = []property{
 	{"cost", (*suite).declaresCost},
 	{"snapshot", (*suite).survivesRestart},
 	{"damage", (*suite).refusesDamage},
+	{"incidents", (*suite).endsIncidents},
 }
 
 // Check proves the contract on a driver, each clause in a subtest:
@@ -65,9 +66,11 @@ var contract = []property{
 //   - allocations: none in steady state (not measured under the race detector);
 //   - cost: it keeps no more memory than it declares (not measured under the race detector);
 //   - snapshot: a detector restored from one gives the verdicts of the one that wrote it;
-//   - damage: a damaged snapshot, or another driver's, is refused and leaves the detector as it was.
+//   - damage: a damaged snapshot, or another driver's, is refused and leaves the detector as it was;
+//   - incidents: an incident of any length ends soon after the stream is back where nothing is accepted, and of two equal
+//     faults the second scores as the first within a tenth, for detectors that tell that an incident is ongoing.
 //
-// The last two apply to detectors that implement encoding.BinaryMarshaler and BinaryUnmarshaler. The test that calls
+// Snapshot and damage apply to detectors that implement encoding.BinaryMarshaler and BinaryUnmarshaler. The test that calls
 // Check must not be parallel, because allocations are counted for the whole process.
 func Check(t *testing.T, f driver.Factory, opts ...Option) {
 	t.Helper()

@@ -32,7 +32,7 @@ func asSnapshotter(d driver.Detector) (snapshotter, bool, error) {
 }
 
 func (s *suite) survivesRestart() error {
-	for _, learned := range []int{0, 1, 30, 400, s.warmUp} {
+	for _, learned := range []int{0, 1, 2, 3, 7, 30, 63, 64, 100, 129, 256, 400, 1000, s.warmUp} {
 		original, restored, err := s.openTwo()
 		if err != nil {
 			return err

@@ -182,6 +182,8 @@ func (d *document) check(path string, s schema, v any) error {
 				return wrong("%v", err)
 			}
 		}
+	case bool:
+		kind = "boolean"
 	case json.Number:
 		kind = "number"
 		if _, err := strconv.ParseInt(v.String(), 10, 64); err == nil && slices.Contains(s.types(), "integer") {
@@ -212,7 +214,7 @@ func parse(body []byte) (any, error) {
 func TestSchemasAreTheMessages(t *testing.T) {
 	d := load(t)
 	scalar := map[protoreflect.Kind]schema{
-		protoreflect.StringKind: {Type: "string"}, protoreflect.DoubleKind: {Ref: "Double"}, protoreflect.Uint32Kind: {Ref: "Uint32"},
+		protoreflect.StringKind: {Type: "string"}, protoreflect.BoolKind: {Type: "boolean"}, protoreflect.DoubleKind: {Ref: "Double"}, protoreflect.Uint32Kind: {Ref: "Uint32"},
 		protoreflect.Uint64Kind: {Ref: "Uint64"}, protoreflect.Int64Kind: {Ref: "Int64"}, protoreflect.Sfixed64Kind: {Ref: "Int64"},
 	}
 	used := map[string]bool{"ReadingEvent": true, "VerdictEvent": true, "Problem": true}
@@ -271,13 +273,16 @@ func TestSchemasAreTheMessages(t *testing.T) {
 			t.Errorf("%s: properties %q, fields %q", name, properties, fields)
 		}
 	}
-	severities := pb.File_anomalydetector_v1_anomalydetector_proto.Enums().ByName("Severity").Values()
-	var names []string
-	for i := range severities.Len() {
-		names = append(names, string(severities.Get(i).Name()))
-	}
-	if got := d.Components.Schemas["Severity"].Enum; !slices.Equal(got, names) {
-		t.Errorf("Severity: %q, want %q", got, names)
+	enums := pb.File_anomalydetector_v1_anomalydetector_proto.Enums()
+	for _, enum := range []protoreflect.Name{"Severity", "IncidentPhase"} {
+		values := enums.ByName(enum).Values()
+		var names []string
+		for i := range values.Len() {
+			names = append(names, string(values.Get(i).Name()))
+		}
+		if got := d.Components.Schemas[string(enum)].Enum; !slices.Equal(got, names) {
+			t.Errorf("%s: %q, want %q", enum, got, names)
+		}
 	}
 	for name := range d.Components.Schemas {
 		if !used[name] {

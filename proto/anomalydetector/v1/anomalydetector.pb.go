@@ -36,6 +36,69 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// IncidentPhase is where an incident stands.
+type IncidentPhase int32
+
+const (
+	IncidentPhase_INCIDENT_PHASE_UNSPECIFIED IncidentPhase = 0
+	// It began with this reading.
+	IncidentPhase_INCIDENT_PHASE_BEGAN IncidentPhase = 1
+	IncidentPhase_INCIDENT_PHASE_LASTS IncidentPhase = 2
+	// It ended: the stream is back to what was normal.
+	IncidentPhase_INCIDENT_PHASE_RETURNED IncidentPhase = 3
+	// It ended: what it was about is the new normal.
+	IncidentPhase_INCIDENT_PHASE_NEW_NORMAL IncidentPhase = 4
+	// It ended without an answer.
+	IncidentPhase_INCIDENT_PHASE_ABANDONED IncidentPhase = 5
+)
+
+// Enum value maps for IncidentPhase.
+var (
+	IncidentPhase_name = map[int32]string{
+		0: "INCIDENT_PHASE_UNSPECIFIED",
+		1: "INCIDENT_PHASE_BEGAN",
+		2: "INCIDENT_PHASE_LASTS",
+		3: "INCIDENT_PHASE_RETURNED",
+		4: "INCIDENT_PHASE_NEW_NORMAL",
+		5: "INCIDENT_PHASE_ABANDONED",
+	}
+	IncidentPhase_value = map[string]int32{
+		"INCIDENT_PHASE_UNSPECIFIED": 0,
+		"INCIDENT_PHASE_BEGAN":       1,
+		"INCIDENT_PHASE_LASTS":       2,
+		"INCIDENT_PHASE_RETURNED":    3,
+		"INCIDENT_PHASE_NEW_NORMAL":  4,
+		"INCIDENT_PHASE_ABANDONED":   5,
+	}
+)
+
+func (x IncidentPhase) Enum() *IncidentPhase {
+	p := new(IncidentPhase)
+	*p = x
+	return p
+}
+
+func (x IncidentPhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IncidentPhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_anomalydetector_v1_anomalydetector_proto_enumTypes[0].Descriptor()
+}
+
+func (IncidentPhase) Type() protoreflect.EnumType {
+	return &file_anomalydetector_v1_anomalydetector_proto_enumTypes[0]
+}
+
+func (x IncidentPhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IncidentPhase.Descriptor instead.
+func (IncidentPhase) EnumDescriptor() ([]byte, []int) {
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{0}
+}
+
 // Severity grades a verdict.
 type Severity int32
 
@@ -78,11 +141,11 @@ func (x Severity) String() string {
 }
 
 func (Severity) Descriptor() protoreflect.EnumDescriptor {
-	return file_anomalydetector_v1_anomalydetector_proto_enumTypes[0].Descriptor()
+	return file_anomalydetector_v1_anomalydetector_proto_enumTypes[1].Descriptor()
 }
 
 func (Severity) Type() protoreflect.EnumType {
-	return &file_anomalydetector_v1_anomalydetector_proto_enumTypes[0]
+	return &file_anomalydetector_v1_anomalydetector_proto_enumTypes[1]
 }
 
 func (x Severity) Number() protoreflect.EnumNumber {
@@ -91,7 +154,7 @@ func (x Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Severity.Descriptor instead.
 func (Severity) EnumDescriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{0}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{1}
 }
 
 // SampleFlag is a bit of DevicePropertyData.flags.
@@ -162,11 +225,11 @@ func (x SampleFlag) String() string {
 }
 
 func (SampleFlag) Descriptor() protoreflect.EnumDescriptor {
-	return file_anomalydetector_v1_anomalydetector_proto_enumTypes[1].Descriptor()
+	return file_anomalydetector_v1_anomalydetector_proto_enumTypes[2].Descriptor()
 }
 
 func (SampleFlag) Type() protoreflect.EnumType {
-	return &file_anomalydetector_v1_anomalydetector_proto_enumTypes[1]
+	return &file_anomalydetector_v1_anomalydetector_proto_enumTypes[2]
 }
 
 func (x SampleFlag) Number() protoreflect.EnumNumber {
@@ -175,7 +238,7 @@ func (x SampleFlag) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SampleFlag.Descriptor instead.
 func (SampleFlag) EnumDescriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{1}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{2}
 }
 
 // DevicePropertyData is one reading of one property.
@@ -434,7 +497,13 @@ type SeriesInfo struct {
 	// 0: the server's default.
 	Threshold float64 `protobuf:"fixed64,6,opt,name=threshold,proto3" json:"threshold,omitempty"`
 	// For detectors that draw random numbers; equal seeds give equal verdicts.
-	Seed          uint64 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	Seed uint64 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	// For how long a series must behave in a new way until that is the new
+	// normal: a time with a unit, "6h", or "never". Empty: the server's default.
+	Accept string `protobuf:"bytes,8,opt,name=accept,proto3" json:"accept,omitempty"`
+	// Language of AnomalyResponse.message: "en", "zh". Empty: the server's
+	// default.
+	Language      string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -516,6 +585,20 @@ func (x *SeriesInfo) GetSeed() uint64 {
 		return x.Seed
 	}
 	return 0
+}
+
+func (x *SeriesInfo) GetAccept() string {
+	if x != nil {
+		return x.Accept
+	}
+	return ""
+}
+
+func (x *SeriesInfo) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
 }
 
 // Member is a property of a device, as its DeviceModel describes it.
@@ -676,7 +759,19 @@ type AnomalyResponse struct {
 	// Name of the detector that judged.
 	Detector string `protobuf:"bytes,25,opt,name=detector,proto3" json:"detector,omitempty"`
 	// Name and version of the model that judged, "room@3f2a". Empty: none.
-	Model         string `protobuf:"bytes,26,opt,name=model,proto3" json:"model,omitempty"`
+	Model string `protobuf:"bytes,26,opt,name=model,proto3" json:"model,omitempty"`
+	// How unusual the reading is as news, from 0 to 1: what may begin an
+	// incident, 0 while one lasts. Absent where the detector tells no difference
+	// from score; a client that follows incidents then goes by severity.
+	Onset *float64 `protobuf:"fixed64,27,opt,name=onset,proto3,oneof" json:"onset,omitempty"`
+	// The stream is still away from what was normal, whatever this reading
+	// scores.
+	Ongoing bool `protobuf:"varint,28,opt,name=ongoing,proto3" json:"ongoing,omitempty"`
+	// What the incident was about has lasted so long that it is the new normal.
+	Accepted bool `protobuf:"varint,29,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// The incident that the reading is part of, or ended, as the server follows
+	// it. Absent if there is none.
+	Incident      *Incident `protobuf:"bytes,30,opt,name=incident,proto3" json:"incident,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -851,6 +946,142 @@ func (x *AnomalyResponse) GetModel() string {
 	return ""
 }
 
+func (x *AnomalyResponse) GetOnset() float64 {
+	if x != nil && x.Onset != nil {
+		return *x.Onset
+	}
+	return 0
+}
+
+func (x *AnomalyResponse) GetOngoing() bool {
+	if x != nil {
+		return x.Ongoing
+	}
+	return false
+}
+
+func (x *AnomalyResponse) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+func (x *AnomalyResponse) GetIncident() *Incident {
+	if x != nil {
+		return x.Incident
+	}
+	return nil
+}
+
+// Incident is what people are told of: it begins when a stream leaves what was
+// normal, lasts while it is away, and ends.
+type Incident struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 hexadecimal digits, the same in every verdict of the incident.
+	Id    string        `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Phase IncidentPhase `protobuf:"varint,2,opt,name=phase,proto3,enum=kubeedge.anomalydetector.v1.IncidentPhase" json:"phase,omitempty"`
+	// When its first reading was taken, in nanoseconds since 1970 UTC.
+	StartUnixNano int64 `protobuf:"fixed64,3,opt,name=start_unix_nano,json=startUnixNano,proto3" json:"start_unix_nano,omitempty"`
+	// When the reading was taken that ended it. 0 while it lasts.
+	EndUnixNano int64 `protobuf:"fixed64,4,opt,name=end_unix_nano,json=endUnixNano,proto3" json:"end_unix_nano,omitempty"`
+	// The worst so far.
+	Severity Severity `protobuf:"varint,5,opt,name=severity,proto3,enum=kubeedge.anomalydetector.v1.Severity" json:"severity,omitempty"`
+	Score    float64  `protobuf:"fixed64,6,opt,name=score,proto3" json:"score,omitempty"`
+	// As AnomalyResponse.kind, refined while it lasts.
+	Kind string `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What is to blame most. Absent: nothing.
+	Cause         *Cause `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incident) Reset() {
+	*x = Incident{}
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incident) ProtoMessage() {}
+
+func (x *Incident) ProtoReflect() protoreflect.Message {
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incident.ProtoReflect.Descriptor instead.
+func (*Incident) Descriptor() ([]byte, []int) {
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Incident) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Incident) GetPhase() IncidentPhase {
+	if x != nil {
+		return x.Phase
+	}
+	return IncidentPhase_INCIDENT_PHASE_UNSPECIFIED
+}
+
+func (x *Incident) GetStartUnixNano() int64 {
+	if x != nil {
+		return x.StartUnixNano
+	}
+	return 0
+}
+
+func (x *Incident) GetEndUnixNano() int64 {
+	if x != nil {
+		return x.EndUnixNano
+	}
+	return 0
+}
+
+func (x *Incident) GetSeverity() Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Severity_SEVERITY_UNSPECIFIED
+}
+
+func (x *Incident) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *Incident) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Incident) GetCause() *Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return nil
+}
+
 // DetectRequest is a batch of readings, the body of a POST to a detector that
 // speaks HTTP. There is no stream then, so each batch says of itself what holds
 // for it: a series is described on its first reading in the batch.
@@ -864,7 +1095,7 @@ type DetectRequest struct {
 
 func (x *DetectRequest) Reset() {
 	*x = DetectRequest{}
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1107,7 @@ func (x *DetectRequest) String() string {
 func (*DetectRequest) ProtoMessage() {}
 
 func (x *DetectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[5]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1120,7 @@ func (x *DetectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetectRequest.ProtoReflect.Descriptor instead.
 func (*DetectRequest) Descriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{5}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DetectRequest) GetStream() *StreamInfo {
@@ -920,7 +1151,7 @@ type DetectResponse struct {
 
 func (x *DetectResponse) Reset() {
 	*x = DetectResponse{}
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1163,7 @@ func (x *DetectResponse) String() string {
 func (*DetectResponse) ProtoMessage() {}
 
 func (x *DetectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[6]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1176,7 @@ func (x *DetectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetectResponse.ProtoReflect.Descriptor instead.
 func (*DetectResponse) Descriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{6}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DetectResponse) GetAnswers() []*AnomalyResponse {
@@ -977,7 +1208,7 @@ type Cause struct {
 
 func (x *Cause) Reset() {
 	*x = Cause{}
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1220,7 @@ func (x *Cause) String() string {
 func (*Cause) ProtoMessage() {}
 
 func (x *Cause) ProtoReflect() protoreflect.Message {
-	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[7]
+	mi := &file_anomalydetector_v1_anomalydetector_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1233,7 @@ func (x *Cause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cause.ProtoReflect.Descriptor instead.
 func (*Cause) Descriptor() ([]byte, []int) {
-	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{7}
+	return file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Cause) GetNamespace() string {
@@ -1061,7 +1292,7 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"StreamInfo\x12\x16\n" +
 	"\x06mapper\x18\x01 \x01(\tR\x06mapper\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
-	"\tstream_id\x18\x03 \x01(\tR\bstreamId\"\xdd\x02\n" +
+	"\tstream_id\x18\x03 \x01(\tR\bstreamId\"\x91\x03\n" +
 	"\n" +
 	"SeriesInfo\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12=\n" +
@@ -1072,7 +1303,9 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"parameters\x12\x14\n" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1c\n" +
 	"\tthreshold\x18\x06 \x01(\x01R\tthreshold\x12\x12\n" +
-	"\x04seed\x18\a \x01(\x04R\x04seed\x1a=\n" +
+	"\x04seed\x18\a \x01(\x04R\x04seed\x12\x16\n" +
+	"\x06accept\x18\b \x01(\tR\x06accept\x12\x1a\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x02\n" +
@@ -1092,7 +1325,7 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +
-	"\b_maximum\"\xc3\x05\n" +
+	"\b_maximum\"\xe1\x06\n" +
 	"\x0fAnomalyResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
@@ -1117,12 +1350,26 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"\x05upper\x18\x17 \x01(\x01H\x03R\x05upper\x88\x01\x01\x12:\n" +
 	"\x06causes\x18\x18 \x03(\v2\".kubeedge.anomalydetector.v1.CauseR\x06causes\x12\x1a\n" +
 	"\bdetector\x18\x19 \x01(\tR\bdetector\x12\x14\n" +
-	"\x05model\x18\x1a \x01(\tR\x05modelB\b\n" +
+	"\x05model\x18\x1a \x01(\tR\x05model\x12\x19\n" +
+	"\x05onset\x18\x1b \x01(\x01H\x04R\x05onset\x88\x01\x01\x12\x18\n" +
+	"\aongoing\x18\x1c \x01(\bR\aongoing\x12\x1a\n" +
+	"\baccepted\x18\x1d \x01(\bR\baccepted\x12A\n" +
+	"\bincident\x18\x1e \x01(\v2%.kubeedge.anomalydetector.v1.IncidentR\bincidentB\b\n" +
 	"\x06_valueB\v\n" +
 	"\t_expectedB\b\n" +
 	"\x06_lowerB\b\n" +
-	"\x06_upperJ\x04\b\x06\x10\n" +
-	"\"\x9d\x01\n" +
+	"\x06_upperB\b\n" +
+	"\x06_onsetJ\x04\b\x06\x10\n" +
+	"\"\xcf\x02\n" +
+	"\bIncident\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12@\n" +
+	"\x05phase\x18\x02 \x01(\x0e2*.kubeedge.anomalydetector.v1.IncidentPhaseR\x05phase\x12&\n" +
+	"\x0fstart_unix_nano\x18\x03 \x01(\x10R\rstartUnixNano\x12\"\n" +
+	"\rend_unix_nano\x18\x04 \x01(\x10R\vendUnixNano\x12A\n" +
+	"\bseverity\x18\x05 \x01(\x0e2%.kubeedge.anomalydetector.v1.SeverityR\bseverity\x12\x14\n" +
+	"\x05score\x18\x06 \x01(\x01R\x05score\x12\x12\n" +
+	"\x04kind\x18\a \x01(\tR\x04kind\x128\n" +
+	"\x05cause\x18\b \x01(\v2\".kubeedge.anomalydetector.v1.CauseR\x05cause\"\x9d\x01\n" +
 	"\rDetectRequest\x12?\n" +
 	"\x06stream\x18\x01 \x01(\v2'.kubeedge.anomalydetector.v1.StreamInfoR\x06stream\x12K\n" +
 	"\breadings\x18\x02 \x03(\v2/.kubeedge.anomalydetector.v1.DevicePropertyDataR\breadings\"u\n" +
@@ -1134,7 +1381,14 @@ const file_anomalydetector_v1_anomalydetector_proto_rawDesc = "" +
 	"\vdevice_name\x18\x02 \x01(\tR\n" +
 	"deviceName\x12#\n" +
 	"\rproperty_name\x18\x03 \x01(\tR\fpropertyName\x12\x16\n" +
-	"\x06weight\x18\x04 \x01(\x01R\x06weight*|\n" +
+	"\x06weight\x18\x04 \x01(\x01R\x06weight*\xbd\x01\n" +
+	"\rIncidentPhase\x12\x1e\n" +
+	"\x1aINCIDENT_PHASE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14INCIDENT_PHASE_BEGAN\x10\x01\x12\x18\n" +
+	"\x14INCIDENT_PHASE_LASTS\x10\x02\x12\x1b\n" +
+	"\x17INCIDENT_PHASE_RETURNED\x10\x03\x12\x1d\n" +
+	"\x19INCIDENT_PHASE_NEW_NORMAL\x10\x04\x12\x1c\n" +
+	"\x18INCIDENT_PHASE_ABANDONED\x10\x05*|\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SEVERITY_UNKNOWN\x10\x01\x12\x13\n" +
@@ -1169,38 +1423,44 @@ func file_anomalydetector_v1_anomalydetector_proto_rawDescGZIP() []byte {
 	return file_anomalydetector_v1_anomalydetector_proto_rawDescData
 }
 
-var file_anomalydetector_v1_anomalydetector_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_anomalydetector_v1_anomalydetector_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_anomalydetector_v1_anomalydetector_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_anomalydetector_v1_anomalydetector_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_anomalydetector_v1_anomalydetector_proto_goTypes = []any{
-	(Severity)(0),              // 0: kubeedge.anomalydetector.v1.Severity
-	(SampleFlag)(0),            // 1: kubeedge.anomalydetector.v1.SampleFlag
-	(*DevicePropertyData)(nil), // 2: kubeedge.anomalydetector.v1.DevicePropertyData
-	(*StreamInfo)(nil),         // 3: kubeedge.anomalydetector.v1.StreamInfo
-	(*SeriesInfo)(nil),         // 4: kubeedge.anomalydetector.v1.SeriesInfo
-	(*Member)(nil),             // 5: kubeedge.anomalydetector.v1.Member
-	(*AnomalyResponse)(nil),    // 6: kubeedge.anomalydetector.v1.AnomalyResponse
-	(*DetectRequest)(nil),      // 7: kubeedge.anomalydetector.v1.DetectRequest
-	(*DetectResponse)(nil),     // 8: kubeedge.anomalydetector.v1.DetectResponse
-	(*Cause)(nil),              // 9: kubeedge.anomalydetector.v1.Cause
-	nil,                        // 10: kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
+	(IncidentPhase)(0),         // 0: kubeedge.anomalydetector.v1.IncidentPhase
+	(Severity)(0),              // 1: kubeedge.anomalydetector.v1.Severity
+	(SampleFlag)(0),            // 2: kubeedge.anomalydetector.v1.SampleFlag
+	(*DevicePropertyData)(nil), // 3: kubeedge.anomalydetector.v1.DevicePropertyData
+	(*StreamInfo)(nil),         // 4: kubeedge.anomalydetector.v1.StreamInfo
+	(*SeriesInfo)(nil),         // 5: kubeedge.anomalydetector.v1.SeriesInfo
+	(*Member)(nil),             // 6: kubeedge.anomalydetector.v1.Member
+	(*AnomalyResponse)(nil),    // 7: kubeedge.anomalydetector.v1.AnomalyResponse
+	(*Incident)(nil),           // 8: kubeedge.anomalydetector.v1.Incident
+	(*DetectRequest)(nil),      // 9: kubeedge.anomalydetector.v1.DetectRequest
+	(*DetectResponse)(nil),     // 10: kubeedge.anomalydetector.v1.DetectResponse
+	(*Cause)(nil),              // 11: kubeedge.anomalydetector.v1.Cause
+	nil,                        // 12: kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
 }
 var file_anomalydetector_v1_anomalydetector_proto_depIdxs = []int32{
-	3,  // 0: kubeedge.anomalydetector.v1.DevicePropertyData.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
-	4,  // 1: kubeedge.anomalydetector.v1.DevicePropertyData.series:type_name -> kubeedge.anomalydetector.v1.SeriesInfo
-	5,  // 2: kubeedge.anomalydetector.v1.SeriesInfo.members:type_name -> kubeedge.anomalydetector.v1.Member
-	10, // 3: kubeedge.anomalydetector.v1.SeriesInfo.parameters:type_name -> kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
-	0,  // 4: kubeedge.anomalydetector.v1.AnomalyResponse.severity:type_name -> kubeedge.anomalydetector.v1.Severity
-	9,  // 5: kubeedge.anomalydetector.v1.AnomalyResponse.causes:type_name -> kubeedge.anomalydetector.v1.Cause
-	3,  // 6: kubeedge.anomalydetector.v1.DetectRequest.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
-	2,  // 7: kubeedge.anomalydetector.v1.DetectRequest.readings:type_name -> kubeedge.anomalydetector.v1.DevicePropertyData
-	6,  // 8: kubeedge.anomalydetector.v1.DetectResponse.answers:type_name -> kubeedge.anomalydetector.v1.AnomalyResponse
-	2,  // 9: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:input_type -> kubeedge.anomalydetector.v1.DevicePropertyData
-	6,  // 10: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:output_type -> kubeedge.anomalydetector.v1.AnomalyResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	4,  // 0: kubeedge.anomalydetector.v1.DevicePropertyData.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
+	5,  // 1: kubeedge.anomalydetector.v1.DevicePropertyData.series:type_name -> kubeedge.anomalydetector.v1.SeriesInfo
+	6,  // 2: kubeedge.anomalydetector.v1.SeriesInfo.members:type_name -> kubeedge.anomalydetector.v1.Member
+	12, // 3: kubeedge.anomalydetector.v1.SeriesInfo.parameters:type_name -> kubeedge.anomalydetector.v1.SeriesInfo.ParametersEntry
+	1,  // 4: kubeedge.anomalydetector.v1.AnomalyResponse.severity:type_name -> kubeedge.anomalydetector.v1.Severity
+	11, // 5: kubeedge.anomalydetector.v1.AnomalyResponse.causes:type_name -> kubeedge.anomalydetector.v1.Cause
+	8,  // 6: kubeedge.anomalydetector.v1.AnomalyResponse.incident:type_name -> kubeedge.anomalydetector.v1.Incident
+	0,  // 7: kubeedge.anomalydetector.v1.Incident.phase:type_name -> kubeedge.anomalydetector.v1.IncidentPhase
+	1,  // 8: kubeedge.anomalydetector.v1.Incident.severity:type_name -> kubeedge.anomalydetector.v1.Severity
+	11, // 9: kubeedge.anomalydetector.v1.Incident.cause:type_name -> kubeedge.anomalydetector.v1.Cause
+	4,  // 10: kubeedge.anomalydetector.v1.DetectRequest.stream:type_name -> kubeedge.anomalydetector.v1.StreamInfo
+	3,  // 11: kubeedge.anomalydetector.v1.DetectRequest.readings:type_name -> kubeedge.anomalydetector.v1.DevicePropertyData
+	7,  // 12: kubeedge.anomalydetector.v1.DetectResponse.answers:type_name -> kubeedge.anomalydetector.v1.AnomalyResponse
+	3,  // 13: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:input_type -> kubeedge.anomalydetector.v1.DevicePropertyData
+	7,  // 14: kubeedge.anomalydetector.v1.AnomalyDetectionService.StreamDetect:output_type -> kubeedge.anomalydetector.v1.AnomalyResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_anomalydetector_v1_anomalydetector_proto_init() }
@@ -1216,8 +1476,8 @@ func file_anomalydetector_v1_anomalydetector_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anomalydetector_v1_anomalydetector_proto_rawDesc), len(file_anomalydetector_v1_anomalydetector_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -78,7 +78,12 @@ var (
 		Kind: "correlation", Value: proto.Float64(3), Expected: proto.Float64(1),
 		Lower: proto.Float64(0.5), Upper: proto.Float64(1.5),
 		Causes:   []*pb.Cause{{Namespace: "default", DeviceName: "light-2", PropertyName: "powerstatus", Weight: 0.7}},
-		Detector: "pca", Model: "room@3f2a",
+		Detector: "pca", Model: "room@3f2a", Onset: proto.Float64(0), Ongoing: true, Accepted: true,
+		Incident: &pb.Incident{
+			Id: "00000000c0ffee00", Phase: pb.IncidentPhase_INCIDENT_PHASE_LASTS, StartUnixNano: 1782907100000000000,
+			Severity: pb.Severity_SEVERITY_CRITICAL, Score: 1, Kind: "correlation",
+			Cause: &pb.Cause{Namespace: "default", DeviceName: "light-2", PropertyName: "powerstatus", Weight: 1},
+		},
 	}
 )
 
@@ -214,7 +219,7 @@ func TestDescriptor(t *testing.T) {
 		"StreamInfo": {"1 string mapper", "2 string node", "3 string stream_id"},
 		"SeriesInfo": {
 			"1 string group", "2 repeated Member members", "3 string detector", "4 map<string,string> parameters",
-			"5 string model", "6 double threshold", "7 uint64 seed",
+			"5 string model", "6 double threshold", "7 uint64 seed", "8 string accept", "9 string language",
 		},
 		"Member": {
 			"1 string namespace", "2 string device_name", "3 string property_name", "4 string data_type",
@@ -226,6 +231,15 @@ func TestDescriptor(t *testing.T) {
 			"15 Severity severity", "16 double score", "17 double threshold", "18 double confidence", "19 string kind",
 			"20 optional double value", "21 optional double expected", "22 optional double lower", "23 optional double upper",
 			"24 repeated Cause causes", "25 string detector", "26 string model",
+			"27 optional double onset", "28 bool ongoing", "29 bool accepted", "30 Incident incident",
+		},
+		"Incident": {
+			"1 string id", "2 IncidentPhase phase", "3 sfixed64 start_unix_nano", "4 sfixed64 end_unix_nano", "5 Severity severity",
+			"6 double score", "7 string kind", "8 Cause cause",
+		},
+		"IncidentPhase": {
+			"0 INCIDENT_PHASE_UNSPECIFIED", "1 INCIDENT_PHASE_BEGAN", "2 INCIDENT_PHASE_LASTS", "3 INCIDENT_PHASE_RETURNED",
+			"4 INCIDENT_PHASE_NEW_NORMAL", "5 INCIDENT_PHASE_ABANDONED",
 		},
 		"DetectRequest":  {"1 StreamInfo stream", "2 repeated DevicePropertyData readings"},
 		"DetectResponse": {"1 repeated AnomalyResponse answers", "2 string stream_id"},
