@@ -105,7 +105,7 @@ func TestWhoSeesWhat(t *testing.T) {
 				return 5
 			}
 			return 0
-		}), 1, sees{jumpName: driver.KindJump, autoName: driver.KindPattern}, []string{freezeName, rangeName}},
+		}), 1, sees{jumpName: driver.KindJump, autoName: driver.KindSpike}, []string{freezeName, rangeName}},
 		{"spike between missing values", plus(gappy(gaussian(27)), func(i int) float64 {
 			if i == at+1 {
 				return 9

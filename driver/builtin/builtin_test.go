@@ -138,7 +138,7 @@ func TestStateIsSmall(t *testing.T) {
 		jumpName:   {unsafe.Sizeof(jumpDetector{}), 200},
 		freezeName: {unsafe.Sizeof(freezeDetector{}), 200},
 		cusumName:  {unsafe.Sizeof(cusumDetector{}), 200},
-		autoName:   {unsafe.Sizeof(autoDetector{}), 20 << 10},
+		autoName:   {unsafe.Sizeof(autoDetector{}), 32 << 10},
 		madName:    {unsafe.Sizeof(madDetector{}), 200}, // and 16 bytes for each reading in the window
 	} {
 		t.Logf("%s: %d bytes", name, c.size)

@@ -5,7 +5,7 @@
 //
 //	import _ "github.com/kubeedge/edge-anomaly/driver/builtin"
 //
-//	auto    finds and names what is unusual, by what the stream shows; the default
+//	auto    finds, names and follows what is unusual until it is over, by what the stream shows; the default
 //	novelty what is stranger than anything before, by several views of the stream at once
 //	range   fixed limits, from the configuration or the DeviceModel
 //	ewma    spikes and new levels, against an exponentially weighted mean and variance
@@ -49,26 +49,27 @@
 //
 // # auto
 //
-// auto asks three questions of every reading, all of them about the stream's own past, so that a·x + b is judged as x is
-// and the speed of the clock does not matter:
+// auto follows a stream (package watch): it tells when the stream leaves what was normal, for as long as it is away, and
+// when it is back or where it went is the new normal. Each reading is asked how far the stream has moved within 1, 2,
+// 4 … 128 readings, how much it scatters, for how long it has stood still and, where it has a season, how far it is from
+// a period ago, each held against the tail of the stream's own past; and whether it departs from the structure that the
+// stream shows (package regime): the moves of a counter, a season that is found or given (period), modes, the states of a
+// switch. a·x + b is judged as x is.
 //
-//   - How strange is it? This is the score of novelty. It is the larger the longer nothing as strange has been, and
-//     comes once: 64 readings around a stranger one score 0.
-//   - Does it make an incident with a name (package incident)? Structure is taken out first, as far as the stream shows
-//     any: the moves of a counter, a season that is found or given (period), modes, the states of a switch. A spike is
-//     told at once, and becomes a level after 5 readings; a level that leaves slowly is a drift, or a pattern where it
-//     changes as fast as the season; more scatter is noise; states that last too long, too short or were never met are
-//     state, and the first new value of a stream that rested for 4,000 readings is a spike, a level or a drift.
-//   - Does it stand still (freeze)? A stream with two values or fewer, or that rests on 9 of 10 readings, is never
-//     frozen; how long a switch rests is a matter of state.
+// What is rarer than the threshold begins an incident. While it lasts, which Result.Ongoing tells, nothing is learned, so
+// that the n-th fault is found as the first. It ends when the stream is back, when it has gone where it goes anyway in
+// that time, or when it has behaved in the new way for so long that this is the new normal (Settings.Accept; by default
+// when it has looked normal but for where it is for 120 readings or a twentieth of what was learned, and after 12 hours).
+// What was accepted and comes again at about the same time of another day, no larger, is no incident; nor is a departure
+// of the shape of one that somebody has said was normal ([driver.Learner]).
 //
-// One incident is one alert: it is told in the few readings that bring news of it (its beginning, a better name), not in
-// every reading that it lasts, and the level before is kept for 720 readings to tell its end by.
+// Score says how unusual a reading is now, whatever came before. Onset is that of record novelty: how unusual it is as
+// news; within an incident it is 0 but for readings stranger than all before. The kind is that of the incident, refined
+// while it lasts: a spike becomes a level after 5 readings. 99 of 100 readings lie between Lower and Upper, whatever single
+// readings did before.
 //
-// Measured from the 2,000th reading on, 232,000 readings each, auto reaches 0.90 in 1.8 of 10,000 readings of white noise
-// (nominally 10), 0.95 in 0.7 (1.25) and 0.98 in 0.04 (0.08); of noise autocorrelated by 0.9 in 1.6, 0.5 and 0.2; of
-// Student's t with 3 degrees of freedom in 3.9, 2.0 and 0.5. Before, such scores are up to 2,000/n times as frequent
-// after n readings: the threshold of the verdict is raised as much, and Confidence is the share of 2,000 that is known.
+// Until 500 readings are known, a departure must be up to a hundred times as rare to begin an incident. Confidence is the
+// share of 2,000 readings that is known.
 //
 // forecast, spot, knn and rrcf are calibrated by each stream's own past: the tail of its errors, values, distances or
 // isolation is fitted and extrapolated, so that heavy tails raise the bar of their own accord. On noise, slow noise and

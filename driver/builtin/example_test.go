@@ -56,7 +56,7 @@ func Example_drivers() {
 	}
 	// Output:
 	// adwin       keeps a window as long as its mean has not changed, and tells when it has
-	// auto        finds and names what is unusual, by what the stream shows: a season, modes, states, a counter or none of these
+	// auto        finds, names and follows what is unusual until it is over, by what the stream shows: a season, modes, states, a counter or none of these
 	// autogroup   watches members each alone and together: levels, shapes, and what the others say of each; the default for groups
 	// bayesnet    finds improbable combinations in a group, of numbers and categories, and says which member contradicts the others
 	// cusum       finds drifts that are too slow to see in a single reading

@@ -5,10 +5,13 @@ package watch
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
 const (
+	meanOf    = 4              // newest readings whose mean tells whether it goes on
+	awayLeast = 1              // u of the newest one for that
 	calmRows  = 2              // that end an incident
 	replay    = ringSize - 128 // newest readings of an accepted incident that are learned
 	longest   = 12 * time.Hour // until an incident is accepted, unless configured
@@ -18,11 +21,12 @@ const (
 // incident is the one that is open, or the last one.
 type incident struct {
 	on      bool
+	hint    Kind          // that somebody else gives it
 	by      int           // member that began it
 	began   int64         // first reading
 	chain   int64         // first reading of the first of several that followed each other closely
 	away    int64         // newest reading away from normal
-	moved   int64         // newest reading that leapt
+	size    float64       // farthest from it
 	base    float64       // reading before the first
 	at      int64         // and its time
 	calm    int           // newest readings that were not away
@@ -31,25 +35,31 @@ type incident struct {
 	peaks   [lags]float64 // statistics of the beginning
 }
 
-// begin opens an incident that member by has found.
-func (d *Detector) begin(by int) {
-	rows := int64(1)
+// rows is how many readings a member looks back.
+func (d *Detector) rows(by int) int64 {
 	switch {
 	case by < lags:
-		rows = 1 << by
+		return 1 << by
 	case by == noise:
-		rows = scatterOf
-	case by == still:
-		rows = min(int64(d.rest.run)+1, ringSize-130)
+		return scatterOf
+	case by == season:
+		return blockRows
 	}
+	return min(int64(d.rest.run)+1, ringSize-130)
+}
+
+// begin opens an incident of so many readings that member by has found.
+func (d *Detector) begin(by int, rows int64) {
 	i := &d.open
 	began := max(d.t-rows+1, 2)
 	if i.chain == 0 || began-i.away > late {
 		i.chain, i.fill = began, 0
 	}
-	base := d.at(began - 1)
+	base := *d.at(began - 1)
+	base.x = d.stood(began - 1)
 	*i = incident{
 		on: true, by: by, began: began, chain: i.chain, away: d.t, base: base.x, at: base.at, fill: i.fill,
+		size:  d.at(d.t).x - base.x,
 		peaks: [lags]float64(d.zs[:lags]),
 	}
 	for ; d.next < began; d.next++ {
@@ -58,40 +68,79 @@ func (d *Detector) begin(by int) {
 }
 
 // follow holds a reading against what was normal before the open incident.
-func (d *Detector) follow(v *Verdict) {
+func (d *Detector) follow(v *Verdict, hint *Hint) {
 	i := &d.open
 	now := d.at(d.t)
+	if math.Abs(now.x-i.base) > math.Abs(i.size) {
+		i.size = now.x - i.base
+	}
 	u := d.distance(now)
-	u0, un, us := d.tails[0].u(d.zs[0]), d.tails[noise].u(d.zs[noise]), d.tails[still].u(d.zs[still])
-	u = max(u, un, us)
+	if rows := d.t - i.began + 1; rows >= meanOf && u >= awayLeast { // one reading back among noise is not the end
+		mean := *now
+		mean.x = 0
+		for t := d.t - meanOf + 1; t <= d.t; t++ {
+			mean.x += d.at(t).x / meanOf
+		}
+		u = max(u, d.distance(&mean))
+	}
+	u0, un := d.tails[0].u(d.zs[0]), d.tails[noise].u(d.zs[noise])
+	us, _ := d.stillness()
+	u = max(u, un, us, hint.U)
+	if i.by == season {
+		u = max(un, us, d.tails[season].u(d.zs[season]))
+	}
+	if hint.Away {
+		u = max(u, awayU)
+	}
+	if hint.Kind != None {
+		i.hint = hint.Kind
+	}
 	v.Tail = joined(u)
 	d.describe(v)
 	v.Open = true
-	if u0 > 2.5 {
-		i.moved = d.t
-	}
-	if u >= tune[8] {
+	if u >= awayU {
 		v.Away = true
+		v.Tail = d.lifted(v.Tail)
 		i.calm, i.away = 0, d.t
 	} else if i.calm++; i.calm >= calmRows {
 		v.Open = false
 		d.end()
 		return
 	}
-	if max(u0, un, us) < tune[8] {
+	if max(u0, un, us) < awayU {
 		i.fill++
 	} else {
-		i.fill = max(0, i.fill-tune[4])
+		i.fill = max(0, i.fill-fillLess)
 		i.unusual++
 	}
 	if d.acceptable(now.at) {
 		v.Accepted, v.Open = true, false
-		d.accept()
+		d.accept(true)
 	}
+}
+
+// stood is where the stream stood at reading t: the median of five.
+func (d *Detector) stood(t int64) float64 {
+	var five [5]float64
+	n := 0
+	for k := t; k > max(t-int64(len(five)), d.bound, 0) && n < len(five); k-- {
+		if p := d.at(k); p.back == 0 {
+			five[n] = p.x
+			n++
+		}
+	}
+	if n < len(five) || t <= int64(len(five)) {
+		return d.at(t).x
+	}
+	slices.Sort(five[:])
+	return five[len(five)/2]
 }
 
 // distance is how rare it is to be where the stream is now, after so long.
 func (d *Detector) distance(now *point) float64 {
+	if d.states > 0 {
+		return 0
+	}
 	i := &d.open
 	rows, diff, dt := d.t-i.began+1, now.x-i.base, float64(now.at-i.at)
 	if u, ok := d.far.u(rows, diff, dt, d.interval, d.smallest); ok {
@@ -114,24 +163,23 @@ func (d *Detector) acceptable(at int64) bool {
 	case rows > leastRows && lasts > longest:
 		return true
 	}
-	return i.fill > max(tune[10], tune[5]*min(d.learned, memory))
+	return i.fill > max(leastFill, fillShare*min(d.learned, memory))
 }
 
 // end closes the incident, as the stream is back or has gone where it goes anyway. In the second case what happened is
-// learned, and so is a slow return.
+// learned.
 func (d *Detector) end() {
 	i := &d.open
 	newest := d.at(d.t)
 	_, z := d.scaled(newest.x-i.base, float64(newest.at-i.at), 2)
-	elsewhere := d.tails[2].u(z) > tune[12]
-	smooth := i.moved < d.t-4 && i.by != still && i.unusual < tune[3]*float64(d.t-i.began)
-	if elsewhere || smooth {
-		d.accept()
+	elsewhere := d.states == 0 && d.tails[2].u(z) > awayU
+	if elsewhere {
+		d.accept(false)
 		return
 	}
 	i.on = false
 	for t := (i.began + thin - 1) / thin * thin; t <= i.away; t += thin {
-		d.far.skip()
+		d.far.skip(d.when(t))
 	}
 	for t := max(i.began, d.t-replay); t <= i.away; t++ {
 		d.at(t).back = int32(t - i.began + 1)
@@ -140,23 +188,27 @@ func (d *Detector) end() {
 }
 
 // accept closes the incident and learns it. Nothing is compared any more with what was before it ended.
-func (d *Detector) accept() {
+func (d *Detector) accept(lasting bool) {
 	i := &d.open
 	i.on = false
 	d.next = max(i.chain, d.t-replay)
+	for t := (i.began + thin - 1) / thin * thin; t < d.next; t += thin {
+		d.far.skip(d.when(t))
+	}
 	for t := d.next; t <= d.t; t++ {
 		d.at(t).back = 0
 	}
 	if i.by < lags {
 		for j, z := range i.peaks {
-			if l := &d.tails[j]; z > 0 && d.us[j] > tune[16] {
-				l.add(min(z, l.at(tune[17])))
+			if l := &d.tails[j]; z > 0 && d.us[j] > acceptedU {
+				l.add(min(z, l.at(peakU)))
 			}
 		}
 	}
+	d.remember(i.at, i.size, i.base, lasting)
 	i.chain, d.bound = 0, d.t
 	for ; d.next <= d.t-late; d.next++ {
-		d.learn(d.next, tune[16])
+		d.learn(d.next, acceptedU)
 	}
 }
 
@@ -166,10 +218,16 @@ func (d *Detector) describe(v *Verdict) {
 	rows := d.t - i.began + 1
 	v.Rows, v.Base, v.Usual = int(rows), i.base, d.usual(lagFor(rows))
 	switch {
+	case d.rest.run >= 2 && int64(d.rest.run) >= rows-1 && d.rest.runs*2 > d.rest.rows && d.states == 0:
+		v.Kind, v.Rows = Freeze, int(d.rest.run)+1 // all of it is rest, and the stream moves with most readings
+	case i.hint != None:
+		v.Kind = i.hint
 	case i.by == noise:
 		v.Kind = Noise
 	case i.by == still:
 		v.Kind, v.Rows = Freeze, int(d.rest.run)+1
+	case i.by == season:
+		v.Kind = Pattern
 	case i.by >= 3 && !d.leapt():
 		v.Kind = Drift
 	case d.t-i.began >= 4:
@@ -188,4 +246,14 @@ func (d *Detector) leapt() bool {
 		most = max(most, math.Abs(d.at(t).x-d.at(t-1).x))
 	}
 	return most > 0.5*all
+}
+
+// when is about the time of reading t.
+func (d *Detector) when(t int64) int64 {
+	if d.t-t < ringSize {
+		return d.at(t).at
+	}
+	i := &d.open
+	f := float64(t-i.began+1) / float64(d.t-i.began+1)
+	return i.at + int64(f*float64(d.at(d.t).at-i.at))
 }

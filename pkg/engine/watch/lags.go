@@ -13,7 +13,9 @@ const (
 	lags    = 8    // differences over 1, 2, 4 … 128 readings
 	noise   = lags // how much the stream scatters
 	still   = lags + 1
-	members = lags + 2
+	season  = lags + 2
+	members = lags + 3
+	hinted  = members // what somebody else saw
 )
 
 const (
@@ -23,6 +25,11 @@ const (
 
 // measure takes the statistics of the newest reading.
 func (d *Detector) measure() {
+	n := min(d.t, blockRows)
+	d.mean = 0
+	for t := d.t - n + 1; t <= d.t; t++ {
+		d.mean += d.at(t).x / float64(n)
+	}
 	for j := range lags {
 		d.zs[j] = 0
 		if d.t-d.bound >= 1<<j && d.t > 1<<j {
@@ -31,9 +38,18 @@ func (d *Detector) measure() {
 	}
 	d.zs[noise], d.zs[still] = 0, d.rest.run+1
 	if s := d.scale[0]; s > 0 {
-		d.zs[noise] = d.rest.median() / (s + tune[1]*d.smallest) / math.Sqrt(1+tune[15]*scatterOf/max(d.learned, 1))
+		d.zs[noise] = d.rest.median() / (s + coarse*d.smallest) / math.Sqrt(1+youngNoise*scatterOf/max(d.learned, 1))
 	}
-	d.rest.keep(d.t, d.zs[noise], d.zs[still])
+	d.zs[season] = 0
+	if diff, half, ok := d.lastPeriod(); ok {
+		d.diff, d.half = math.Abs(diff), math.Abs(half)
+		if s := d.periodScale; s > 0 && s < seasonal*d.halfScale && d.periods > 4*blockRows {
+			d.zs[season] = d.diff / (s + coarse*d.smallest)
+		}
+	} else {
+		d.diff, d.half = math.NaN(), math.NaN()
+	}
+	d.rest.keep(d.t, d.zs[noise], d.rest.ended)
 }
 
 // move is how far reading t lies from the one 2^j before, and the same in usual moves. A reading that is part of an
@@ -71,7 +87,7 @@ func (d *Detector) usual(j int) float64 {
 	for _, v := range d.scale[:j+1] {
 		s = max(s, v)
 	}
-	return s + tune[1]*d.smallest
+	return s + coarse*d.smallest
 }
 
 // lagFor is the longest lag that is no longer than so many readings.
@@ -81,9 +97,9 @@ func lagFor(readings int64) int { return min(lags-1, 63-bits.LeadingZeros64(uint
 func (d *Detector) learn(t int64, most float64) {
 	d.learned++
 	if t%thin == 0 {
-		d.far.keep(*d.at(t), d.interval, d.smallest)
+		d.far.keep(d.block(t), d.interval, d.smallest)
 	}
-	most = min(most, math.Log10(d.learned)+tune[0])
+	most = min(most, math.Log10(d.learned)+rareMore)
 	gain := max(1/d.learned, 1.0/memory)
 	for j := range lags {
 		if t <= 1<<j {
@@ -95,7 +111,7 @@ func (d *Detector) learn(t int64, most float64) {
 			size = min(size, max(5, l.start())*s)
 		}
 		d.scale[j] += gain * (size - d.scale[j])
-		if d.learned > tune[14]*float64(int64(1)<<j) {
+		if d.learned > lagsLearned*float64(int64(1)<<j) {
 			d.take(l, z, most)
 		}
 	}
@@ -103,8 +119,23 @@ func (d *Detector) learn(t int64, most float64) {
 		if n > 0 {
 			d.take(&d.tails[noise], n, most)
 		}
-		d.take(&d.tails[still], s, most)
+		if s > 0 { // a rest ended here
+			d.rest.runs++
+			d.rest.rows += s
+			d.take(&d.tails[still], s, most)
+		}
 	}
+}
+
+// stillness is how rare rests as long as the present one are, and how rare it is that one begins.
+func (d *Detector) stillness() (among, begins float64) {
+	const least = 8 // rests that must be known
+	r := &d.rest
+	if r.runs < least || r.run < 1 || d.states > 2 {
+		return 0, 0
+	}
+	among = d.tails[still].u(d.zs[still] / math.Sqrt(1+least/2/r.runs))
+	return among, among + math.Log10(r.rows/r.runs)
 }
 
 func (d *Detector) take(l *tail, z, most float64) {
@@ -112,4 +143,14 @@ func (d *Detector) take(l *tail, z, most float64) {
 		z = l.at(most)
 	}
 	l.add(z)
+}
+
+// block is the mean of the thin readings up to t.
+func (d *Detector) block(t int64) point {
+	p := *d.at(t)
+	p.x, p.back = 0, 0
+	for k := range int64(thin) {
+		p.x += d.at(t-k).x / thin
+	}
+	return p
 }

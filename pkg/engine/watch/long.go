@@ -6,9 +6,9 @@ package watch
 import "math"
 
 const (
-	longLags  = 4  // differences over 256, 512, 1024, 2048 readings
+	longLags  = 2  // differences over 256 and 512 readings
 	thin      = 16 // readings of which one is kept for them
-	longRing  = 256
+	longRing  = 128
 	firstLong = 256 / thin // kept readings
 )
 
@@ -31,6 +31,9 @@ func (l *long) keep(p point, interval, smallest float64) {
 		}
 		seen := float64(l.n - lag)
 		then := l.ring[(l.n-1-lag)&(longRing-1)]
+		if then.back != 0 {
+			continue
+		}
 		diff, z := l.z(k, p.x-then.x, float64(p.at-then.at), interval, smallest)
 		t := &l.tails[k]
 		if s := l.scale[k]; seen > 8 {
@@ -49,7 +52,7 @@ func (l *long) z(k int, diff, dt, interval, smallest float64) (float64, float64)
 	if r := dt / (lag * interval); r > 1 {
 		diff /= math.Sqrt(r)
 	}
-	s := l.scale[k] + tune[1]*smallest
+	s := l.scale[k] + coarse*smallest
 	if s == 0 {
 		return diff, 0
 	}
@@ -68,10 +71,11 @@ func (l *long) u(age int64, diff, dt, interval, smallest float64) (u float64, ok
 	return 0, false
 }
 
-// skip lets the time of a kept reading pass: what was is taken to have stayed.
-func (l *long) skip() {
+// skip keeps a reading of an incident: it is none to compare with.
+func (l *long) skip(at int64) {
 	if l.n > 0 {
-		l.ring[l.n&(longRing-1)] = l.ring[(l.n-1)&(longRing-1)]
+		p := l.ring[(l.n-1)&(longRing-1)]
+		l.ring[l.n&(longRing-1)] = point{x: p.x, at: at, back: 1}
 		l.n++
 	}
 }

@@ -10,6 +10,9 @@ const scatterOf = 15 // newest moves whose median tells how much the stream scat
 // rest follows the newest moves: their median, and for how long there was none.
 type rest struct {
 	run    float64 // readings that repeat the one before
+	ended  float64 // length of the rest that ended with the newest reading; 0: none did
+	runs   float64 // rests that were learned
+	rows   float64 // readings in them
 	moves  [scatterOf]float64
 	sorted [scatterOf]float64
 	noise  [2 * late]float32 // what is to be learned of late readings
@@ -17,10 +20,11 @@ type rest struct {
 }
 
 func (r *rest) add(t int64, move float64) {
+	r.ended = 0
 	if move == 0 {
 		r.run++
 	} else {
-		r.run = 0
+		r.ended, r.run = r.run+1, 0
 	}
 	k := t % scatterOf
 	old := r.moves[k]

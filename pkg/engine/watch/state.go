@@ -40,12 +40,23 @@ func (d *Detector) EncodeState(w *state.Writer) {
 	w.Float(d.learned)
 	w.Float(d.smallest)
 	w.Floats(d.scale[:])
+	for _, v := range d.season() {
+		w.Float(*v)
+	}
 	for k := range d.tails {
 		d.tails[k].EncodeState(w)
 	}
 	d.far.EncodeState(w)
 	d.rest.EncodeState(w)
 	d.open.EncodeState(w)
+	d.encodeLessons(w)
+	w.Int(int64(d.nhabits))
+	for _, h := range d.habits[:min(d.nhabits, habits)] {
+		w.Int(h.at)
+		w.Float(h.size)
+		w.Float(h.level)
+		w.Bool(h.lasts)
+	}
 }
 
 // DecodeState implements state.Part. The configuration stays.
@@ -73,12 +84,20 @@ func (d *Detector) DecodeState(r *state.Reader) {
 			r.Fail("scale %d is %v", j, s)
 		}
 	}
+	for _, v := range d.season() {
+		*v = r.Min("of the season", 0)
+	}
 	for k := range d.tails {
 		d.tails[k].DecodeState(r)
 	}
 	d.far.DecodeState(r)
 	d.rest.DecodeState(r)
 	d.open.DecodeState(r)
+	d.decodeLessons(r)
+	d.nhabits = r.Count("habits", math.MaxInt32)
+	for i := range min(d.nhabits, habits) {
+		d.habits[i] = habit{r.Int(), within(r, "habit"), within(r, "level"), r.Bool()}
+	}
 	if r.Err() == nil && (d.bound > d.t || d.next > d.t+1 || d.t > 0 && d.next < 1 || d.open.began > d.t ||
 		d.open.away > d.t || d.open.on && d.open.began < 2 || d.t-d.next > ringSize && !d.open.on) {
 		r.Fail("reading %d, next %d, incident from %d to %d", d.t, d.next, d.open.began, d.open.away)
@@ -124,6 +143,7 @@ func (l *long) EncodeState(w *state.Writer) {
 		p := &l.ring[t&(longRing-1)]
 		w.Float(p.x)
 		w.Int(p.at)
+		w.Bool(p.back != 0)
 	}
 	w.Floats(l.scale[:])
 	for k := range l.tails {
@@ -136,7 +156,11 @@ func (l *long) DecodeState(r *state.Reader) {
 	*l = long{n: row(r, "kept readings")}
 	n := min(l.n, longRing)
 	for t := l.n - n; t < l.n; t++ {
-		l.ring[t&(longRing-1)] = point{x: within(r, "kept reading"), at: r.Int()}
+		p := point{x: within(r, "kept reading"), at: r.Int()}
+		if r.Bool() {
+			p.back = 1
+		}
+		l.ring[t&(longRing-1)] = p
 	}
 	r.FloatsTo("long scales", l.scale[:])
 	for k := range l.tails {
@@ -150,6 +174,8 @@ func (l *long) DecodeState(r *state.Reader) {
 // EncodeState implements state.Part.
 func (p *rest) EncodeState(w *state.Writer) {
 	w.Float(p.run)
+	w.Float(p.runs)
+	w.Float(p.rows)
 	w.Floats(p.moves[:])
 	for k := range p.noise {
 		w.Float(float64(p.noise[k]))
@@ -159,7 +185,7 @@ func (p *rest) EncodeState(w *state.Writer) {
 
 // DecodeState implements state.Part.
 func (p *rest) DecodeState(r *state.Reader) {
-	*p = rest{run: r.Min("rest", 0)}
+	*p = rest{run: r.Min("rest", 0), runs: r.Min("rests", 0), rows: r.Min("readings in rests", 0)}
 	r.FloatsTo("moves", p.moves[:])
 	for _, m := range p.moves {
 		if !(m >= 0 && m <= 4*largest) {
@@ -177,12 +203,14 @@ func (p *rest) DecodeState(r *state.Reader) {
 func (i *incident) EncodeState(w *state.Writer) {
 	w.Bool(i.on)
 	w.Int(int64(i.by))
+	w.Int(int64(i.hint))
 	for _, v := range i.rows() {
 		w.Int(*v)
 	}
 	w.Int(i.at)
 	w.Int(int64(i.calm))
 	w.Float(i.base)
+	w.Float(i.size)
 	w.Float(i.unusual)
 	w.Float(i.fill)
 	w.Floats(i.peaks[:])
@@ -190,13 +218,17 @@ func (i *incident) EncodeState(w *state.Writer) {
 
 // DecodeState implements state.Part.
 func (i *incident) DecodeState(r *state.Reader) {
-	*i = incident{on: r.Bool(), by: r.Count("member", members-1)}
+	*i = incident{on: r.Bool(), by: r.Count("member", hinted), hint: Kind(r.Count("kind", int(State)))}
 	for _, v := range i.rows() {
 		*v = row(r, "reading of the incident")
 	}
 	i.at = r.Int()
 	i.calm = r.Count("calm readings", calmRows)
 	i.base = within(r, "base")
+	i.size = r.Finite("size")
+	if math.Abs(i.size) > 8*largest {
+		r.Fail("size is %v", i.size)
+	}
 	i.unusual, i.fill = r.Min("unusual readings", 0), r.Min("usual readings", 0)
 	r.FloatsTo("peaks", i.peaks[:])
 	for _, z := range i.peaks {
@@ -206,4 +238,8 @@ func (i *incident) DecodeState(r *state.Reader) {
 	}
 }
 
-func (i *incident) rows() [4]*int64 { return [...]*int64{&i.began, &i.chain, &i.away, &i.moved} }
+func (i *incident) rows() [3]*int64 { return [...]*int64{&i.began, &i.chain, &i.away} }
+
+func (d *Detector) season() [4]*float64 {
+	return [...]*float64{&d.period, &d.periodScale, &d.halfScale, &d.periods}
+}

@@ -69,7 +69,7 @@ func (l *tail) add(z float64) {
 // fit finds the tail anew.
 func (l *tail) fit() {
 	l.fresh = 0
-	need := max(int32(tune[9]), int32(math.Ceil(tailShare*float64(l.n))))
+	need := max(leastTail, int32(math.Ceil(tailShare*float64(l.n))))
 	above, logs := int32(0), 0.0 // logs: in quarters of an octave over the bin
 	b := tailBins - 1
 	for ; b > 0; b-- {
@@ -92,7 +92,7 @@ func (l *tail) fit() {
 		b = least
 	}
 	l.from, l.share = int32(b), max(float64(above), 1)/float64(l.n)
-	l.index = (priorSeen*tune[2] + (logs+0.5*float64(above))*quarter) / (priorSeen + float64(above))
+	l.index = (priorSeen*priorIndex + (logs+0.5*float64(above))*quarter) / (priorSeen + float64(above))
 }
 
 // start is the value from which the tail is.

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	ringSize = 512 // readings remembered
+	ringSize = 256 // readings remembered
 	late     = 32  // readings before one is learned
 	silent   = 60  // readings learned before the first verdict
 	largest  = 1e150
@@ -29,12 +29,14 @@ type Kind uint8
 
 // The kinds.
 const (
-	None   Kind = iota
-	Spike       // far from what was before
-	Level       // a new level
-	Drift       // a departure that took longer than one reading
-	Noise       // scatters more than it should
-	Freeze      // stands still for longer than it does
+	None    Kind = iota
+	Spike        // far from what was before
+	Level        // a new level
+	Drift        // a departure that took longer than one reading
+	Noise        // scatters more than it should
+	Freeze       // stands still for longer than it does
+	Pattern      // does not follow its season
+	State        // a value never met, or states that last too long or not long enough
 )
 
 // Verdict is what a [Detector] makes of one reading.
@@ -64,17 +66,26 @@ type Detector struct {
 	interval float64 // usual time between readings, ns
 	bound    int64   // nothing is compared with readings before this one
 
-	next     int64   // number of the reading to be learned next
-	learned  float64 // readings
-	scale    [lags]float64
-	smallest float64 // least move but 0
-	tails    [members]tail
-	far      long
-	rest     rest
-	zs       [members]float64 // of the newest reading
-	us       [members]float64
+	next                            int64   // number of the reading to be learned next
+	learned                         float64 // readings
+	scale                           [lags]float64
+	smallest                        float64 // least move but 0
+	tails                           [members]tail
+	far                             long
+	rest                            rest
+	states                          int     // of the stream, as of the newest reading
+	period                          float64 // readings of a season; 0: a day, if any
+	mean                            float64 // of the newest readings
+	diff, half                      float64 // from the mean a period ago, and half a period
+	periodScale, halfScale, periods float64
+	zs                              [members]float64 // of the newest reading
+	us                              [members]float64
 
-	open incident
+	open    incident
+	lessons []lesson
+	excuse  excuse
+	habits  [habits]habit
+	nhabits int
 }
 
 // point is a reading.
@@ -94,11 +105,13 @@ func New(c Config) *Detector {
 // Configure sets how the detector decides. It keeps what was learned.
 func (d *Detector) Configure(c Config) {
 	d.config = c
-	d.from = tune[7]
+	d.from = beginU
 	if c.Begin > 0 {
-		d.from = max(-math.Log10(c.Begin/witnesses), tune[8])
+		d.from = max(-math.Log10(c.Begin/witnesses), awayU)
 	}
 }
+
+const defaultBegin = 1.0 / 8000
 
 // witnesses is how many of the members count: their tails are joined as those of so many that know nothing of each
 // other, so that 1e-5 of one is 1 in 8,000 of all.
@@ -114,8 +127,22 @@ func joined(u float64) float64 {
 
 func (d *Detector) at(t int64) *point { return &d.ring[t&(ringSize-1)] }
 
+// Hint is what somebody else knows of a reading.
+type Hint struct {
+	U    float64 // −log10 of the tail probability of what is new about it; 0: nothing
+	Kind Kind    // what it is
+	Rows int     // readings that it took
+	Away bool    // it is still away from what was normal before that
+	// States is how many values a stream takes that rests on few: how far it moves says nothing, and how long it rests
+	// only where there are two.
+	States int
+}
+
 // Next judges a reading taken at a time in Unix ns, and learns. Times may stand still or run backwards.
-func (d *Detector) Next(x float64, at int64) Verdict {
+func (d *Detector) Next(x float64, at int64) Verdict { return d.NextWith(x, at, Hint{}) }
+
+// NextWith is Next with a hint.
+func (d *Detector) NextWith(x float64, at int64, hint Hint) Verdict {
 	x = max(-largest, min(largest, x))
 	d.t++
 	t := d.t
@@ -135,13 +162,29 @@ func (d *Detector) Next(x float64, at int64) Verdict {
 	}
 	d.rest.add(t, move)
 	d.measure()
+	if d.states = hint.States; d.states > 0 {
+		clear(d.zs[:still])
+		d.zs[season] = 0
+	}
 
 	v := Verdict{Judged: d.learned >= silent, Tail: 1, Onset: 1, Base: before.x}
 	if v.Judged {
 		if d.open.on {
-			d.follow(&v)
+			d.follow(&v, &hint)
 		} else {
-			d.judge(&v)
+			d.judge(&v, &hint)
+		}
+	}
+	if !d.open.on && !math.IsNaN(d.diff) {
+		d.periods++
+		gain := max(1/d.periods, 1.0/memory)
+		if d.periods > blockRows {
+			d.diff, d.half = min(d.diff, 5*d.periodScale), min(d.half, 5*d.halfScale)
+		}
+		d.periodScale += gain * (d.diff - d.periodScale)
+		d.halfScale += gain * (d.half - d.halfScale)
+		if z := d.zs[season]; z > 0 {
+			d.take(&d.tails[season], z, capU)
 		}
 	}
 	for !d.open.on && d.next <= t-late {
@@ -165,25 +208,58 @@ func (d *Detector) pace(dt float64) {
 }
 
 // judge looks for the beginning of an incident.
-func (d *Detector) judge(v *Verdict) {
+func (d *Detector) judge(v *Verdict, hint *Hint) {
 	by := 0
 	for k, z := range d.zs {
-		if d.us[k] = d.tails[k].u(z); d.us[k] > d.us[by] {
+		d.us[k] = d.tails[k].u(z)
+		if k == still {
+			_, d.us[k] = d.stillness()
+		}
+		if d.us[k] > d.us[by] {
 			by = k
 		}
 	}
-	u := d.us[by]
+	u, rows := d.us[by], d.rows(by)
+	if hint.U > u {
+		by, u, rows = hinted, hint.U, int64(max(hint.Rows, 1))
+	}
 	v.Tail = joined(u)
 	v.Onset = v.Tail
-	if u >= d.from+d.young() {
-		d.begin(by)
+	excused := d.excuse.lesson > 0 && d.excused(rows)
+	if !excused && u >= d.from+d.young() {
+		excused = len(d.lessons) > 0 && d.excused(rows)
+	}
+	if !excused && u >= d.from+d.young() {
+		now := d.at(d.t)
+		base := d.at(max(d.t-rows, 1))
+		if d.habitual(now.at, now.x-base.x, now.x) {
+			d.remember(now.at, now.x-base.x, now.x, true)
+			d.bound = d.t
+			v.Tail = max(v.Tail, 1.01*d.beginTail())
+			return
+		}
+		d.begin(by, rows)
+		d.open.hint = hint.Kind
 		d.describe(v)
 		v.Began, v.Away, v.Open = true, true, true
+		v.Tail = d.lifted(v.Tail)
+		return
 	}
+	v.Tail = max(v.Tail, 1.01*d.beginTail())
 }
 
-// young is what an incident needs more while not even a day was seen.
-func (d *Detector) young() float64 {
-	age := max(float64(d.at(d.t).at-d.first)/float64(24*time.Hour), d.learned/tune[19])
-	return tune[18] * max(0, 1-age)
+// young is what an incident needs more while little was seen: the first day of a stream is all news.
+func (d *Detector) young() float64 { return youngU * max(0, 1-d.learned/grownUp) }
+
+// lifted is the tail probability of a reading that is part of an incident: less than what begins one, but in the order
+// of how far each is away.
+func (d *Detector) lifted(tail float64) float64 {
+	return min(tail, d.beginTail()*math.Sqrt(tail))
+}
+
+func (d *Detector) beginTail() float64 {
+	if d.config.Begin > 0 {
+		return d.config.Begin
+	}
+	return defaultBegin
 }

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package incident_test
+package regime_test
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/kubeedge/edge-anomaly/pkg/engine/incident"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/novelty"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/regime"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
@@ -53,34 +53,34 @@ const (
 
 // faults change readings from faultAt on; unit is the noise of the stream.
 var faults = map[string]struct {
-	kind   incident.Kind
+	kind   regime.Kind
 	effect func(r *rand.Rand, i int, x, unit float64) float64
 	on     map[string]float64 // streams, with their units
 }{
-	"spike": {incident.Spike, func(_ *rand.Rand, i int, x, unit float64) float64 {
+	"spike": {regime.Spike, func(_ *rand.Rand, i int, x, unit float64) float64 {
 		if i == 0 {
 			return x + 12*unit
 		}
 		return x
 	}, map[string]float64{"constant": 0.1, "noise": 1, "season": 0.3, "counter": 1, "modes": 1}},
-	"level": {incident.Level, func(_ *rand.Rand, i int, x, unit float64) float64 {
+	"level": {regime.Level, func(_ *rand.Rand, i int, x, unit float64) float64 {
 		return x + 10*unit
 	}, map[string]float64{"constant": 0.1, "noise": 1, "season": 0.3, "counter": 1, "modes": 1}},
-	"drift": {incident.Drift, func(_ *rand.Rand, i int, x, unit float64) float64 {
+	"drift": {regime.Drift, func(_ *rand.Rand, i int, x, unit float64) float64 {
 		return x + math.Floor(float64(i)/4)/10*unit
 	}, map[string]float64{"constant": 1, "noise": 1, "modes": 1}},
-	"noise": {incident.Noise, func(r *rand.Rand, i int, x, unit float64) float64 {
+	"noise": {regime.Noise, func(r *rand.Rand, i int, x, unit float64) float64 {
 		return x + math.Round(50*unit*r.NormFloat64())/10
 	}, map[string]float64{"constant": 1, "noise": 1, "season": 0.3, "modes": 1}},
 }
 
 // run feeds a stream with a fault, or none, scaled by a and moved by b, and returns what it was told of.
-func run(stream, fault string, a, b float64) (told map[incident.Kind]int, early int, regime incident.Regime) {
+func run(stream, fault string, a, b float64) (told map[regime.Kind]int, early int, found regime.Regime) {
 	r := rand.New(rand.NewPCG(5, 5))
 	next := normal[stream](r)
-	var w incident.Watch
+	var w regime.Watch
 	var h novelty.Detector
-	told = map[incident.Kind]int{}
+	told = map[regime.Kind]int{}
 	for i := range rows {
 		x := next(i)
 		if f, ok := faults[fault]; ok && i >= faultAt {
@@ -91,25 +91,25 @@ func run(stream, fault string, a, b float64) (told map[incident.Kind]int, early 
 		v := w.Next(x, 1, false, &h)
 		switch {
 		case i < faultAt:
-			regime = v.Regime
-			if v.Kind != incident.None && i > 2000 {
+			found = v.Regime
+			if v.Kind != regime.None && i > 2000 {
 				early++
 			}
-		case v.Kind != incident.None:
+		case v.Kind != regime.None:
 			told[v.Kind]++
 		}
 	}
-	return told, early, regime
+	return told, early, found
 }
 
 func TestStructureIsFound(t *testing.T) {
-	for stream, want := range map[string]incident.Regime{
-		"constant": incident.Discrete, "noise": incident.Plain, "season": incident.Seasonal, "counter": incident.Counting,
-		"modes": incident.Modal, "schedule": incident.Discrete,
+	for stream, want := range map[string]regime.Regime{
+		"constant": regime.Discrete, "noise": regime.Plain, "season": regime.Seasonal, "counter": regime.Counting,
+		"modes": regime.Modal, "schedule": regime.Discrete,
 	} {
-		told, early, regime := run(stream, "", 1, 0)
-		if regime != want {
-			t.Errorf("%s: regime %d, want %d", stream, regime, want)
+		told, early, found := run(stream, "", 1, 0)
+		if found != want {
+			t.Errorf("%s: regime %d, want %d", stream, found, want)
 		}
 		if early > 0 || len(told) > 0 {
 			t.Errorf("%s: told %d times and of %v though all is well", stream, early, told)
@@ -121,7 +121,7 @@ func TestFaultsAreNamed(t *testing.T) {
 	for name, f := range faults {
 		for stream := range f.on {
 			told, _, _ := run(stream, name, 1, 0)
-			most := incident.None
+			most := regime.None
 			for k, n := range told {
 				if n > told[most] {
 					most = k
@@ -153,7 +153,7 @@ func TestScaleDoesNotMatter(t *testing.T) {
 func TestGapsDoNotShiftTheSeason(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	next := normal["season"](r)
-	var w incident.Watch
+	var w regime.Watch
 	var h novelty.Detector
 	var step int
 	for i := 0; i < 9000; i += step {
@@ -163,7 +163,7 @@ func TestGapsDoNotShiftTheSeason(t *testing.T) {
 		}
 		x := next(i + step - 1)
 		h.Next(x)
-		if v := w.Next(x, step, false, &h); i >= 7000 && v.Kind != incident.None {
+		if v := w.Next(x, step, false, &h); i >= 7000 && v.Kind != regime.None {
 			t.Fatalf("%d readings after a gap kind %d is told of", i-7000, v.Kind)
 		}
 	}
@@ -173,7 +173,7 @@ func TestStateRoundTrip(t *testing.T) {
 	for stream, begin := range normal {
 		r := rand.New(rand.NewPCG(5, 5))
 		next := begin(r)
-		var a, b incident.Watch
+		var a, b regime.Watch
 		var h novelty.Detector
 		for i := range rows {
 			x := next(i)
@@ -208,7 +208,7 @@ func TestPeaksPromiseNoMoreThanTheyKeep(t *testing.T) {
 		"power law":   func(r *rand.Rand) float64 { return math.Pow(r.Float64(), -1.0/3) },
 	} {
 		r := rand.New(rand.NewPCG(8, 8))
-		var p incident.Peaks
+		var p regime.Peaks
 		const n, tail = 1_000_000, 1e-4
 		over := 0
 		for range n {
@@ -230,12 +230,12 @@ func TestPeaksPromiseNoMoreThanTheyKeep(t *testing.T) {
 
 func TestSizeAndAllocations(t *testing.T) {
 	const most = 6 << 10
-	if size := unsafe.Sizeof(incident.Watch{}); size > most {
+	if size := unsafe.Sizeof(regime.Watch{}); size > most {
 		t.Errorf("a watch takes %d bytes, want at most %d", size, most)
 	}
 	for stream, begin := range normal {
 		next := begin(rand.New(rand.NewPCG(5, 5)))
-		var w incident.Watch
+		var w regime.Watch
 		var h novelty.Detector
 		i := 0
 		if n := testing.AllocsPerRun(6000, func() {
@@ -253,7 +253,7 @@ func FuzzWatch(f *testing.F) {
 	f.Add(1.0, 2.0, 1e150, -1e150, 1)
 	f.Add(0.0, 0.0, math.SmallestNonzeroFloat64, 5.0, 100000)
 	f.Fuzz(func(t *testing.T, a, b, c, e float64, step int) {
-		var w incident.Watch
+		var w regime.Watch
 		var h novelty.Detector
 		r := rand.New(rand.NewPCG(1, 1))
 		for i := range 3000 {
@@ -263,7 +263,7 @@ func FuzzWatch(f *testing.F) {
 			}
 			h.Next(x)
 			v := w.Next(x, 1+i%17/16*step, i%5 == 0, &h)
-			if !(v.Tail >= 0 && v.Tail <= 1) || math.IsNaN(v.Expected) && v.Regime == incident.Plain && i > 1 {
+			if !(v.Tail >= 0 && v.Tail <= 1) || math.IsNaN(v.Expected) && v.Regime == regime.Plain && i > 1 {
 				t.Fatalf("reading %v: %+v", x, v)
 			}
 		}
@@ -278,11 +278,11 @@ func FuzzWatch(f *testing.F) {
 }
 
 func ExampleWatch() {
-	names := map[incident.Kind]string{incident.Spike: "spike", incident.Level: "level"}
+	names := map[regime.Kind]string{regime.Spike: "spike", regime.Level: "level"}
 	r := rand.New(rand.NewPCG(1, 1))
-	var w incident.Watch
+	var w regime.Watch
 	var h novelty.Detector
-	last := incident.None
+	last := regime.None
 	for i := range 3000 {
 		x := 20 + r.NormFloat64()
 		if i >= 2500 {
@@ -290,7 +290,7 @@ func ExampleWatch() {
 		}
 		h.Next(x)
 		v := w.Next(x, 1, false, &h)
-		if v.Kind != incident.None && v.Kind != last {
+		if v.Kind != regime.None && v.Kind != last {
 			last = v.Kind
 			fmt.Printf("reading %d: %s\n", i, names[v.Kind])
 		}

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package incident
+package regime
 
 import "math"
 
@@ -24,6 +24,7 @@ type evidence struct {
 	statistics
 	y                                float64
 	counting                         bool
+	held                             bool    // somebody else follows the incident
 	rise                             float64 // readings since the level was near the usual one
 	levelLimit                       float64
 	seasonRate                       float64 // usual change of the season a reading; 0: none
@@ -111,7 +112,7 @@ func (i *incident) follow(e *evidence) (Kind, float64) {
 		i.refine(e)
 		i.rested(!(e.level > e.levelLimit/2), restFor)
 	}
-	if i.on && i.age >= longIncident {
+	if i.on && i.age >= longIncident && !e.held {
 		i.settled = true
 	}
 	if i.quiet > 0 && i.kind == Noise {
@@ -204,5 +205,51 @@ func (i *incident) refine(e *evidence) {
 	i.shift = e.shift
 	if (i.kind == Drift || i.age > 2*restFor) && (turned || moved > asFast*e.seasonRate) {
 		i.rename(Pattern, toldFor)
+	}
+}
+
+// Away reports whether an incident lasts and the newest reading is part of it.
+func (w *Watch) Away() bool {
+	i := &w.open
+	switch {
+	case !i.on:
+		return false
+	case i.kind == Spike:
+		return i.out > 0
+	}
+	return i.quiet == 0
+}
+
+// Structure is the regime and, where it is Seasonal, the readings of a season.
+func (w *Watch) Structure() (r Regime, season int) {
+	if w.regime == Seasonal {
+		season = int(math.Round(w.season.period))
+	}
+	return w.regime, season
+}
+
+// Counts reports whether the stream is a counter, whether the newest reading reset it, and the sign of its moves.
+func (w *Watch) Counts() (counter, reset bool, sign float64) {
+	return w.counter.on, w.reset, w.counter.balance
+}
+
+// States is how many values a stream that rests on few has; 0 where it is none.
+func (w *Watch) States() int {
+	if w.regime != Discrete {
+		return 0
+	}
+	return int(w.states.count)
+}
+
+// Rise is for how many readings the level has been away from the usual one.
+func (w *Watch) Rise() int { return int(w.rise) }
+
+// Hold keeps what is usual as it is, however long an incident lasts, or lets it follow again.
+func (w *Watch) Hold(hold bool) { w.held = hold }
+
+// Settle takes what is now for the usual, if an incident is open.
+func (w *Watch) Settle() {
+	if w.open.on {
+		w.open.settled = true
 	}
 }

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package incident
+package regime
 
 import "math"
 
@@ -56,6 +56,8 @@ type Watch struct {
 	last    float64
 	regime  Regime
 	counter counter
+	held    bool // set by who follows the incident, before each reading
+	reset   bool // by the newest reading, of a counter
 	season  season
 	search  search // for the season
 	modes   modes
@@ -85,6 +87,7 @@ func (w *Watch) Next(x float64, step int, resting bool, h History) Verdict {
 	move := x - w.last
 	w.last = x
 	reset := step == 1 && w.counter.learn(move)
+	w.reset = reset && w.counter.on
 	known := w.states.find(x)
 	sinceNew, before := w.states.sinceNew, w.states.current
 	w.states.learn(x)
@@ -130,7 +133,7 @@ func (w *Watch) Next(x float64, step int, resting bool, h History) Verdict {
 
 // choose finds the structure of the stream, unless an incident is going on.
 func (w *Watch) choose(h History) {
-	if w.open.on && w.open.age < longIncident {
+	if w.open.on && (w.held || w.open.age < longIncident) {
 		return
 	}
 	w.season.revise(&w.search)
@@ -178,14 +181,16 @@ func (w *Watch) judge(y, base float64, step int, resting bool) Verdict {
 		w.rise = 0
 	}
 	e := evidence{
-		statistics: s, y: y, counting: w.regime == Counting, rise: w.rise, levelLimit: levelLimit,
+		statistics: s, y: y, counting: w.regime == Counting, held: w.held, rise: w.rise, levelLimit: levelLimit,
 		leapTail: w.leap.Tail(s.leap), levelTail: w.level.Tail(s.level + leastLevel), scatterTail: w.scatter.Tail(s.scatter),
 	}
 	if w.regime == Seasonal {
 		e.seasonRate = w.season.rate
 	}
 	wasOpen := w.open.on
+	settle := w.open.settled
 	v.Kind, v.Tail = w.open.follow(&e)
+	w.open.settled = w.open.settled || settle && w.open.on
 	switch {
 	case w.open.settled:
 		w.open = incident{}

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package incident watches one stream for the faults that have a name: spike, level, drift, noise, pattern, state. A
+// Package regime watches one stream for the faults that have a name: spike, level, drift, noise, pattern, state. A
 // [Watch] works in three steps, each learned on the stream itself and none with a scale of its own, so that a·x + b is
 // judged as x is:
 //
@@ -14,4 +14,4 @@
 //     returns was a spike, one that stays is a level.
 //
 // It needs some 500 readings before it judges, and 6 KiB at most.
-package incident
+package regime

@@ -1,0 +1,143 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"math"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/engine/novelty"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/regime"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+)
+
+// Stream is a [Detector] with all else that is known of one stream: its structure (a season, modes, states, a counter),
+// which gives departures from it names and a forecast, and how novel each reading is, which ranks what is news.
+type Stream struct {
+	Detector
+	Season bool // look for a season
+	Period int  // readings of a season that is known; 0: none is
+
+	news    novelty.Detector
+	regimes regime.Watch
+	clock   steps
+	band    band
+	offset  float64 // what resets have taken off a counter
+}
+
+// NewStream makes a stream that looks for a season.
+func NewStream(c Config) *Stream {
+	s := &Stream{Season: true}
+	s.Configure(c)
+	return s
+}
+
+// Forecast is what was expected of a reading: 99 of 100 lie between Lower and Upper. All are NaN while too little is
+// known.
+type Forecast struct{ Expected, Lower, Upper float64 }
+
+var kinds = [...]Kind{
+	regime.Spike: Spike, regime.Level: Level, regime.Drift: Drift, regime.Noise: Noise, regime.Pattern: Pattern,
+	regime.State: State,
+}
+
+const (
+	newsShown  = 3e-4 // onset of the beginning of an incident that is no novelty
+	newsWithin = 1e-3 // tail probability from which a novelty within an incident is news
+)
+
+// Next judges a reading taken at a time in Unix ns, and learns. Times may stand still or run backwards.
+func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
+	x = max(-largest, min(largest, x))
+	step := s.clock.next(at)
+	strange := novelty.TailProbability(s.news.Next(x))
+	resting := s.t > 0 && x+s.offset == s.at(s.t).x && s.smallest > 0
+	s.regimes.Hold(s.open.on)
+	r := s.regimes.Next(x, step, resting, history{s})
+	if p, trusted := (history{s}).Period(); trusted {
+		s.period = float64(p)
+	}
+	var h Hint
+	if r.Kind != regime.None {
+		h = Hint{U: max(-math.Log10(r.Tail), 0), Kind: kinds[r.Kind], Rows: 1}
+		if h.Kind == Level || h.Kind == Drift {
+			h.Rows = min(s.regimes.Rise(), 128)
+		}
+	}
+	if s.regimes.Away() {
+		h.Away, h.Kind = true, kinds[s.regimes.Going()]
+	}
+	h.States = s.regimes.States()
+	counter, reset, up := s.regimes.Counts()
+	if reset && s.t > 0 { // as if it had gone on
+		s.offset = s.at(s.t).x + math.Copysign(s.usual(0), up) - x
+	}
+	v := s.NextWith(x+s.offset, at, h)
+	if counter && step > 1 { // a counter goes on while nobody reads it
+		s.bound = s.t
+	}
+	v.Base -= s.offset
+	if v.Accepted {
+		s.regimes.Settle()
+	}
+	f := s.band.next(x, r.Expected, v.Base, v.Open)
+	switch {
+	case !v.Judged:
+	case v.Began:
+		v.Onset = min(strange, newsShown)
+	case !v.Open || strange < newsWithin:
+		v.Onset = strange
+	}
+	return v, f
+}
+
+// Structure is what the stream shows, and the readings of its season.
+func (s *Stream) Structure() (r regime.Regime, season int) {
+	return s.regimes.Structure()
+}
+
+// history is what the structure is found in.
+type history struct{ s *Stream }
+
+// Period implements regime.History.
+func (h history) Period() (readings int, trusted bool) {
+	switch {
+	case !h.s.Season:
+		return 0, false
+	case h.s.Period > 0:
+		return h.s.Period, true
+	}
+	return h.s.news.Period()
+}
+
+// Fold implements regime.History.
+func (h history) Fold(period int, profile []float64) (left, all float64, ok bool) {
+	return h.s.news.Fold(period, profile)
+}
+
+// EncodeState implements state.Part.
+func (s *Stream) EncodeState(w *state.Writer) {
+	for _, p := range s.parts() {
+		p.EncodeState(w)
+	}
+	w.Float(s.offset)
+}
+
+// DecodeState implements state.Part. The configuration stays.
+func (s *Stream) DecodeState(r *state.Reader) {
+	for _, p := range s.parts() {
+		p.DecodeState(r)
+	}
+	s.offset = within(r, "offset")
+}
+
+func (s *Stream) parts() [5]state.Part {
+	return [...]state.Part{&s.Detector, &s.news, &s.regimes, &s.clock, &s.band}
+}
+
+// Interval is the usual time between readings.
+func (s *Stream) Interval() time.Duration { return time.Duration(s.interval) }
+
+// UsualRest is for how many readings 99 of 100 rests last at most.
+func (s *Stream) UsualRest() float64 { return max(s.tails[still].start()*1.19, 1) }
