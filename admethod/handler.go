@@ -213,7 +213,17 @@ func (h *Handler) sweep(now time.Time) {
 	for _, b := range bound {
 		b.sweep(now)
 	}
-	h.account.tell(now, bound)
+	h.account.tell(now, h.served(bound))
+}
+
+// served adds to bindings those of clients of a server.
+func (h *Handler) served(bound []*Binding) []*Binding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for a := range h.attached {
+		bound = append(bound, a.members...)
+	}
+	return bound
 }
 
 // expire closes bindings that nobody has taken up again.

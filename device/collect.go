@@ -46,6 +46,8 @@ type property struct {
 	refused  bool // by detection
 	meta     PropertyMeta
 	settings json.RawMessage
+
+	generation uint64 // of detection, that it is bound by
 }
 
 // apply takes over settings, and touches only what depends on those that changed.
@@ -120,11 +122,15 @@ func (p *property) bind() {
 		off(err)
 		return
 	}
-	if meta == p.meta && bytes.Equal(settings, p.settings) && (settings != nil || !p.refused) {
+	var generation uint64
+	if g, ok := detection.(interface{ Generation() uint64 }); ok {
+		generation = g.Generation()
+	}
+	if generation == p.generation && meta == p.meta && bytes.Equal(settings, p.settings) && (settings != nil || !p.refused) {
 		return
 	}
 	p.unbind()
-	p.meta, p.settings = meta, settings
+	p.meta, p.settings, p.generation = meta, settings, generation
 	if settings == nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
@@ -24,7 +25,8 @@ type PropertyMeta struct {
 }
 
 // Detection watches the readings of properties. [NewDetection] makes one of an [admethod.Handler]. If it has a method
-// Forget(PropertyMeta), that is called for a property that it refused once the property is no longer to be watched.
+// Forget(PropertyMeta), that is called for a property that it refused once the property is no longer to be watched. If it
+// has a method Generation() uint64, properties are bound anew when what that returns has changed.
 type Detection interface {
 	// Settings says with which settings a property is to be watched: own are those of the Device, a JSON object, nil
 	// where it has none. nil settings mean: not at all.
@@ -47,12 +49,28 @@ type Resolver interface {
 // NewDetection makes detection of a started handler. resolver may be nil: then the Devices alone say what is watched.
 // A property whose settings are wrong is said to be so by the handler, in its log and to its sinks, and is not watched.
 func NewDetection(h *admethod.Handler, resolver Resolver) Detection {
-	return &handlerDetection{handler: h, resolver: resolver}
+	return newDetection(h, resolver)
 }
 
+func newDetection(h *admethod.Handler, resolver Resolver) *handlerDetection {
+	d := &handlerDetection{resolver: resolver}
+	d.use(h)
+	return d
+}
+
+// use has properties watched by another handler from their next binding on.
+func (d *handlerDetection) use(h *admethod.Handler) {
+	d.handler.Store(h)
+	d.generation.Add(1)
+}
+
+// Generation changes with the handler.
+func (d *handlerDetection) Generation() uint64 { return d.generation.Load() }
+
 type handlerDetection struct {
-	handler  *admethod.Handler
-	resolver Resolver
+	handler    atomic.Pointer[admethod.Handler]
+	generation atomic.Uint64
+	resolver   Resolver
 }
 
 // Settings keeps apart who says what: the result is an [admethod.Layers] in JSON.
@@ -102,7 +120,7 @@ func (d *handlerDetection) Bind(meta PropertyMeta, settings json.RawMessage) (Wa
 	if err != nil {
 		return nil, d.reject(meta, err)
 	}
-	binding, err := d.handler.Bind(meta.key(), cfg, admethod.Meta{
+	binding, err := d.handler.Load().Bind(meta.key(), cfg, admethod.Meta{
 		DataType: meta.DataType, Minimum: meta.Minimum, Maximum: meta.Maximum, Unit: meta.Unit,
 		AccessMode: meta.AccessMode, Cycle: meta.Cycle, Model: meta.Model,
 	})
@@ -113,12 +131,12 @@ func (d *handlerDetection) Bind(meta PropertyMeta, settings json.RawMessage) (Wa
 }
 
 func (d *handlerDetection) reject(meta PropertyMeta, err error) error {
-	d.handler.Reject(meta.key(), err)
+	d.handler.Load().Reject(meta.key(), err)
 	return err
 }
 
 // Forget is called for a property that was refused and is no more, or no longer to be watched.
-func (d *handlerDetection) Forget(meta PropertyMeta) { d.handler.Forget(meta.key()) }
+func (d *handlerDetection) Forget(meta PropertyMeta) { d.handler.Load().Forget(meta.key()) }
 
 func (m PropertyMeta) key() driver.Key {
 	return driver.Key{Namespace: m.Namespace, Device: m.Device, Property: m.Property}

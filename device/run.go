@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
@@ -34,6 +35,8 @@ type Options struct {
 
 	// OnStart, when set, is called when all is running, before EdgeCore has answered.
 	OnStart func(*Mapper)
+	// ConfigInterval is how often the configuration file is looked at. Default [config.DefaultInterval].
+	ConfigInterval time.Duration
 	// ShutdownTimeout is what all of the shutdown may take. Default 4.5 s, which leaves a margin to five seconds.
 	ShutdownTimeout time.Duration
 }
@@ -41,10 +44,14 @@ type Options struct {
 // Mapper gives access to the parts of a running mapper.
 type Mapper struct {
 	Panel    *Panel
-	Handler  *admethod.Handler
 	Reporter *Reporter
 	Push     *push.Pool
+
+	handler atomic.Pointer[admethod.Handler]
 }
+
+// Handler is the one that detects now. A change of the configuration file may bring another one.
+func (m *Mapper) Handler() *admethod.Handler { return m.handler.Load() }
 
 // Run runs a mapper until ctx ends: it detects, collects and reports, serves the DMI socket, registers with EdgeCore
 // (again and again until it answers), and follows the configuration file. Then it shuts down in order: no more calls
@@ -77,6 +84,10 @@ type runner struct {
 	parts  Mapper
 	client *DMIClient
 	server *DMIServer
+
+	sinks     *admethod.SinkRegistry
+	detection *handlerDetection
+	applied   config.AnomalyDetection // what the handler was made of; for the watch over the configuration only
 }
 
 func (r *runner) start(ctx context.Context) (err error) {
@@ -86,15 +97,13 @@ func (r *runner) start(ctx context.Context) (err error) {
 		logs.InfoS("common.http_port is ignored: there is no REST API")
 	}
 	verdicts := NewVerdicts()
-	r.parts.Handler, err = admethod.NewHandler(admethod.Options{
-		Sinks: verdicts.Link(admethod.Sinks), StateDir: ad.StateDir, ModelDir: ad.ModelDir, Language: ad.Language(), DefaultSinks: ad.Sinks, DeviceSinks: ad.SinksForDevices(), Budget: ad.Budget,
-		AdapterOptions: ad.AdapterOptions, SinkOptions: ad.SinkOptions, Hooks: r.opts.Hooks,
-		Mapper: c.Common.Name, Node: r.opts.Node,
-	})
+	r.sinks = verdicts.Link(admethod.Sinks)
+	h, err := r.newHandler(&ad)
 	if err != nil {
 		return fail(err)
 	}
-	if err := r.parts.Handler.Start(ctx); err != nil {
+	r.parts.handler.Store(h)
+	if err := h.Start(ctx); err != nil {
 		return fail(err)
 	}
 	if r.client, err = NewDMIClient(ClientOptions{Socket: c.Common.EdgeCoreSock}); err != nil {
@@ -110,7 +119,8 @@ func (r *runner) start(ctx context.Context) (err error) {
 	r.parts.Push = push.NewPool(ctx, r.opts.Push)
 	panel := r.opts.Panel
 	panel.Driver, panel.Reporter, panel.Push = r.opts.Driver, r.parts.Reporter, r.parts.Push
-	panel.Detection, panel.Verdicts = NewDetection(r.parts.Handler, r.opts.Config), verdicts
+	r.detection, r.applied = newDetection(h, r.opts.Config), ad
+	panel.Detection, panel.Verdicts = r.detection, verdicts
 	panel.Consumers = append(panel.Consumers, r.opts.Consumers...)
 	if r.parts.Panel, err = NewPanel(ctx, panel); err != nil {
 		return fail(err)
@@ -138,7 +148,9 @@ func (r *runner) wait(ctx context.Context) (fatal error) {
 	defer cancel()
 	var helpers sync.WaitGroup
 	helpers.Go(func() {
-		guard.Loop(ctx, "the watch over the configuration", func(ctx context.Context) { r.opts.Config.Watch(ctx, 0, r.parts.Panel.Refresh) })
+		guard.Loop(ctx, "the watch over the configuration", func(ctx context.Context) {
+			r.opts.Config.Watch(ctx, r.opts.ConfigInterval, func() { r.reconfigure(ctx) })
+		})
 	})
 	helpers.Go(func() {
 		if err := guard.Call("the registration with EdgeCore", func() error { return r.register(ctx) }); err != nil && ctx.Err() == nil {
@@ -195,10 +207,10 @@ func (r *runner) shutdown(ctx context.Context) error {
 		end(r.parts.Push.Shutdown)
 	}
 	judged := make(chan struct{})
-	if r.parts.Handler != nil {
+	if h := r.parts.Handler(); h != nil {
 		end(func(ctx context.Context) error {
 			defer close(judged)
-			return r.parts.Handler.Shutdown(ctx)
+			return h.Shutdown(ctx)
 		})
 	} else {
 		close(judged)

@@ -161,7 +161,7 @@ func TestRun(t *testing.T) {
 	if err := edge.WaitTwin(within(t), "default", "room-1", "humidity", "99"); err != nil {
 		t.Error(err)
 	}
-	if stats := mapper.Handler.Stats(); len(stats.Bindings) != 1 || stats.Bindings[driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}].Readings == 0 {
+	if stats := mapper.Handler().Stats(); len(stats.Bindings) != 1 || stats.Bindings[driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}].Readings == 0 {
 		t.Errorf("bindings: %+v", stats.Bindings)
 	}
 	<-pushed

@@ -106,8 +106,8 @@ func TestVerdictsReachTheCloud(t *testing.T) {
 		for _, v := range []int64{99, 21} {
 			temperature.Store(v)
 			key := driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}
-			seen := mapper.Handler.Stats().Bindings[key].Readings
-			waitFor(t, func() bool { return mapper.Handler.Stats().Bindings[key].Readings > seen+5 })
+			seen := mapper.Handler().Stats().Bindings[key].Readings
+			waitFor(t, func() bool { return mapper.Handler().Stats().Bindings[key].Readings > seen+5 })
 		}
 	}
 	temperature.Store(99)

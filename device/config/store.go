@@ -51,8 +51,7 @@ func (s *Store) Resolve(t Target, own map[string]any) *admethod.Layers {
 	return s.Current().AnomalyDetection.Resolve(t, own)
 }
 
-// Watch follows the file until ctx ends, and calls changed after the defaults or routes of anomalyDetection have
-// changed. Of the rest of the file it only says that it needs a restart. A file that is broken or gone changes nothing
+// Watch follows the file until ctx ends, and calls changed after the section anomalyDetection has changed. Of the rest of the file it only says that it needs a restart. A file that is broken or gone changes nothing
 // and is said so once.
 //
 // It looks at the content every interval (0 means [DefaultInterval]), which works on every file system and with
@@ -102,10 +101,9 @@ func (s *Store) reload(raw []byte) bool {
 	}
 	now := s.Current()
 	merged := *now
-	merged.AnomalyDetection.Defaults = next.AnomalyDetection.Defaults
-	merged.AnomalyDetection.Routes = next.AnomalyDetection.Routes
+	merged.AnomalyDetection = next.AnomalyDetection
 	if rest := *next; !reflect.DeepEqual(rest, merged) {
-		logs.InfoS("Configuration outside anomalyDetection.defaults and .routes has changed: restart the mapper to use it",
+		logs.InfoS("Configuration outside anomalyDetection has changed: restart the mapper to use it",
 			"file", s.file)
 	}
 	if reflect.DeepEqual(merged, *now) {
