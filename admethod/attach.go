@@ -48,8 +48,11 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	settings := StreamSettings{Group: s.Group, Members: s.Members, Config: s.Config, Tenant: s.Tenant}
 	var modelErr error
 	settings.ModelDir, settings.ModelFile, modelErr = h.model(s.Members[0].Key.Namespace, s.Config.Model)
+	if err := h.opts.checkDevice(s.Members[0].Key, &s.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
+	}
 	shared, prepared := h.share(s.Config, Meta{})
-	err := errors.Join(h.opts.checkDevice(s.Members[0].Key, &s.Config), modelErr, checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
+	err := errors.Join(modelErr, checkModel(s.Config.Model), h.opts.checkPrefixes(&shared.config), prepared)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}

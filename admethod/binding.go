@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
 // Meta is what the Device and its model say of a property. Empty fields are unknown.
@@ -113,7 +111,11 @@ func (h *Handler) Bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 		return nil, fmt.Errorf("%v: anomaly detection is not configured", key)
 	}
 	defer h.binding.lock(key)()
-	b, err := h.bind(key, config, meta)
+	refused := errors.Join(checkNames(key, &meta), h.opts.checkDevice(key, &config))
+	if refused != nil {
+		config.Sinks = nil // to look at a sink is to start it
+	}
+	b, err := h.bind(key, config, meta, refused)
 	if err != nil {
 		err = fmt.Errorf("%v: %w", key, err)
 		if !errors.Is(err, ErrClosed) {
@@ -124,14 +126,14 @@ func (h *Handler) Bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	return b, nil
 }
 
-// bind is Bind for a key that is locked.
-func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Binding, error) {
+// bind is Bind for a key that is locked. refused is what is wrong already, to be said with all else.
+func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta, refused error) (*Binding, error) {
 	shared, prepared := h.share(config, meta)
 	h.mu.Lock()
 	old := h.bindings[key]
 	h.mu.Unlock()
 	if old != nil {
-		if old.setup.fingerprint == shared.fingerprint && old.hold() {
+		if refused == nil && old.setup.fingerprint == shared.fingerprint && old.hold() {
 			return old, nil
 		}
 		h.drop(old)
@@ -147,7 +149,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta) (*Bindi
 	if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, prepared, checkNames(key, &meta), h.opts.checkDevice(key, &config), checkModel(config.Model), h.opts.checkPrefixes(b.config))
+	errs = append(errs, prepared, refused, checkModel(config.Model), h.opts.checkPrefixes(b.config))
 	b.coalesce.Init(config.Heartbeat)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -235,27 +237,6 @@ func (h *Handler) open(b *Binding, member driver.Member) error {
 		b.charge.release()
 	}
 	return err
-}
-
-// namespaceMark stands in Options.ModelDir for the namespace of the property.
-const namespaceMark = "{namespace}"
-
-// model is the path of a model and of the directory that it is looked up in; both "" where none is configured.
-func (h *Handler) model(namespace, name string) (dir, file string, err error) {
-	if name == "" {
-		return "", "", nil
-	}
-	dir = h.opts.ModelDir
-	if dir == "" {
-		return "", "", &params.Error{Key: "model", Value: name, Want: "no model: the mapper has no model directory (modelDir)"}
-	}
-	if strings.Contains(dir, namespaceMark) {
-		if namespace == "." || !filepath.IsLocal(namespace) || strings.ContainsAny(namespace, `/\`) {
-			return "", "", &params.Error{Key: "model", Value: name, Want: "no model: the namespace is not the name of a directory"}
-		}
-		dir = strings.ReplaceAll(dir, namespaceMark, namespace)
-	}
-	return dir, filepath.Join(dir, name), nil
 }
 
 func newMember(key driver.Key, c *ADMethodConfig, meta Meta) (driver.Member, error) {

@@ -6,7 +6,6 @@ package admethod
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -76,13 +75,6 @@ func (o *Options) checkDetector(s *StreamSettings) error {
 		return nil
 	}
 	return err
-}
-
-func checkModel(name string) error {
-	if name != "" && !filepath.IsLocal(name) {
-		return &params.Error{Key: "model", Value: name, Want: "the name of a file below the model directory"}
-	}
-	return nil
 }
 
 // link fills in the registries that are linked where none are given.

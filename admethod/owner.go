@@ -168,8 +168,15 @@ func NotDevice(key, instead string) *params.Error {
 
 // IsOperators reports whether err says that a Device sets a key that is the operator's.
 func IsOperators(err error) bool {
-	var e *params.Error
-	return errors.As(err, &e) && strings.HasPrefix(e.Want, notDevice)
+	switch e := err.(type) { //nolint:errorlint // each of those that are joined is looked at
+	case *params.Error:
+		return strings.HasPrefix(e.Want, notDevice)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), IsOperators)
+	case interface{ Unwrap() error }:
+		return IsOperators(e.Unwrap())
+	}
+	return false
 }
 
 // checkDevice refuses what a Device sets that is the operator's, and says what to write instead.

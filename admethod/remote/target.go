@@ -228,10 +228,9 @@ func hostOf(address string, urls bool) (host, port string, ok bool) {
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		if host, port, err = net.SplitHostPort(address + ":0"); err != nil {
+		if host, _, err = net.SplitHostPort(address + ":0"); err != nil {
 			return "", "", false
 		}
-		port = ""
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); port != "" && err != nil || strings.HasPrefix(host, "unix") || strings.ContainsAny(host, "/?#") {
 		return "", "", false

@@ -55,17 +55,17 @@ func (c *fitConfig) cost(s driver.Settings) int64 {
 
 // Cost implements driver.Coster.
 func (c *mahalanobisConfig) Cost(s driver.Settings) driver.Cost {
-	return driver.Cost{Bytes: c.fitConfig.cost(s), By: "trainRows"}
+	return driver.Cost{Bytes: c.cost(s), By: "trainRows"}
 }
 
 // Cost implements driver.Coster.
 func (c *pcaConfig) Cost(s driver.Settings) driver.Cost {
-	return driver.Cost{Bytes: c.fitConfig.cost(s), By: "trainRows"}
+	return driver.Cost{Bytes: c.cost(s), By: "trainRows"}
 }
 
 // Cost implements driver.Coster.
 func (c *msetConfig) Cost(s driver.Settings) driver.Cost {
-	rows, memory := c.fitConfig.cost(s), driver.Product(c.Memory, c.Memory, 16)+driver.Product(c.Memory, len(s.Members), 32)
+	rows, memory := c.cost(s), driver.Product(c.Memory, c.Memory, 16)+driver.Product(c.Memory, len(s.Members), 32)
 	return driver.Cost{Bytes: rows + memory, By: larger(rows, "trainRows", memory, "memory")}
 }
 
