@@ -36,6 +36,21 @@ func (b *Budget) of(owner string) int64 {
 	return bytes
 }
 
+// room says whether a stream fits beside what is spent, and if not, what of it costs most.
+func (b *Budget) room(owner string, c driver.Cost, spent int64) error {
+	limit := b.of(owner)
+	if limit < 0 || c.Bytes <= limit-spent {
+		return nil
+	}
+	key := c.By
+	if key == "" {
+		key = "detector"
+	}
+	return &params.Error{Key: key, Want: fmt.Sprintf(
+		"takes up to %s of memory, and %q has %s left of its %s: lower it, or have the operator raise the budget",
+		mebibytes(c.Bytes), owner, mebibytes(max(limit-spent, 0)), mebibytes(limit))}
+}
+
 // ledger holds budgets.
 type ledger struct {
 	budget Budget
@@ -64,14 +79,8 @@ func (l *ledger) take(owner string, c driver.Cost, old *charge) (*charge, error)
 	if old != nil && old.owner == owner {
 		spent -= old.bytes
 	}
-	if limit := l.budget.of(owner); limit >= 0 && c.Bytes > limit-spent {
-		key := "detector"
-		if c.By != "" {
-			key = c.By
-		}
-		return nil, &params.Error{Key: key, Want: fmt.Sprintf(
-			"takes up to %s of memory, and %q has %s left of its %s: lower it, or have the operator raise the budget",
-			mebibytes(c.Bytes), owner, mebibytes(max(limit-spent, 0)), mebibytes(limit))}
+	if err := l.budget.room(owner, c, spent); err != nil {
+		return nil, err
 	}
 	if l.spent == nil {
 		l.spent = make(map[string]int64)

@@ -56,6 +56,9 @@ func (o Options) Check(key driver.Key, config ADMethodConfig, meta Meta, members
 	if f, err := o.Adapters.Lookup("adapter", config.ADMethodName); err == nil && f.CheckStream != nil {
 		errs = append(errs, f.CheckStream(o.Drivers, &s))
 	}
+	if c, err := o.cost(&s); err == nil { // what is wrong with the configuration is said by now
+		errs = append(errs, o.Budget.room(key.Namespace, c, 0))
+	}
 	return errors.Join(errs...)
 }
 

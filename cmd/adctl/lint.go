@@ -129,7 +129,7 @@ func (o *lintOptions) operator() (options admethod.Options, target func(adapter,
 		return options, nil, err
 	}
 	a := c.AnomalyDetection
-	options = admethod.Options{AdapterOptions: make(map[string]map[string]any), DefaultSinks: a.Sinks, DeviceSinks: a.SinksForDevices()}
+	options = admethod.Options{AdapterOptions: make(map[string]map[string]any), DefaultSinks: a.Sinks, DeviceSinks: a.SinksForDevices(), Budget: a.Budget}
 	for _, f := range admethod.Adapters.Items() {
 		options.AdapterOptions[f.Name] = map[string]any{} // known to be none
 	}

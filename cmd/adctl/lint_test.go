@@ -46,6 +46,7 @@ func TestLint(t *testing.T) {
 common: {name: m, protocol: p}
 anomalyDetection:
   sinks: log
+  budget: 8
   adapterOptions:
     grpc: {targets: {plant-a: {address: "a:1", token: /t}, theirs: {address: "t:1", namespaces: other}}, allow: {def*: "*.svc"}}
 `)
@@ -71,6 +72,7 @@ anomalyDetection:
 		{"an address that is allowed", []string{"--config", mapper, "-"}, device("adMethodName: grpc\n        grpc.address: x.svc:443\n"), exitOK, ""},
 		{"a sink that is not for Devices", []string{"--config", mapper, "-"}, device("sinks: metrics\n"), exitFailed, "error [not-device]"},
 		{"a fix of an address", []string{"--config", mapper, "--fix", "-"}, device("adMethodName: grpc\n        grpc.address: a:1\n        grpc.token: /t\n        grpc.fallback: mad\n"), exitOK, "grpc.target: plant-a\n        grpc.fallback: mad\n"},
+		{"over the budget", []string{"--config", mapper, "-"}, device("detector: rrcf\n        detector.trees: 100\n        detector.sample: 256\n        detector.lag: 32\n"), exitFailed, "detector.lag: takes up to 11."},
 		{"no configuration", []string{"--config", "none.yaml", "-"}, "", exitUsage, ""},
 		{"a fix of standard input", []string{"--fix", "-"}, nestedDevice, exitOK, `config: '{"quality":{"late":3}}'`},
 	} {

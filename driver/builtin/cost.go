@@ -11,6 +11,27 @@ import (
 // Upper bounds of what a stream takes, as driver.Coster has them. They were fitted to the live heap and are held by
 // drivertest; what has no bound here fits in driver.UsualCost.
 
+// small is the cost of a detector that keeps a few numbers.
+var small = driver.Cost{Bytes: 2 << 10}
+
+// Cost implements driver.Coster.
+func (c *ewmaConfig) Cost(driver.Settings) driver.Cost { return small }
+
+// Cost implements driver.Coster.
+func (c *cusumConfig) Cost(driver.Settings) driver.Cost { return small }
+
+// Cost implements driver.Coster.
+func (c *pageHinkleyConfig) Cost(driver.Settings) driver.Cost { return small }
+
+// Cost implements driver.Coster.
+func (c *jumpConfig) Cost(driver.Settings) driver.Cost { return small }
+
+// Cost implements driver.Coster.
+func (c *freezeConfig) Cost(driver.Settings) driver.Cost { return small }
+
+// Cost implements driver.Coster.
+func (c *rangeConfig) Cost(driver.Settings) driver.Cost { return small }
+
 // Cost implements driver.Coster.
 func (c *autoConfig) Cost(driver.Settings) driver.Cost { return driver.Cost{Bytes: 40 << 10} }
 
