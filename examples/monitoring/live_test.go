@@ -12,9 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -25,11 +28,11 @@ import (
 
 const mapperDir = "../restful-light-mapper"
 
-// startMapper runs the real restful-light-mapper on a simulated EdgeCore and room, and returns where its metrics are and
-// the room.
-func startMapper(t *testing.T) (metrics, roomURL string) {
+// startMapper runs the real restful-light-mapper on a simulated EdgeCore and room, so many times faster than its manifests
+// say, and returns where its metrics are and the room.
+func startMapper(t *testing.T, speed int) (metrics, roomURL string) {
 	t.Helper()
-	simulator, err := room.New(room.Config{Seed: 1})
+	simulator, err := room.New(room.Config{Seed: 1, Day: 24 * time.Hour / time.Duration(speed)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func startMapper(t *testing.T) (metrics, roomURL string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(raw), "http://127.0.0.1:8000", server.URL)
+		text := faster(strings.ReplaceAll(string(raw), "http://127.0.0.1:8000", server.URL), speed)
 		if err := core.Apply(t.Context(), strings.NewReader(text)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -61,6 +64,22 @@ anomalyDetection:
 `, filepath.Join(dir, "m.sock"), core.Socket(), metrics))
 	sinktest.Start(t, binary, "--config", config)
 	return metrics, server.URL
+}
+
+var cycle = regexp.MustCompile(`(collectCycle|reportCycle): (\d+)`)
+
+// faster divides the cycles of a manifest. A busy machine is none the faster for it: that readings come late, or not at all
+// for a few seconds, is no fault of a sensor then.
+func faster(manifest string, speed int) string {
+	if speed == 1 {
+		return manifest
+	}
+	manifest = cycle.ReplaceAllStringFunc(manifest, func(s string) string {
+		m := cycle.FindStringSubmatch(s)
+		ms, _ := strconv.Atoi(m[2])
+		return m[1] + ": " + strconv.Itoa(ms/speed)
+	})
+	return strings.ReplaceAll(manifest, "        detector: auto\n", "        detector: auto\n        quality.late: 0\n        quality.missing: 80\n")
 }
 
 func write(t *testing.T, path, text string) {
@@ -141,7 +160,7 @@ func TestLive(t *testing.T) {
 		t.Skip("starts a mapper and Prometheus")
 	}
 	sinktest.Program(t, "prometheus")
-	mapper, roomURL := startMapper(t)
+	mapper, roomURL := startMapper(t, 1)
 	server := prometheus(t, mapper)
 	sinktest.Eventually(t, "the mapper is ready", func() bool { return get(t, "http://"+mapper+"/readyz") != "" })
 	const alert = "AnomalyCritical/brightness-sensor-1/brightness"
@@ -183,4 +202,73 @@ func TestLive(t *testing.T) {
 		return ok && !slices.Contains(fires, alert)
 	})
 	promtool(t, get(t, "http://"+mapper+"/metrics"), "check", "metrics")
+}
+
+// value is that of a query with one answer; ok is false where there is none.
+func value(t *testing.T, prometheus, query string) (v float64, ok bool) {
+	t.Helper()
+	var data struct {
+		Result []struct{ Value [2]any }
+	}
+	if !answer(t, prometheus+"/api/v1/query?query="+url.QueryEscape(query), &data) || len(data.Result) != 1 {
+		return 0, false
+	}
+	text, _ := data.Result[0].Value[1].(string)
+	v, err := strconv.ParseFloat(text, 64)
+	return v, err == nil
+}
+
+// A temperature that auto watches jumps by 10 °C and stays there: by the shipped rules an alert fires within 90 s, fires on
+// while the incident lasts, and is resolved once the sensor is repaired.
+func TestLastingJump(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a mapper and Prometheus")
+	}
+	sinktest.Program(t, "prometheus")
+	mapper, roomURL := startMapper(t, 20)
+	server := prometheus(t, mapper)
+	const (
+		sensor  = `{device="temperature-sensor-1",property="temperature"}`
+		learned = 600 // readings of the temperature: half a minute, in the field ten
+	)
+	fires := func() bool {
+		all, _ := firing(t, server)
+		return slices.Contains(all, "AnomalyCritical/temperature-sensor-1/temperature") || slices.Contains(all, "AnomalyWarning/temperature-sensor-1/temperature")
+	}
+	began := time.Now()
+	sinktest.Eventually(t, "the detector has learned the temperature", func() bool {
+		severity, ok := value(t, server, `max(anomaly_severity`+sensor+`)`)
+		return ok && severity == 1 && !fires() && time.Since(began) > learned*time.Second/20
+	})
+	before, _ := value(t, server, `max(anomaly_value`+sensor+`)`)
+	fault(t, roomURL, "temperature", "jump")
+	broke := time.Now()
+	sinktest.Eventually(t, "an alert on the jump fires", fires)
+	after := time.Since(broke)
+	t.Logf("the alert fires %.1f s after the jump", after.Seconds())
+	if after > 90*time.Second {
+		t.Errorf("the alert fires after %v, want it within 90 s", after)
+	}
+	missed := 0
+	sinktest.Eventually(t, "the incident has an age", func() bool {
+		if !fires() {
+			missed++
+		}
+		age, ok := value(t, server, `max(anomaly_incident_seconds`+sensor+`)`)
+		return ok && age > 20
+	})
+	if missed > 0 {
+		t.Errorf("the alert did not fire at %d times while the incident lasted", missed)
+	}
+	if now, ok := value(t, server, `max(anomaly_value`+sensor+`)`); !ok || now-before < 8 || now-before > 12 {
+		t.Errorf("anomaly_value went from %.2f to %.2f, want 10 °C more", before, now)
+	}
+	fault(t, roomURL, "temperature", "none")
+	repaired := time.Now()
+	sinktest.Eventually(t, "the alert is resolved", func() bool { return !fires() })
+	t.Logf("it is resolved %.1f s after the repair", time.Since(repaired).Seconds())
+	sinktest.Eventually(t, "the incident is counted", func() bool {
+		n, ok := value(t, server, `sum(anomaly_incidents_total{outcome="returned"})`)
+		return ok && n >= 1
+	})
 }
