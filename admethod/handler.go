@@ -138,7 +138,7 @@ func NewHandler(opts Options) (*Handler, error) {
 }
 
 // Start makes the handler ready to bind. The handler lives until Shutdown, not until ctx ends; values of ctx are kept.
-func (h *Handler) Start(ctx context.Context) error {
+func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // sinks live as long as the handler
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch h.state {

@@ -46,8 +46,9 @@ func misconfigured(err error, made bool) bool {
 	case made: // Start looks at the world
 		return false
 	}
-	return !(errors.Is(err, ErrUnavailable) || errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.SyscallError)) ||
-		errors.As(err, new(syscall.Errno)))
+	around := errors.Is(err, ErrUnavailable) || errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.SyscallError)) ||
+		errors.As(err, new(syscall.Errno))
+	return !around
 }
 
 // start makes the sink and starts it, again and again until it works; it reports false where that is not to be, because

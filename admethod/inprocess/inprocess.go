@@ -284,12 +284,12 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 }
 
 // halfOf is a context with half of the time that ctx has left, mostOf one with most of it.
-func halfOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 2, 4) }
-func mostOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 3, 4) }
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 0.5) }
+func mostOf(ctx context.Context) (context.Context, context.CancelFunc) { return partOf(ctx, 0.75) }
 
-func partOf(ctx context.Context, n, d time.Duration) (context.Context, context.CancelFunc) {
+func partOf(ctx context.Context, share float64) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithTimeout(ctx, time.Until(deadline)*n/d)
+		return context.WithTimeout(ctx, time.Duration(share*float64(time.Until(deadline))))
 	}
 	return context.WithCancel(ctx)
 }

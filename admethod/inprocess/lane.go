@@ -4,11 +4,9 @@
 package inprocess
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -167,39 +165,6 @@ func (l *lane) do(ctx context.Context, f func()) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", errBusy, context.Cause(ctx))
 	}
-}
-
-// snapshotTurn is how long the lane makes records before a reading has its turn.
-const snapshotTurn = 20 * time.Millisecond
-
-// snapshot collects the records of the open streams on the lane's goroutine, those first that wait for it longest, a few
-// at a turn so that readings go on. It ends with ctx, and notes whom it did not come to.
-func (l *lane) snapshot(ctx context.Context, c *collection) error {
-	l.mu.Lock()
-	streams := slices.Collect(maps.Keys(l.streams))
-	l.mu.Unlock()
-	slices.SortFunc(streams, func(x, y *stream) int { return cmp.Compare(x.round, y.round) })
-	for rest := streams; len(rest) > 0; {
-		var done atomic.Int64 // the job may run on when do has given it up
-		err := l.do(ctx, func() {
-			for began := time.Now(); done.Load() < int64(len(rest)) && time.Since(began) < snapshotTurn; {
-				if s := rest[done.Load()]; !s.cut.Load() {
-					c.take(s)
-				}
-				done.Add(1)
-			}
-		})
-		n := done.Load()
-		for _, s := range rest[:n] {
-			s.round = c.round
-		}
-		if err != nil {
-			c.miss(rest[n:])
-			return err
-		}
-		rest = rest[n:]
-	}
-	return nil
 }
 
 // flush waits until nothing waits and nothing is being judged.

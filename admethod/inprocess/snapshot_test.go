@@ -5,6 +5,7 @@ package inprocess
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,9 +50,7 @@ func countingDriver(name string, d counting) driver.Factory {
 func snapshotter(t *testing.T, options map[string]any, factories ...driver.Factory) *Adapter {
 	t.Helper()
 	all := map[string]any{"lanes": 1, "snapshot": "10s", "hang": "1h"}
-	for key, value := range options {
-		all[key] = value
-	}
+	maps.Copy(all, options)
 	a, err := New(admethod.AdapterSettings{
 		Drivers: driver.NewRegistry(factories...), Hooks: new(admethod.Hooks), StateDir: t.TempDir(), Options: all,
 	})

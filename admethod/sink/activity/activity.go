@@ -238,13 +238,13 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 			}
 			s.locks.held[id] = Lock{
 				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
-				Since: s.now().UTC(), Model: r.Model, Incident: name(r.Incident.ID),
+				Since: s.now().UTC(), began: s.now(), Model: r.Model, Incident: name(r.Incident.ID),
 			}
 			s.locks.dirty = true
 			jobs = append(jobs, job{a, r.Clone()})
 		}
 	}
-	if err := s.locks.save(); err != nil {
+	if err := s.locks.save(s.now()); err != nil {
 		for _, j := range jobs {
 			s.locks.drop(lockID{j.activity.Name, j.result.Key})
 		}
@@ -263,7 +263,7 @@ func (s *sink) Forget(key driver.Key) {
 	for i := range s.activities {
 		s.locks.gone(lockID{s.activities[i].Name, key}, s.now())
 	}
-	if err := s.locks.save(); err != nil {
+	if err := s.locks.save(s.now()); err != nil {
 		logs.Warningf("activity: locks: %v", err) // the next change tries again
 	}
 }
@@ -297,7 +297,7 @@ func name(id uint64) string {
 }
 
 func (s *sink) expired(a *Activity, l *Lock) bool {
-	return a.After > 0 && s.now().Sub(l.Since) >= a.After
+	return a.After > 0 && s.now().Sub(l.began) >= a.After
 }
 
 // keepGone is how long locks are kept of properties that nobody watches.
@@ -311,7 +311,7 @@ func (s *sink) release() {
 	s.reloaded.Unlock()
 	for id, l := range s.locks.held {
 		i := slices.IndexFunc(s.activities, func(a Activity) bool { return a.Name == id.activity })
-		if i < 0 || s.expired(&s.activities[i], &l) || l.Gone != nil && s.now().Sub(*l.Gone) >= keepGone {
+		if i < 0 || s.expired(&s.activities[i], &l) || l.Gone != nil && s.now().Sub(l.left) >= keepGone {
 			s.locks.drop(id)
 			continue
 		}
@@ -366,5 +366,6 @@ func (s *sink) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Join(ctx.Err(), s.locks.save())
+	s.locks.dirty = s.locks.dirty || len(s.locks.held) > 0 // for how long
+	return errors.Join(ctx.Err(), s.locks.save(s.now()))
 }

@@ -33,6 +33,13 @@ type Lock struct {
 	// Gone is since when the property is not watched, as far as is known: not since this process began, if it has given
 	// no verdict on it.
 	Gone *time.Time `json:"gone,omitempty"`
+
+	// For how long processes saw both last when they were saved. Since and Gone are for people: the clock that told them
+	// may be a year off, and nothing ends by them.
+	HeldSeconds float64 `json:"heldSeconds,omitempty"`
+	GoneSeconds float64 `json:"goneSeconds,omitempty"`
+
+	began, left time.Time // on the clock of this process
 }
 
 // lockID says what a lock is for.
@@ -78,8 +85,9 @@ func (t *locks) load(now time.Time) error {
 		return os.Rename(t.file, t.file+".damaged")
 	}
 	for _, l := range list {
+		l.began, l.left = now.Add(-seconds(l.HeldSeconds)), now.Add(-seconds(l.GoneSeconds))
 		if l.Gone == nil {
-			l.Gone = &now
+			l.Gone, l.left = &now, now
 		}
 		t.held[l.id()] = l
 	}
@@ -97,19 +105,27 @@ func (t *locks) seen(id lockID) {
 // gone notes that it is not.
 func (t *locks) gone(id lockID, now time.Time) {
 	if l, ok := t.held[id]; ok && l.Gone == nil {
-		now = now.UTC()
+		l.left, now = now, now.UTC()
 		l.Gone = &now
 		t.held[id], t.dirty = l, true
 	}
 }
 
 // save writes the file if something changed, so that it is whole whenever the process or the machine stops.
-func (t *locks) save() (err error) {
+func (t *locks) save(now time.Time) (err error) {
 	if !t.dirty || t.file == "" {
 		t.dirty = false
 		return nil
 	}
-	data, err := json.Marshal(t.list())
+	list := t.list()
+	for i := range list {
+		l := &list[i]
+		l.HeldSeconds = max(now.Sub(l.began).Seconds(), 0)
+		if l.GoneSeconds = 0; l.Gone != nil {
+			l.GoneSeconds = max(now.Sub(l.left).Seconds(), 0)
+		}
+	}
+	data, err := json.Marshal(list)
 	if err != nil {
 		return err
 	}
@@ -135,6 +151,12 @@ func (t *locks) save() (err error) {
 		_ = dir.Close()
 	}
 	return nil
+}
+
+// seconds is a duration that a file tells, of at most a year.
+func seconds(s float64) time.Duration {
+	const most = 365 * 24 * 3600
+	return time.Duration(max(min(s, most), 0) * float64(time.Second))
 }
 
 func (t *locks) list() []Lock {

@@ -77,7 +77,7 @@ func (s *sink) deleteLock(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such lock: "+strings.ToValidUTF8(name, "\uFFFD"), http.StatusNotFound)
 		return
 	}
-	if err := s.locks.save(); err != nil {
+	if err := s.locks.save(s.now()); err != nil {
 		http.Error(w, "released, but not on disk: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
