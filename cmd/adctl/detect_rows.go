@@ -115,7 +115,7 @@ func (s *rowScorer) run(ctx context.Context) (err error) {
 			}
 		}
 		// Rows are judged in batches, but none waits while the input does.
-		if len(s.waiting)%replay.MaxBatch == 0 || !s.in.Buffered() || s.group == nil && typed(s.first) {
+		if len(s.waiting)%replay.MaxBatch == 0 || !s.in.Buffered() || s.group == nil && len(s.first) >= pacingRows && typed(s.first) {
 			if err := s.drain(ctx, false); err != nil {
 				return err
 			}
@@ -152,7 +152,7 @@ func (s *rowScorer) begin(ctx context.Context) error {
 		return usage(fmt.Errorf("detector %s takes numbers, and no column has any", s.config.Detector))
 	}
 	s.columns = columns
-	s.group, err = replay.OpenGroup(ctx, replay.GroupOptions{Config: s.config, Members: members, Model: s.model})
+	s.group, err = replay.OpenGroup(ctx, replay.GroupOptions{Config: aging(s.config, s.first), Members: members, Model: s.model})
 	if err != nil {
 		return usage(err)
 	}
@@ -169,6 +169,28 @@ func (s *rowScorer) begin(ctx context.Context) error {
 	}
 	s.first = nil
 	return nil
+}
+
+// pacingRows are enough to tell how far rows are apart.
+const pacingRows = 8
+
+// aging gives the rows the age from which a member's last reading does not stand for it, where none is configured: that
+// of four rows, as a mapper has it from the cycles of its properties.
+func aging(c admethod.ADMethodConfig, rows []dataset.TableRow) admethod.ADMethodConfig {
+	if c.Settings()["rows.maxAge"] != nil {
+		return c
+	}
+	var steps []time.Duration
+	for i := 1; i < len(rows); i++ {
+		if step := rows[i].At.Sub(rows[i-1].At); step > 0 {
+			steps = append(steps, step)
+		}
+	}
+	if len(steps) > 0 {
+		slices.Sort(steps)
+		c.Rows.MaxAge = 4 * steps[len(steps)/2]
+	}
+	return c
 }
 
 // typingRows are enough to tell the type of a column, if one has no reading in them.

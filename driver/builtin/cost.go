@@ -38,7 +38,9 @@ func (c *autoConfig) Cost(driver.Settings) driver.Cost { return driver.Cost{Byte
 // Cost implements driver.Coster.
 func (c *autogroupConfig) Cost(s driver.Settings) driver.Cost {
 	n := len(s.Members)
-	return driver.Cost{Bytes: 16<<10 + driver.Product(n, 16<<10) + driver.Product(n, c.TrainRows, 32), By: "trainRows"}
+	shapes, learning := driver.Product(n, 24<<10)+min(driver.Product(n, 28<<10), 224<<10), driver.Product(n, c.TrainRows, 32)
+	relations := driver.Product(n, n, 24)
+	return driver.Cost{Bytes: 16<<10 + shapes + relations + learning, By: larger(shapes+relations, "", learning, "trainRows")}
 }
 
 // Cost implements driver.Coster.

@@ -53,12 +53,14 @@ type fittedDetector struct {
 	fitting
 	config    fitConfig
 	threshold float64
+	never     bool // is a member that rested in training taken for one that moves
 	columns   columns
 	kind      driver.Kind
 
-	rows    [][]float64 // to be fitted to
-	trouble string      // why they could not be
-	model   subspace.Model
+	rows    [][]float64    // to be fitted to
+	trouble string         // why they could not be
+	model   subspace.Model // nil until it is fitted, and where no member moves
+	resting resting
 	levels  quantile.Tail
 	seen    uint64 // rows learned from
 
@@ -75,7 +77,7 @@ func newFitted(f fitting, s driver.Settings, c fitConfig) (*fittedDetector, erro
 		return nil, err
 	}
 	d := &fittedDetector{
-		fitting: f, config: c, threshold: s.Threshold, columns: cols, kind: driver.KindCorrelation,
+		fitting: f, config: c, threshold: s.Threshold, never: s.Accept == driver.NeverAccept, columns: cols, kind: driver.KindCorrelation,
 		values: make([]float64, len(cols.slot)), shares: make([]float64, len(cols.slot)),
 	}
 	if len(cols.slot) == 1 {
@@ -84,7 +86,7 @@ func newFitted(f fitting, s driver.Settings, c fitConfig) (*fittedDetector, erro
 	if payload == nil {
 		return d, nil
 	}
-	if err := takeModel(d, func() bool { return d.model != nil }, payload, s); err != nil {
+	if err := takeModel(d, d.trained, payload, s); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -96,7 +98,7 @@ func (d *fittedDetector) Detect(row driver.Row, out *driver.Result) {
 	if !d.columns.numbers(d.values, row) {
 		return
 	}
-	if d.model == nil {
+	if !d.trained() {
 		d.collect()
 		out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
 		if d.trouble != "" {
@@ -104,24 +106,43 @@ func (d *fittedDetector) Detect(row driver.Row, out *driver.Result) {
 		}
 		return
 	}
-	level := d.model.ScoreTo(nil, d.values)
-	if math.IsNaN(level) { // too much is missing
+	moved := d.resting.next(d.values, d.never)
+	level := 0.0
+	if d.model != nil {
+		level = min(d.model.ScoreTo(nil, d.values), levelMost)
+	}
+	if math.IsNaN(level) && moved == 0 { // too much is missing
 		return
 	}
-	level = min(level, levelMost)
 	out.Message = ""
 	out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
-	out.Judge(driver.TailScore(d.levels.Probability(level)), d.kind)
+	score, kind := 0.0, d.kind
+	if d.model != nil && !math.IsNaN(level) {
+		score = driver.TailScore(d.levels.Probability(level))
+	}
+	if moved > 0 {
+		score, kind = max(score, out.Threshold), driver.KindLevel
+	}
+	out.Judge(score, kind)
 	switch {
+	case moved > 0:
+		for j := range d.values {
+			if d.resting.moved(d.values, j) && d.columns.slot[j] >= 0 {
+				addCause(out, d.columns.keys[j], 1/float64(moved))
+			}
+		}
 	case out.Severity.Anomalous():
 		d.model.ScoreTo(d.shares, d.values)
 		d.columns.blame(out, d.shares)
-	case d.config.Adapt:
+	case d.model != nil && d.config.Adapt:
 		d.model.Adapt()
 		d.levels.Add(level)
 		d.seen++
 	}
 }
+
+// trained reports whether there is what rows are judged by.
+func (d *fittedDetector) trained() bool { return d.model != nil || d.resting.all() }
 
 // collect takes in one of the first rows; with the last of them, the model is fitted. Rows that cannot be fitted make
 // room for others.
@@ -153,6 +174,11 @@ func (d *fittedDetector) tooCostly() error {
 
 // learn fits the model and calibrates its levels.
 func (d *fittedDetector) learn(rows [][]float64) error {
+	rest := learnResting(rows, len(d.columns.slot))
+	if rest.all() { // nothing is left to be fitted
+		d.model, d.resting, d.rows, d.trouble, d.seen = nil, rest, nil, "", uint64(len(rows))
+		return nil
+	}
 	m, err := d.fit(rows)
 	if err != nil {
 		return fmt.Errorf("detector %q: %w", d.name, err)
@@ -163,7 +189,7 @@ func (d *fittedDetector) learn(rows [][]float64) error {
 			levels.Add(min(m.ScoreTo(nil, row), levelMost))
 		}
 	}
-	d.model, d.levels, d.rows, d.trouble, d.seen = m, levels, nil, "", uint64(len(rows))
+	d.model, d.resting, d.levels, d.rows, d.trouble, d.seen = m, rest, levels, nil, "", uint64(len(rows))
 	return nil
 }
 
@@ -243,16 +269,24 @@ func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spa
 // Explain implements driver.Explainer.
 func (d *fittedDetector) Explain(r *driver.Result, _ driver.Language) string {
 	switch {
-	case d.model == nil && d.trouble != "":
+	case !d.trained() && d.trouble != "":
 		return d.trouble
-	case d.model == nil:
+	case !d.trained():
 		return fmt.Sprintf("learning: %d of %d rows", len(d.rows), d.config.TrainRows)
 	case !r.Severity.Anomalous():
 		return "the members agree as they did in training"
 	}
+	var parts []string
+	for j, x := range d.values {
+		if d.resting.moved(d.values, j) {
+			parts = append(parts, fmt.Sprintf("%v is %.4g, and was %.4g in all of training", d.columns.keys[j], x, d.resting.value[j]))
+		}
+	}
+	if parts != nil {
+		return strings.Join(parts, ", ")
+	}
 	expected := make([]float64, len(d.values))
 	d.model.ExpectedTo(expected, d.values)
-	var parts []string
 	for _, cause := range r.Causes {
 		j := slices.Index(d.columns.keys, cause.Key)
 		switch {
@@ -287,21 +321,35 @@ func (d *fittedDetector) UnmarshalBinary(data []byte) error {
 // EncodeState implements state.Part.
 func (d *fittedDetector) EncodeState(w *state.Writer) {
 	w.Uint(d.seen)
+	w.Bool(d.trained())
+	if !d.trained() {
+		encodeRows(w, d.rows)
+		return
+	}
+	d.resting.EncodeState(w)
 	w.Bool(d.model != nil)
 	if d.model != nil {
 		d.model.EncodeState(w)
 		d.levels.EncodeState(w)
-		return
 	}
-	encodeRows(w, d.rows)
 }
 
 // DecodeState implements state.Part.
 func (d *fittedDetector) DecodeState(r *state.Reader) {
 	d.seen = r.Readings()
-	d.rows, d.model, d.trouble = nil, nil, ""
+	d.rows, d.model, d.trouble, d.resting = nil, nil, "", resting{}
 	if !r.Bool() {
 		d.rows = decodeRows(r, len(d.columns.slot), fitMost)
+		return
+	}
+	d.resting.DecodeState(r)
+	if n := len(d.resting.value); r.Err() == nil && n != len(d.columns.slot) {
+		r.Fail("%d members at rest or not, want %d", n, len(d.columns.slot))
+	}
+	if !r.Bool() {
+		if r.Err() == nil && !d.resting.all() {
+			r.Fail("members move, and there is no model of them")
+		}
 		return
 	}
 	d.model = d.blank()

@@ -126,22 +126,43 @@ func TestMembersThatAreMissing(t *testing.T) {
 	}
 }
 
-// What cannot be learned from is said, and does not keep a detector from learning later.
-func TestConstantMembersAreNoTraining(t *testing.T) {
-	for _, name := range []string{pcaName, msetName, mahalanobisName} {
-		g := openGroup(t, name, driver.Settings{Members: plantMembers(2)}, map[string]any{"trainRows": 100})
-		for range 120 {
-			g.feed(5, 5)
-		}
-		if r := g.feed(5, 5); r.Severity != driver.Unknown || !strings.Contains(r.Message, "no member ever moved") {
-			t.Errorf("%s: constant rows are %v, %q", name, r.Severity, r.Message)
-		}
-		rows := plant(7, 2)
-		for range 200 {
-			g.feed(rows()...)
-		}
-		if r := g.feed(rows()...); r.Severity == driver.Unknown {
-			t.Errorf("%s: still unknown: %s", name, r.Message)
+// Members that never moved in training are told when they move, and keep a detector from nothing: where they go on
+// moving they are learned.
+func TestConstantMembersAreWatched(t *testing.T) {
+	for _, name := range []string{pcaName, msetName, mahalanobisName, iforestName} {
+		for _, constant := range []int{1, 3} { // of three
+			members := plantMembers(3)
+			g := openGroup(t, name, driver.Settings{Members: members}, map[string]any{"trainRows": 100})
+			rows := plant(7, 3)
+			feed := func(by float64) driver.Result {
+				row := rows()
+				for j := range constant {
+					row[j] = 5 + by
+				}
+				return *g.feed(row...)
+			}
+			for range 100 {
+				feed(0)
+			}
+			for range 50 { // the two that move may raise a false alarm, learned from so few rows
+				if r := feed(0); r.Severity == driver.Unknown || constant == 3 && r.Severity != driver.Normal {
+					t.Fatalf("%s, %d constant: a row at rest is %v, %q", name, constant, r.Severity, r.Message)
+				}
+			}
+			for range 50 {
+				if r := feed(1); !r.Severity.Anomalous() || r.Causes[0].Key != members[0].Key {
+					t.Fatalf("%s, %d constant: a row with what never moved is %v of %v", name, constant, r.Severity, r.Causes)
+				}
+				if why := g.d.(driver.Explainer).Explain(&g.out, driver.English); !strings.Contains(why, "p0 is 6, and was 5 in all of training") {
+					t.Fatalf("%s: %q", name, why)
+				}
+			}
+			for range 300 {
+				g.feed(rows()...)
+			}
+			if r := g.feed(rows()...); r.Severity == driver.Unknown {
+				t.Errorf("%s, %d constant: unknown when all move: %s", name, constant, r.Message)
+			}
 		}
 	}
 }

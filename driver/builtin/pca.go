@@ -11,7 +11,9 @@ import (
 const pcaName = "pca"
 
 // groupKinds are those of the drivers that are fitted to rows: of a single member they find spikes.
-func groupKinds() []driver.Kind { return []driver.Kind{driver.KindCorrelation, driver.KindSpike} }
+func groupKinds() []driver.Kind {
+	return []driver.Kind{driver.KindCorrelation, driver.KindSpike, driver.KindLevel}
+}
 
 func init() {
 	driver.Register(driver.NewFactory(driver.Info{

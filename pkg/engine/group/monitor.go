@@ -208,14 +208,14 @@ func (m *Monitor) Allow(rows [][]float64) {
 }
 
 // AllowPresent is Allow of what the members in alarm did in it; it reports whether one is.
-func (m *Monitor) AllowPresent() (any bool) {
+func (m *Monitor) AllowPresent() (away bool) {
 	for j := range m.members {
 		if k := &m.members[j]; k.phase == alarm {
 			k.allowed = max(k.allowed, allowShare*k.peak/(m.config.Start*m.config.crowd))
-			any = true
+			away = true
 		}
 	}
-	return any
+	return away
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
