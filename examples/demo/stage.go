@@ -37,6 +37,8 @@ type stage struct {
 	api   *apiServer
 	watch *watch
 	room  *roomClient
+	pace  bool        // a sensor runs at the pace of the field
+	slow  *roomClient // its room, with a day of 24 hours
 	out   outlets
 
 	elsewhere *external // the detector of the second round
@@ -96,7 +98,7 @@ func (s *stage) set(ctx context.Context) error {
 		return err
 	}
 	s.begin() // how long the compiler took is no part of the story
-	if err := s.startRoom(ctx); err != nil {
+	if err := s.startRooms(ctx); err != nil {
 		return err
 	}
 	if err := s.train(ctx); err != nil {
@@ -125,12 +127,21 @@ func (s *stage) set(ctx context.Context) error {
 	return nil
 }
 
-func (s *stage) startRoom(ctx context.Context) error {
+// startRooms starts the room of the story, and one whose day is as long as outside if that is wanted.
+func (s *stage) startRooms(ctx context.Context) (err error) {
+	if s.room, err = s.startRoom(ctx, "room-simulator", 24*time.Hour/speed); err != nil || !s.pace {
+		return err
+	}
+	s.slow, err = s.startRoom(ctx, "room-simulator-2", 24*time.Hour)
+	return err
+}
+
+func (s *stage) startRoom(ctx context.Context, name string, day time.Duration) (*roomClient, error) {
 	const announcement = "room-simulator: "
 	address := make(chan string, 1)
 	err := s.start(command{
-		name: "room-simulator", path: filepath.Join(s.dir, "room-simulator"),
-		args: []string{"--listen", "127.0.0.1:0", "--seed", "1", "--day", (24 * time.Hour / speed).String()},
+		name: name, path: filepath.Join(s.dir, "room-simulator"),
+		args: []string{"--listen", "127.0.0.1:0", "--seed", "1", "--day", day.String()},
 		stdout: &lines{take: func(line []byte) {
 			if url, ok := strings.CutPrefix(string(line), announcement); ok && len(address) == 0 {
 				address <- url
@@ -138,19 +149,18 @@ func (s *stage) startRoom(ctx context.Context) error {
 		}},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	timer := time.NewTimer(startLimit)
 	defer timer.Stop()
 	select {
 	case url := <-address:
-		s.room = newRoomClient(url)
 		s.say(plain, "room      serves at %s", url)
-		return nil
+		return newRoomClient(url), nil
 	case <-timer.C:
-		return fmt.Errorf("the room simulator does not tell its address: %w", errTimeout)
+		return nil, fmt.Errorf("the room simulator does not tell its address: %w", errTimeout)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -201,6 +211,11 @@ func (s *stage) applyManifests(ctx context.Context) error {
 	s.learnDevices(m)
 	for _, model := range m.Models {
 		if err := s.core.AddModel(ctx, model); err != nil {
+			return err
+		}
+	}
+	if s.pace {
+		if err := s.addAtPace(ctx, m.Devices); err != nil {
 			return err
 		}
 	}
@@ -275,8 +290,10 @@ func (s *stage) clear() error {
 	if s.api != nil {
 		errs = append(errs, s.api.close())
 	}
-	if s.room != nil {
-		s.room.close()
+	for _, room := range []*roomClient{s.room, s.slow} {
+		if room != nil {
+			room.close()
+		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

@@ -117,6 +117,7 @@ type story struct {
 	*stage
 	outcomes  []outcome
 	elsewhere []outcome // of the second round
+	atPace    []outcome // of the round at the pace of the field
 }
 
 // rounds brings each light into each state.
