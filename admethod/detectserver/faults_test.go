@@ -259,7 +259,8 @@ func TestRepeatsOverConnections(t *testing.T) {
 	release := make(chan struct{})
 	address, _ := serve(t, Config{
 		Insecure: true, Drivers: driver.NewRegistry(rows.Factory(), drivertest.Hangs(release)),
-		Deadline: 10 * time.Second, Defaults: map[string]any{"detector": "recorder"},
+		Deadline: 10 * time.Minute, // half of it is the patience with a detector that hangs, also on a busy machine
+		Defaults: map[string]any{"detector": "recorder"},
 	})
 	again := func(i int, attempt uint32) *pb.DevicePropertyData {
 		m := of("p", i, float64(i))

@@ -91,6 +91,7 @@ type sink struct {
 	}
 
 	queue   chan job
+	waiting map[string]int // runs in the queue, by namespace; guarded by mu
 	workers sync.WaitGroup
 	cancel  context.CancelFunc
 	remove  []func()
@@ -106,7 +107,7 @@ type status struct {
 	Running int        `json:"running"`
 	Runs    int        `json:"runs"`
 	Failed  int        `json:"failed"`
-	Skipped int        `json:"skipped"` // no room in the queue, or too many locks
+	Skipped int        `json:"skipped"` // no room for its namespace in the queue, or among the locks
 	Last    *time.Time `json:"last,omitempty"`
 	For     string     `json:"for,omitempty"` // the property of the last run
 	Code    int        `json:"code"`          // exit code of the last run; -1 where it did not start or was killed
@@ -134,7 +135,7 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	}
 	s := &sink{
 		config: config, folder: folder, routes: routes, now: time.Now,
-		status: make(map[string]*status), queue: make(chan job, config.Queue),
+		status: make(map[string]*status), queue: make(chan job, config.Queue+reserved), waiting: make(map[string]int),
 	}
 	info, err = os.Stat(config.File)
 	if err == nil && info.Mode().Perm()&0o002 != 0 {
@@ -231,21 +232,21 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 			if _, locked := s.locks.held[id]; locked || !a.matches(r) {
 				continue
 			}
-			// Only this goroutine adds to the queue, so what has room now will have room below.
-			if len(s.queue)+len(jobs) >= cap(s.queue) || len(s.locks.held) >= maxLocks {
+			if !s.room(r.Key.Namespace, len(jobs)) || s.locks.full(r.Key.Namespace) {
 				s.status[a.Name].Skipped++
 				continue
 			}
-			s.locks.held[id] = Lock{
+			s.waiting[r.Key.Namespace]++
+			s.locks.add(id, Lock{
 				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
 				Since: s.now().UTC(), began: s.now(), Model: r.Model, Incident: name(r.Incident.ID),
-			}
-			s.locks.dirty = true
+			})
 			jobs = append(jobs, job{a, r.Clone()})
 		}
 	}
 	if err := s.locks.save(s.now()); err != nil {
 		for _, j := range jobs {
+			s.taken(&j)
 			s.locks.drop(lockID{j.activity.Name, j.result.Key})
 		}
 		return fmt.Errorf("activity: %d runs wait for their locks to be written: %w", len(jobs), err)
@@ -254,6 +255,25 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 		s.queue <- j
 	}
 	return nil
+}
+
+// room reports whether a run of a namespace may wait, behind more that are to be queued. A few places are for those of
+// which none waits: a namespace in which all goes wrong at once keeps no other's activities from running. The caller
+// holds mu, and alone adds to the queue: what has room now will have room then.
+func (s *sink) room(namespace string, more int) bool {
+	n := len(s.queue) + more
+	return n < s.config.Queue || n < cap(s.queue) && s.waiting[namespace] == 0
+}
+
+// reserved is how many places the queue has beyond the configured ones.
+const reserved = 64
+
+// taken notes that a run waits no more. The caller holds mu.
+func (s *sink) taken(j *job) {
+	namespace := j.result.Key.Namespace
+	if s.waiting[namespace]--; s.waiting[namespace] <= 0 {
+		delete(s.waiting, namespace)
+	}
 }
 
 // Forget marks the locks of a property that is no longer watched.
@@ -323,6 +343,7 @@ func (s *sink) release() {
 
 func (s *sink) work(ctx context.Context, j *job) {
 	s.mu.Lock()
+	s.taken(j)
 	st := s.status[j.activity.Name]
 	if ctx.Err() != nil { // too late to start: the next process may
 		s.locks.drop(lockID{j.activity.Name, j.result.Key})

@@ -313,3 +313,34 @@ func TestUndisturbed(t *testing.T) {
 		return hung.status["note"].Running == 1
 	})
 }
+
+// A namespace in which all goes wrong at once takes neither the locks nor the places in the queue of another.
+func TestNamespacesDoNotSkipEachOther(t *testing.T) {
+	dir := setup(t, "activities: [{name: a, match: {}, command: {shell_file: a.sh}}]", map[string]string{"a.sh": "while :; do sleep 1; done"})
+	s := start(t, dir, func(c *Config) { c.Concurrency, c.Queue = 1, 8 })
+	s.mu.Lock()
+	for i := range 2 * maxLocks {
+		id := lockID{"a", driver.Key{Namespace: "greedy", Device: strconv.Itoa(i), Property: "p"}}
+		if s.locks.full("greedy") {
+			break
+		}
+		s.locks.add(id, Lock{Activity: "a", Namespace: "greedy", Device: id.key.Device, Property: "p", began: s.now()})
+	}
+	s.mu.Unlock()
+	for i := range 12 {
+		v := verdict("light-"+strconv.Itoa(i), driver.Critical)
+		v.Key.Namespace = "crowded"
+		s.put(t, v)
+	}
+	greedy, modest := verdict("light-1", driver.Critical), verdict("light-1", driver.Critical)
+	greedy.Key.Namespace, modest.Key.Namespace = "greedy", "modest"
+	s.put(t, greedy, modest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.locks.held[lockID{"a", greedy.Key}]; ok || s.locks.of["greedy"] != maxLocks {
+		t.Errorf("%d locks of one namespace", s.locks.of["greedy"])
+	}
+	if _, ok := s.locks.held[lockID{"a", modest.Key}]; !ok || s.waiting["modest"] != 1 {
+		t.Errorf("the activity of another namespace is skipped; %d of it wait", s.waiting["modest"])
+	}
+}

@@ -55,18 +55,37 @@ func (l *Lock) id() lockID {
 // name is how people and the API call a lock.
 func (id lockID) name() string { return id.activity + "@" + id.key.String() }
 
-// maxLocks bounds memory and file. Beyond it no activity starts: without a lock it might run over and over.
-const maxLocks = 10_000
+// These bound memory and file. Beyond them no activity starts: without a lock it might run over and over. No namespace can
+// take the locks of another.
+const (
+	maxLocks    = 10_000        // of a namespace
+	maxAllLocks = 10 * maxLocks // of all
+)
 
 // locks is the table of locks and the file that holds it; callers serialize.
 type locks struct {
 	file  string // "" keeps them in memory only
 	held  map[lockID]Lock
+	of    map[string]int // how many, by namespace
 	dirty bool
+}
+
+// add holds a lock.
+func (t *locks) add(id lockID, l Lock) {
+	if _, ok := t.held[id]; !ok {
+		t.of[id.key.Namespace]++
+	}
+	t.held[id], t.dirty = l, true
+}
+
+// full reports whether there is no room for a lock of a namespace.
+func (t *locks) full(namespace string) bool {
+	return t.of[namespace] >= maxLocks || len(t.held) >= maxAllLocks
 }
 
 // load reads the file. One that is damaged is set aside: activities may then run once more.
 func (t *locks) load(now time.Time) error {
+	t.of = make(map[string]int)
 	if t.file == "" {
 		t.held = make(map[lockID]Lock)
 		return nil
@@ -89,8 +108,9 @@ func (t *locks) load(now time.Time) error {
 		if l.Gone == nil {
 			l.Gone, l.left = &now, now
 		}
-		t.held[l.id()] = l
+		t.add(l.id(), l)
 	}
+	t.dirty = false
 	return nil
 }
 
@@ -167,7 +187,11 @@ func (t *locks) list() []Lock {
 
 func (t *locks) drop(id lockID) bool {
 	_, ok := t.held[id]
-	delete(t.held, id)
+	if delete(t.held, id); ok {
+		if t.of[id.key.Namespace]--; t.of[id.key.Namespace] == 0 {
+			delete(t.of, id.key.Namespace)
+		}
+	}
 	t.dirty = t.dirty || ok
 	return ok
 }

@@ -330,3 +330,44 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("without Start: %v", err)
 	}
 }
+
+// A delivery, or an upkeep, that panics is a failure like others: it is tried again.
+func TestPanicOfADelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []driver.Key
+		deliveries, upkeeps := 0, 0
+		q := New(Options{
+			Sink: "test", Limit: 10, Batch: 10,
+			Upkeep: func(context.Context) error {
+				if upkeeps++; upkeeps == 2 {
+					panic("in an upkeep")
+				}
+				return nil
+			},
+			Deliver: func(_ context.Context, batch []Item) error {
+				if deliveries++; deliveries <= 2 {
+					panic("in a delivery")
+				}
+				for _, it := range batch {
+					told = append(told, it.Key)
+				}
+				return nil
+			},
+		})
+		if err := q.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		key := driver.Key{Namespace: "n", Device: "d", Property: "p"}
+		if err := q.Write(t.Context(), []driver.Result{{Key: key}}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if len(told) != 1 || told[0] != key || deliveries != 3 {
+			t.Errorf("%v after %d deliveries", told, deliveries)
+		}
+		if err := q.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
