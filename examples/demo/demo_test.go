@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
 )
@@ -183,6 +184,37 @@ func TestWatchTellsAlarmsFromFalseOnes(t *testing.T) {
 }
 
 // The devices that are blamed are those of the latest verdicts; a change is told, the same again is not.
+// An incident is told in one line when it ends: what, how long, how it ended, who is blamed, and why.
+func TestWatchTellsIncidents(t *testing.T) {
+	w := newWatch(func(incident) {})
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	end := noon.Add(90 * time.Second)
+	line := func(i *verdict.Incident, message string) {
+		raw, err := json.Marshal(verdictlog.Line{
+			At: noon, Device: temperature.device, Property: temperature.property, Severity: driver.Warning, Detector: "auto",
+			Incident: i, Message: message,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.take(raw)
+	}
+	open := verdict.Incident{ID: verdict.ID(7), Phase: driver.Began, Start: noon, Severity: driver.Warning, Kind: driver.KindSpike}
+	line(&open, "10 °C above what was expected")
+	line(nil, "")
+	over := open
+	over.Phase, over.End, over.Duration, over.Severity, over.Kind = driver.Returned, &end, 90, driver.Critical, driver.KindLevel
+	over.Cause = &verdict.Blamed{Device: temperature.device, Property: temperature.property}
+	line(&over, "")
+	all := w.ended()
+	got := incidentLines(all, func(at time.Time) time.Duration { return at.Sub(noon.Add(-5 * time.Second)) })
+	want := "1 incidents were told:\n\n     5.0 s  temperature-sensor-1 temperature: critical level, lasted 1 min 30 s, returned, " +
+		"blamed: temperature-sensor-1: 10 °C above what was expected\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestWatchKnowsWhoIsBlamed(t *testing.T) {
 	told := 0
 	w := newWatch(func(incident) { told++ })

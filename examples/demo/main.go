@@ -98,6 +98,9 @@ func (s *story) conclude(told error) error {
 	if len(s.atPace) > 0 {
 		s.print("At the pace of the field:\n\n" + table(s.atPace) + "\n")
 	}
+	if all := s.watch.ended(); len(all) > 0 {
+		s.print(incidentLines(all, s.since))
+	}
 	if told != nil {
 		return told
 	}

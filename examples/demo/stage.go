@@ -56,6 +56,7 @@ func newStage(ctx context.Context, a *account, fail context.CancelCauseFunc) (*s
 		return nil, err
 	}
 	s := &stage{account: a, root: filepath.Dir(strings.TrimSpace(gomod)), watch: newWatch(a.incident), fail: fail}
+	s.watch.onEnd = func(t told) { s.say(plain, "incident  %v", t) }
 	if _, err := os.Stat(filepath.Join(s.root, mapperDir)); err != nil {
 		return nil, fmt.Errorf("the demo runs in a checkout of edge-anomaly: %w", err)
 	}

@@ -23,6 +23,7 @@ const (
 
 	warmReadings  = 300 // of the temperature, before the first fault
 	quietReadings = 30  // between faults, in which nothing may be found
+	lastReadings  = 40  // for which a fault lasts on, once it is found
 	dwellReadings = 30  // in each state of the lights, of a device that is suspected
 )
 
@@ -190,6 +191,16 @@ func (s *story) breakDown(ctx context.Context, f fault) error {
 		o.after = o.alarm.At.Sub(injected)
 		if err := s.awaitReport(ctx, f); err != nil {
 			return err
+		}
+	}
+	if o.alarm != nil && len(f.during) == 0 { // a fault that is found goes on nevertheless
+		clock := temperature // of another sensor: this one may be silent
+		if f.of == temperature {
+			clock = brightness
+		}
+		seen := s.watch.readings(clock)
+		if err := s.watch.wait(ctx, settleLimit, func() bool { return s.watch.readings(clock) >= seen+lastReadings }); err != nil {
+			return fmt.Errorf("watching while it lasts: %w", err)
 		}
 	}
 	o.received = s.received(f)

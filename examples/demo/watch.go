@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/incidents"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
 )
@@ -41,10 +43,12 @@ type incident struct {
 // that are raised while nothing is wrong.
 type watch struct {
 	onIncident func(incident)
+	onEnd      func(told)
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with each verdict
 	streams map[stream]*judged
+	told    []told            // incidents that ended
 	alarms  []verdictlog.Line // raised while nothing was wrong, one for each incident
 	err     error             // verdicts that cannot be trusted
 	moving  bool              // properties are on their way to another detector: that they are not judged is no failure
@@ -58,6 +62,7 @@ type judged struct {
 	incident   bool
 	last       verdictlog.Line // of a detector, or of the quality stage if that is anomalous
 	accused    []string        // devices that the incident is blamed on, as it was told last
+	reason     string          // the last that was given for the open one
 
 	disturbed bool      // something may be wrong with the stream
 	from      time.Time // the readings from here on count towards the fault
@@ -68,7 +73,7 @@ type judged struct {
 }
 
 func newWatch(onIncident func(incident)) *watch {
-	return &watch{onIncident: onIncident, changed: make(chan struct{}), streams: make(map[stream]*judged)}
+	return &watch{onIncident: onIncident, onEnd: func(told) {}, changed: make(chan struct{}), streams: make(map[stream]*judged)}
 }
 
 func (w *watch) of(s stream) *judged {
@@ -112,6 +117,7 @@ const quality = "quality"
 
 func (w *watch) judge(s stream, l verdictlog.Line) {
 	j := w.of(s)
+	w.follow(s, j, l)
 	j.severities[l.Detector] = l.Severity
 	if l.Detector != quality || l.Severity.Anomalous() {
 		j.last = l
@@ -136,6 +142,50 @@ func (w *watch) judge(s stream, l verdictlog.Line) {
 		j.incident = false
 		w.onIncident(incident{stream: s, line: l, over: true})
 	}
+}
+
+// follow keeps the incidents that the mapper told of, as they end.
+func (w *watch) follow(s stream, j *judged, l verdictlog.Line) {
+	i := l.Incident
+	switch {
+	case i == nil:
+	case i.End == nil:
+		if l.Message != "" {
+			j.reason = l.Message
+		}
+	default:
+		t := told{stream: s, incident: *i, reason: j.reason}
+		j.reason = ""
+		w.told = append(w.told, t)
+		w.onEnd(t)
+	}
+}
+
+// told is an incident that ended.
+type told struct {
+	stream   stream
+	incident verdict.Incident
+	reason   string // the last that was given
+}
+
+// String is the incident in one line: what, of which property, how long, how it ended, who is blamed, and why.
+func (t told) String() string {
+	text := fmt.Sprintf("%v: %v %s, lasted %s, %v", t.stream, t.incident.Severity, t.incident.Kind,
+		incidents.Lasted(time.Duration(t.incident.Duration*float64(time.Second)), driver.English), t.incident.Phase)
+	if c := t.incident.Cause; c != nil {
+		text += ", blamed: " + c.Device
+	}
+	if t.reason != "" {
+		text += ": " + t.reason
+	}
+	return text
+}
+
+// ended are the incidents that ended, in that order.
+func (w *watch) ended() []told {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.told)
 }
 
 func (w *watch) alarm(s stream, j *judged, l verdictlog.Line) {

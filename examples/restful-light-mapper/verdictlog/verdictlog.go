@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -54,9 +55,11 @@ type Line struct {
 	Lower      Number          `json:"lower"`
 	Upper      Number          `json:"upper"`
 	Causes     []Cause         `json:"causes,omitempty"`
-	Detector   string          `json:"detector,omitempty"`
-	Model      string          `json:"model,omitempty"`
-	Message    string          `json:"message,omitempty"`
+	// Incident is the one that the reading is part of, or ended.
+	Incident *verdict.Incident `json:"incident,omitempty"`
+	Detector string            `json:"detector,omitempty"`
+	Model    string            `json:"model,omitempty"`
+	Message  string            `json:"message,omitempty"`
 	// Lost is how many verdicts before this one could not be written in time.
 	Lost uint64 `json:"lost,omitempty"`
 }
@@ -75,6 +78,10 @@ func lineOf(r *driver.Result) Line {
 		Confidence: Number(r.Confidence), Value: Number(r.Value), Expected: Number(r.Expected),
 		Lower: Number(r.Lower), Upper: Number(r.Upper), Detector: r.Detector, Model: r.Model, Message: r.Message,
 	}
+	if r.Incident.ID != 0 {
+		i := verdict.FromIncident(&r.Incident, r.At)
+		l.Incident = &i
+	}
 	for _, c := range r.Causes {
 		l.Causes = append(l.Causes, Cause{Device: c.Key.Device, Property: c.Key.Property, Weight: Number(c.Weight)})
 	}
@@ -91,6 +98,8 @@ type opinion struct {
 	severity driver.Severity
 	kind     driver.Kind
 	blamed   driver.Key
+	incident uint64
+	phase    driver.Phase
 }
 
 // Log writes verdicts from a goroutine of its own, so that nobody who judges waits for a file.
@@ -145,7 +154,10 @@ func newLog(w io.Writer, all bool) *Log {
 
 // Observe takes a verdict. It is made for admethod.Hooks.Verdict: it does not block and does not keep r.
 func (l *Log) Observe(r *driver.Result) {
-	now := opinion{severity: r.Severity, kind: r.Kind}
+	now := opinion{severity: r.Severity, kind: r.Kind, incident: r.Incident.ID}
+	if !r.Incident.Phase.Open() { // an end is news
+		now.phase = r.Incident.Phase
+	}
 	if len(r.Causes) > 0 {
 		now.blamed = r.Causes[0].Key
 	}
