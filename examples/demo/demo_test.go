@@ -208,7 +208,7 @@ func TestWatchTellsIncidents(t *testing.T) {
 	line(&over, "")
 	all := w.ended()
 	got := incidentLines(all, func(at time.Time) time.Duration { return at.Sub(noon.Add(-5 * time.Second)) })
-	want := "1 incidents were told:\n\n     5.0 s  temperature-sensor-1 temperature: critical level, lasted 1 min 30 s, returned, " +
+	want := "Incidents that were told: 1\n\n     5.0 s  temperature-sensor-1 temperature: critical level, lasted 1 min 30 s, returned, " +
 		"blamed: temperature-sensor-1: 10 °C above what was expected\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

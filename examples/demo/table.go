@@ -89,7 +89,7 @@ func table(outcomes []outcome) string {
 // incidentLines are the incidents that ended, a line each: when it began, and what it was.
 func incidentLines(all []told, since func(time.Time) time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d incidents were told:\n\n", len(all))
+	fmt.Fprintf(&b, "Incidents that were told: %d\n\n", len(all))
 	for _, t := range all {
 		fmt.Fprintf(&b, "%8.1f s  %v\n", since(t.incident.Start).Seconds(), t)
 	}

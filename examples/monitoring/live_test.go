@@ -229,7 +229,8 @@ func TestLastingJump(t *testing.T) {
 	server := prometheus(t, mapper)
 	const (
 		sensor  = `{device="temperature-sensor-1",property="temperature"}`
-		learned = 600 // readings of the temperature: half a minute, in the field ten
+		learned = 1200 // readings of the temperature: a minute, in the field 20
+		lasts   = 4.0  // seconds for which the incident is watched: 80 in the field
 	)
 	fires := func() bool {
 		all, _ := firing(t, server)
@@ -255,7 +256,7 @@ func TestLastingJump(t *testing.T) {
 			missed++
 		}
 		age, ok := value(t, server, `max(anomaly_incident_seconds`+sensor+`)`)
-		return ok && age > 20
+		return ok && age > lasts
 	})
 	if missed > 0 {
 		t.Errorf("the alert did not fire at %d times while the incident lasted", missed)
