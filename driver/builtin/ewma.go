@@ -40,6 +40,7 @@ type ewmaDetector struct {
 	base      moments.EWMA
 	step      moments.Resolution
 	run       excursion
+	glitches  glitches
 }
 
 func newEWMA(threshold float64, c ewmaConfig) ewmaDetector {
@@ -62,6 +63,9 @@ func (d *ewmaDetector) Detect(row driver.Row, out *driver.Result) {
 }
 
 func (d *ewmaDetector) assess(x float64) assessment {
+	if d.glitches.is(x) {
+		return glitch(driver.KindSpike, d.base.Count(), d.needed)
+	}
 	d.step.Update(x)
 	forecast := d.base.Predict(d.step.Floor())
 	z2 := forecast.Z2(x)
@@ -82,6 +86,7 @@ func (d *ewmaDetector) EncodeState(w *state.Writer) {
 	d.base.EncodeState(w)
 	d.step.EncodeState(w)
 	d.run.EncodeState(w)
+	d.glitches.EncodeState(w)
 }
 
 // DecodeState implements state.Part.
@@ -89,6 +94,7 @@ func (d *ewmaDetector) DecodeState(r *state.Reader) {
 	d.base.DecodeState(r)
 	d.step.DecodeState(r)
 	d.run.DecodeState(r)
+	d.glitches.DecodeState(r)
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.

@@ -49,6 +49,7 @@ type forecastDetector struct {
 	short     quantile.Tail // standardised forecast errors
 	long      quantile.Tail // standardised departures from the season
 	run       excursion
+	glitches  glitches
 	period    float64 // of the season that long was learned with
 	inSeason  uint64  // readings since
 	smooth    float64 // smoothed standardised departure from the season
@@ -82,6 +83,10 @@ func (d *forecastDetector) Detect(row driver.Row, out *driver.Result) {
 }
 
 func (d *forecastDetector) assess(x float64, step int) assessment {
+	if d.glitches.is(x) {
+		d.model.Next(math.NaN(), step) // the season goes on
+		return glitch(driver.KindSpike, d.n, d.needed)
+	}
 	d.n++
 	d.step.Update(x)
 	floor := d.step.Floor()
@@ -155,8 +160,8 @@ func (d *forecastDetector) DecodeState(r *state.Reader) {
 	}
 }
 
-func (d *forecastDetector) parts() [6]state.Part {
-	return [6]state.Part{&d.pace, &d.model, &d.step, &d.short, &d.long, &d.run}
+func (d *forecastDetector) parts() [7]state.Part {
+	return [...]state.Part{&d.pace, &d.model, &d.step, &d.short, &d.long, &d.run, &d.glitches}
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.

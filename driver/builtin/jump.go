@@ -34,11 +34,12 @@ type jumpConfig struct {
 }
 
 type jumpDetector struct {
-	limit2 float64 // squared deviate at the threshold
-	needed uint64
-	n      uint64
-	steps  change.Jump
-	step   moments.Resolution
+	limit2   float64 // squared deviate at the threshold
+	needed   uint64
+	n        uint64
+	steps    change.Jump
+	step     moments.Resolution
+	glitches glitches
 }
 
 func newJump(threshold float64, c jumpConfig) jumpDetector {
@@ -55,6 +56,9 @@ func (d *jumpDetector) Detect(row driver.Row, out *driver.Result) {
 }
 
 func (d *jumpDetector) assess(x float64) assessment {
+	if d.glitches.is(x) {
+		return glitch(driver.KindJump, d.n, d.needed)
+	}
 	d.n++
 	d.step.Update(x)
 	forecast, step := d.steps.Update(x, d.step.Floor())
@@ -76,6 +80,7 @@ func (d *jumpDetector) EncodeState(w *state.Writer) {
 	w.Uint(d.n)
 	d.steps.EncodeState(w)
 	d.step.EncodeState(w)
+	d.glitches.EncodeState(w)
 }
 
 // DecodeState implements state.Part.
@@ -83,6 +88,7 @@ func (d *jumpDetector) DecodeState(r *state.Reader) {
 	d.n = r.Readings()
 	d.steps.DecodeState(r)
 	d.step.DecodeState(r)
+	d.glitches.DecodeState(r)
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.

@@ -31,8 +31,9 @@ type noveltyConfig struct {
 }
 
 type noveltyDetector struct {
-	needed uint64
-	engine novelty.Detector
+	needed   uint64
+	engine   novelty.Detector
+	glitches glitches
 }
 
 // Detect implements driver.Detector.
@@ -45,6 +46,9 @@ func (d *noveltyDetector) Detect(row driver.Row, out *driver.Result) {
 }
 
 func (d *noveltyDetector) assess(x float64) assessment {
+	if d.glitches.is(x) {
+		return glitch(driver.KindPattern, d.engine.Count(), d.needed)
+	}
 	raw := d.engine.Next(x)
 	n := d.engine.Count()
 	nan := math.NaN()
@@ -66,10 +70,16 @@ func learned(n uint64) float64 {
 }
 
 // EncodeState implements state.Part.
-func (d *noveltyDetector) EncodeState(w *state.Writer) { d.engine.EncodeState(w) }
+func (d *noveltyDetector) EncodeState(w *state.Writer) {
+	d.engine.EncodeState(w)
+	d.glitches.EncodeState(w)
+}
 
 // DecodeState implements state.Part.
-func (d *noveltyDetector) DecodeState(r *state.Reader) { d.engine.DecodeState(r) }
+func (d *noveltyDetector) DecodeState(r *state.Reader) {
+	d.engine.DecodeState(r)
+	d.glitches.DecodeState(r)
+}
 
 // MarshalBinary implements encoding.BinaryMarshaler.
 func (d *noveltyDetector) MarshalBinary() ([]byte, error) { return save(noveltyName, d) }

@@ -109,3 +109,53 @@ func (e *excursion) EncodeState(w *state.Writer) { w.Int(int64(*e) + levelAfter)
 func (e *excursion) DecodeState(r *state.Reader) {
 	*e = excursion(r.Count("excursion", 2*levelAfter) - levelAfter)
 }
+
+// glitches keeps readings that no sensor means, ten thousand times as large as any before, from being learned: in the
+// arithmetic of one of 1e30 all others are the same. What stays is learned after all.
+type glitches struct {
+	largest float64 // |reading| that was learned
+	n       int32   // readings learned, up to glitchAfter
+	run     int32   // glitches in succession
+}
+
+const (
+	glitchTimes = 1e4
+	glitchAfter = 32
+	glitchStays = 5
+)
+
+// is reports whether x is a glitch.
+func (g *glitches) is(x float64) bool {
+	size := math.Abs(x)
+	if g.n >= glitchAfter && g.largest > 0 && size > glitchTimes*g.largest {
+		if g.run++; g.run < glitchStays {
+			return true
+		}
+	}
+	g.run = 0
+	g.n = min(g.n+1, glitchAfter)
+	g.largest = max(g.largest, size)
+	return false
+}
+
+// EncodeState implements state.Part.
+func (g *glitches) EncodeState(w *state.Writer) {
+	w.Float(g.largest)
+	w.Int(int64(g.n))
+	w.Int(int64(g.run))
+}
+
+// DecodeState implements state.Part.
+func (g *glitches) DecodeState(r *state.Reader) {
+	g.largest = r.Min("largest reading", 0)
+	g.n, g.run = int32(r.Count("readings", glitchAfter)), int32(r.Count("glitches", glitchStays))
+}
+
+// glitch is the assessment of one after n readings of those needed.
+func glitch(kind driver.Kind, n, needed uint64) assessment {
+	a := unknown(n, needed)
+	if n > needed {
+		a.score, a.kind = 1, kind
+	}
+	return a
+}
