@@ -10,40 +10,55 @@ import (
 
 const habits = 16
 
-// habit is a departure that was accepted: what comes at the same time of another day is none.
+// habit is a departure that was no fault, or came back: what comes at the same time of another day may be none.
 type habit struct {
-	at    int64 // Unix ns
-	size  float64
-	level float64 // where it went or came from
-	lasts bool    // where it stayed
+	at       int64 // Unix ns
+	size     float64
+	still    bool // it was a rest
+	returned bool // it ended as it began, so that it must come on two days to be a habit
 }
 
 // sameTime reports whether a lies about whole days after b.
-func sameTime(a, b int64) bool {
+func sameTime(a, b int64, within time.Duration) bool {
 	const day = int64(24 * time.Hour)
 	d := a - b
 	if d < day/2 {
 		return false
 	}
 	off := d % day
-	return min(off, day-off) <= int64(90*time.Minute)
+	return min(off, day-off) <= int64(within)
 }
 
-// habitual reports whether the stream departs as it did about this time of another day.
-func (d *Detector) habitual(at int64, size, level float64) bool {
+// habitual reports whether the stream departs as it did about this time of other days.
+func (d *Detector) habitual(at int64, size float64, still bool) bool {
+	days := 0
 	for _, h := range d.habits[:min(d.nhabits, habits)] {
-		if h.size != 0 && h.size*size > 0 && math.Abs(size) <= sameSize*math.Abs(h.size) && sameTime(at, h.at) {
-			return true
+		within, least := 90*time.Minute, 1
+		switch {
+		case h.still != still:
+			continue
+		case still:
+			least = 2
+		case h.size*size <= 0 || math.Abs(size) > sameSize*math.Abs(h.size)*1.25:
+			continue
+		case h.returned: // what comes back by itself is a habit if it is like clockwork
+			if math.Abs(size) < 0.75*math.Abs(h.size) {
+				continue
+			}
+			within, least = 20*time.Minute, 3
+		case math.Abs(size) > sameSize*math.Abs(h.size):
+			continue
+		}
+		if sameTime(at, h.at, within) {
+			if days++; days >= least {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-func (d *Detector) remember(at int64, size, level float64, lasts bool) {
-	d.habits[d.nhabits%habits] = habit{at, size, level, lasts}
+func (d *Detector) remember(h habit) {
+	d.habits[d.nhabits%habits] = h
 	d.nhabits++
-	if lasts {
-		d.habits[d.nhabits%habits] = habit{at, 0, d.at(d.t).x, true}
-		d.nhabits++
-	}
 }

@@ -177,6 +177,9 @@ func (d *Detector) end() {
 		d.accept(false)
 		return
 	}
+	if i.away-i.began >= blockRows {
+		d.remember(habit{at: i.at, size: i.size, still: i.by == still, returned: true})
+	}
 	i.on = false
 	for t := (i.began + thin - 1) / thin * thin; t <= i.away; t += thin {
 		d.far.skip(d.when(t))
@@ -205,7 +208,7 @@ func (d *Detector) accept(lasting bool) {
 			}
 		}
 	}
-	d.remember(i.at, i.size, i.base, lasting)
+	d.remember(habit{at: i.at, size: i.size, still: i.by == still})
 	i.chain, d.bound = 0, d.t
 	for ; d.next <= d.t-late; d.next++ {
 		d.learn(d.next, acceptedU)

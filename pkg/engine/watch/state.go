@@ -51,11 +51,12 @@ func (d *Detector) EncodeState(w *state.Writer) {
 	d.open.EncodeState(w)
 	d.encodeLessons(w)
 	w.Int(int64(d.nhabits))
+	w.Bool(d.rested)
 	for _, h := range d.habits[:min(d.nhabits, habits)] {
 		w.Int(h.at)
 		w.Float(h.size)
-		w.Float(h.level)
-		w.Bool(h.lasts)
+		w.Bool(h.still)
+		w.Bool(h.returned)
 	}
 }
 
@@ -95,8 +96,9 @@ func (d *Detector) DecodeState(r *state.Reader) {
 	d.open.DecodeState(r)
 	d.decodeLessons(r)
 	d.nhabits = r.Count("habits", math.MaxInt32)
+	d.rested = r.Bool()
 	for i := range min(d.nhabits, habits) {
-		d.habits[i] = habit{r.Int(), within(r, "habit"), within(r, "level"), r.Bool()}
+		d.habits[i] = habit{r.Int(), within(r, "habit"), r.Bool(), r.Bool()}
 	}
 	if r.Err() == nil && (d.bound > d.t || d.next > d.t+1 || d.t > 0 && d.next < 1 || d.open.began > d.t ||
 		d.open.away > d.t || d.open.on && d.open.began < 2 || d.t-d.next > ringSize && !d.open.on) {

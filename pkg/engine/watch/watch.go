@@ -85,6 +85,7 @@ type Detector struct {
 	lessons []lesson
 	excuse  excuse
 	habits  [habits]habit
+	rested  bool // the present rest is a habit
 	nhabits int
 }
 
@@ -210,10 +211,13 @@ func (d *Detector) pace(dt float64) {
 // judge looks for the beginning of an incident.
 func (d *Detector) judge(v *Verdict, hint *Hint) {
 	by := 0
+	d.rested = d.rested && d.rest.run > 0
 	for k, z := range d.zs {
 		d.us[k] = d.tails[k].u(z)
 		if k == still {
-			_, d.us[k] = d.stillness()
+			if _, d.us[k] = d.stillness(); d.rested {
+				d.us[k] = 0
+			}
 		}
 		if d.us[k] > d.us[by] {
 			by = k
@@ -232,8 +236,9 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 	if !excused && u >= d.from+d.young() {
 		now := d.at(d.t)
 		base := d.at(max(d.t-rows, 1))
-		if d.habitual(now.at, now.x-base.x, now.x) {
-			d.remember(now.at, now.x-base.x, now.x, true)
+		if size := now.x - base.x; d.habitual(base.at, size, by == still) {
+			d.remember(habit{at: base.at, size: size, still: by == still})
+			d.rested = d.rested || by == still
 			d.bound = d.t
 			v.Tail = max(v.Tail, 1.01*d.beginTail())
 			return
