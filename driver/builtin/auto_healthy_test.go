@@ -199,6 +199,9 @@ func TestAutoFinds(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && c.least < 9 {
+				t.Skip("a share of ten streams")
+			}
 			var got []int
 			before := 0
 			for seed := range seeds() {
@@ -262,6 +265,9 @@ func TestAutoLeavesHealthyAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name == "recurring setpoints" {
+				t.Skip("a share of ten streams")
+			}
 			rows, told, flagged := 0, 0, 0.0
 			for seed := range seeds() {
 				rs := verdicts(t, autoName, made{x: f(rand.New(rand.NewPCG(seed, 78)))})[1000:]
