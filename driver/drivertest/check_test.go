@@ -127,6 +127,33 @@ type unmarshalable struct{ good }
 
 func (*unmarshalable) MarshalBinary() ([]byte, error) { return nil, errors.New("disk of glass") }
 
+// follower tells that an incident is ongoing: for ever, or of the first alone.
+type follower struct {
+	good
+	forever, once bool
+	away, before  bool
+}
+
+func (d *follower) Detect(row driver.Row, out *driver.Result) {
+	d.good.Detect(row, out)
+	if len(row) == 0 {
+		return
+	}
+	high := row[0].Value > 27
+	if !high && d.away {
+		d.before = d.before || out.At.Sub(epoch) > 290*cycle // not while it warms up
+	}
+	if d.away = high || d.forever && d.away; !d.away {
+		return
+	}
+	out.Ongoing = true
+	if d.once && d.before {
+		out.Judge(0.1, driver.KindNone)
+		return
+	}
+	out.Judge(0.99, driver.KindSpike)
+}
+
 // shared makes detectors that are not independent of each other.
 var shared float64
 
@@ -207,6 +234,8 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 		"half loaded":            {of(func() driver.Detector { return new(torn) }), "damage", "one that never saw any"},
 		"cannot be restored":     {of(func() driver.Detector { return new(writeOnly) }), "snapshot", "only one of"},
 		"cannot take a snapshot": {of(func() driver.Detector { return new(unmarshalable) }), "snapshot", "disk of glass"},
+		"never ends":             {of(func() driver.Detector { return &follower{forever: true} }), "incidents", "still lasts 101 readings after"},
+		"learns from faults":     {of(func() driver.Detector { return &follower{once: true} }), "incidents", "the first scores 0.990, the second 0.1"},
 		"opens nothing":          {of(func() driver.Detector { return nil }), "config", "neither a detector nor an error"},
 		"does not open": {driver.NewFactory(driver.Info{Name: "good"}, func() goodConfig { return goodConfig{} },
 			func(driver.Settings, goodConfig) (driver.Detector, error) { return nil, errors.New("no licence") }), "config", "no licence"},

@@ -243,7 +243,7 @@ func same(nameA string, a []driver.Result, nameB string, b []driver.Result) erro
 func equalResults(a, b *driver.Result) bool {
 	return a.Key == b.Key && a.At.Equal(b.At) && a.Severity == b.Severity && a.Kind == b.Kind &&
 		equalFloats(a.Score, b.Score) && equalFloats(a.Onset, b.Onset) && a.Ongoing == b.Ongoing && a.Accepted == b.Accepted &&
-		 equalFloats(a.Threshold, b.Threshold) && equalFloats(a.Confidence, b.Confidence) &&
+		equalFloats(a.Threshold, b.Threshold) && equalFloats(a.Confidence, b.Confidence) &&
 		equalFloats(a.Value, b.Value) && equalFloats(a.Expected, b.Expected) &&
 		equalFloats(a.Lower, b.Lower) && equalFloats(a.Upper, b.Upper) &&
 		slices.EqualFunc(a.Causes, b.Causes, func(x, y driver.Cause) bool {
