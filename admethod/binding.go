@@ -38,6 +38,7 @@ type Binding struct {
 	until   time.Time
 	ended   bool
 	silent  bool // a verdict on missing readings stands
+	kept    bool // an adapter has taken the state of the stages, since the last look
 	convert stage.Converter
 	quality stage.Quality
 	resumed int64 // the handler's, as far as the quality stage knows of it
@@ -53,36 +54,6 @@ type Binding struct {
 	gone     bool          // nothing is told any more
 	least    atomic.Uint64 // score from which an incident begins, by the cadence seen; a float64's bits
 	dropped  atomic.Uint64 // rows lost from the adapter's queue
-}
-
-// BindingStats counts what happened to the readings of one property.
-type BindingStats struct {
-	Readings   uint64 // observed
-	Dropped    uint64 // lost for want of room in the adapter's queue
-	Duplicate  uint64
-	OutOfOrder uint64
-	Late       uint64
-	Gap        uint64
-	Invalid    uint64 // not a number, or not parsable
-	StuckClock uint64
-}
-
-// count counts what was wrong with a reading.
-func (s *BindingStats) count(flags driver.Flags) {
-	for _, c := range [...]struct {
-		flag driver.Flags
-		n    *uint64
-	}{
-		{driver.Duplicate, &s.Duplicate}, {driver.OutOfOrder, &s.OutOfOrder}, {driver.Late, &s.Late},
-		{driver.Gap, &s.Gap}, {driver.StuckClock, &s.StuckClock},
-	} {
-		if flags&c.flag != 0 {
-			*c.n++
-		}
-	}
-	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
-		s.Invalid++
-	}
 }
 
 // Bind begins to watch a property. It resolves everything that a reading needs, so that observing is cheap. A wrong
@@ -356,7 +327,7 @@ func (b *Binding) Close() {
 // stop takes no more readings.
 func (b *Binding) stop() {
 	b.mu.Lock()
-	b.ended = true
+	b.ended, b.kept = true, false
 	b.mu.Unlock()
 }
 
@@ -368,20 +339,4 @@ func (b *Binding) end() {
 		b.stream.Close()
 	}
 	b.charge.release()
-}
-
-// lost counts rows that found no room in the adapter's queue.
-func (b *Binding) lost(n int) {
-	b.dropped.Add(uint64(n))
-	b.handler.pace.lost.Add(uint64(n))
-	b.handler.hooks.Dropped(b.Key(), n)
-}
-
-// Stats returns a copy of the current counts.
-func (b *Binding) Stats() BindingStats {
-	b.mu.Lock()
-	s := b.stats
-	b.mu.Unlock()
-	s.Dropped = b.dropped.Load()
-	return s
 }

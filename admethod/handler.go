@@ -333,9 +333,9 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 			return nil
 		}),
 	}
-	if h.opts.StateDir == "" { // nobody will know of them after a restart
-		for _, b := range watched {
-			b.finish(driver.Abandoned, driver.Unknown, "the mapper stopped, and keeps nothing over a restart", true)
+	for _, b := range watched {
+		if h.opts.StateDir == "" || !b.keeps() { // nobody will know of it after a restart
+			b.finish(driver.Abandoned, driver.Unknown, "the mapper stopped, and keeps nothing of it over a restart", true)
 		}
 	}
 	errs = append(errs, together(maps.All(sinks), func(_ string, q *sinkQueue) error { return q.end(ctx) }))

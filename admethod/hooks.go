@@ -18,7 +18,8 @@ type Hooks struct {
 	// readings that the quality stage holds back do not. A member's last reading that stands for a missing one is not
 	// seen again. It is called within Observe.
 	Reading func(s *driver.Sample, judged bool)
-	// Verdict sees every verdict on a reading, before verdicts are coalesced for the sinks.
+	// Verdict sees every verdict on a reading, with the incident that it is part of, before verdicts are coalesced for the
+	// sinks. Those on one property come in order; it must not call the handler.
 	Verdict func(r *driver.Result)
 	// Judged sees how long a detector in the mapper took for a reading: one reading in [JudgedEvery].
 	Judged func(key driver.Key, took time.Duration)

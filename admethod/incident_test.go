@@ -114,6 +114,20 @@ func TestIncidentsAreAbandoned(t *testing.T) {
 	}
 }
 
+// Where a detector keeps nothing over a restart, its incident ends with the mapper, state directory or not.
+func TestIncidentOfADetectorWithoutState(t *testing.T) {
+	b := newBench(t, admethod.Options{Replay: true, StateDir: t.TempDir()}, over)
+	binding := b.bind(t, "t", "over", nil, admethod.Meta{Cycle: time.Second})
+	observe(binding, 0, 20, 20)
+	observe(binding, 20, 50, 500)
+	if err := b.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.sink.incidents("t"), "began@20 abandoned@49"; got != want {
+		t.Errorf("the sink heard of %q, want %q", got, want)
+	}
+}
+
 // An incident outlives a restart of the mapper: it is told once.
 func TestIncidentOutlivesTheProcess(t *testing.T) {
 	dir := t.TempDir()

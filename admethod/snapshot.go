@@ -21,7 +21,15 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 	b.incident.EncodeState(&w)
 	b.telling.Unlock()
 	b.quality.EncodeFaults(&w)
+	b.kept = true
 	return w.Bytes, nil
+}
+
+// keeps reports whether an adapter took the state of the stages since the binding was stopped.
+func (b *Binding) keeps() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.kept
 }
 
 // UnmarshalBinary reads what MarshalBinary wrote. On an error nothing changes.

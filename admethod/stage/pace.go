@@ -64,15 +64,16 @@ func (r *rhythm) follow(levels *[len(qualityKinds)]float32, c *QualityConfig) {
 	}
 }
 
-// outage takes a silence of so many cycles, and returns how many readings it counts as lost: one where the stream has been
+// outage takes a silence of so many cycles that is over, and returns what it counts for: one lost reading for each time
+// that the allowed silence fits in, so that a short one must come again to be a fault; and one where the stream has been
 // silent for about as long before.
-func (r *rhythm) outage(cycles float64) float32 {
+func (r *rhythm) outage(cycles, allowed float64) float32 {
 	known := cycles <= 1.5*float64(r.gap)
 	r.gap = max(r.gap, float32(min(cycles, 1e6)))
 	if known {
 		return 1
 	}
-	return float32(min(math.Round(cycles), 1e6))
+	return float32(min(max(math.Round(cycles/allowed), 1), 1e6))
 }
 
 // forget makes the longest silence count less with each reading.

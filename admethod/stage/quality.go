@@ -133,7 +133,7 @@ func (q *Quality) interval(d float64, c *QualityConfig) (driver.Flags, float32) 
 	whole := math.Round(r)
 	switch {
 	case c.Missing > 0 && r >= c.Missing:
-		return driver.Gap, q.rhythm.outage(r)
+		return driver.Gap, q.rhythm.outage(r, c.Missing)
 	case c.Late <= 0 || r <= c.Late:
 		return 0, 1
 	case whole >= 2 && math.Abs(r-whole) < onBeat: // on the beat: readings between were lost, this one is in time
