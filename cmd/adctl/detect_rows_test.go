@@ -57,7 +57,7 @@ func TestDetectGroup(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(stderr)
 	}
-	has(t, "summary", stderr, "400 readings, 200 judged", "correlation")
+	has(t, "summary", stderr, "400 readings, 200 judged", "level")
 	got := rowsOf(t, stdout)
 	if len(got) != n {
 		t.Fatalf("%d rows of %d", len(got), n)
@@ -71,7 +71,7 @@ func TestDetectGroup(t *testing.T) {
 			t.Fatalf("row %d, trained on: %q", i, row)
 		case i >= trained && i < at && (anomaly != "0" || row[3] != "normal" || row[4]+row[5] != ""):
 			t.Fatalf("row %d, normal: %q", i, row)
-		case i >= at+10 && (anomaly != "1" || row[4] != "correlation" || row[5] != "flow"):
+		case i >= at+10 && (anomaly != "1" || row[4] != "level" || row[5] != "flow" || row[7] == ""):
 			t.Fatalf("row %d, flow elsewhere: %q", i, row)
 		}
 	}
