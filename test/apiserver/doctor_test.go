@@ -94,7 +94,7 @@ subjects: [{kind: ServiceAccount, name: cloudcore, namespace: kubeedge}]
 	if err == nil {
 		t.Error("exit status 0 although something is wrong")
 	}
-	want(lines, "api server", "ok", "Kubernetes v1.")
+	want(lines, "api server", "ok", "Kubernetes v")
 	want(lines, "crds", "ok", "devicestatuses")
 	want(lines, "crd of devices", "ok", "keeps")
 	want(lines, "rights of cloudcore", "wrong", "devicestatuses")

@@ -52,9 +52,9 @@ func TestAdmissionPolicy(t *testing.T) {
 		property map[string]any
 		refused  string // what the message says; "" where it is taken
 	}{
-		{"a map", nested, "map or a list"},
-		{"an empty map", detect(map[string]any{"quality": map[string]any{}}), "map or a list"},
-		{"a list", detect(map[string]any{"sinks": []any{"log"}}), "map or a list"},
+		{"a map", nested, "holds a map"},
+		{"an empty map", detect(map[string]any{"quality": map[string]any{}}), "holds a map"},
+		{"a list", detect(map[string]any{"sinks": []any{"log"}}), "holds a map"},
 		{"the key data", detect(map[string]any{"data": "x"}), "key data"},
 		{"the key Data", detect(map[string]any{"Data": "x"}), "key data"},
 		{"the key DATA", detect(map[string]any{"DATA": "x"}), "key data"},

@@ -172,15 +172,28 @@ func (s *server) schema(ctx context.Context) Line {
 	if err := s.get(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/devices.devices.kubeedge.io", &crd); err != nil {
 		return cannot(l.Check, err)
 	}
-	raw, err := json.Marshal(crd)
-	if err != nil {
-		return cannot(l.Check, err)
+	versions, _ := field(crd, "spec", "versions").([]any)
+	for _, v := range versions {
+		if version, ok := v.(map[string]any); ok && text(version, "name") == "v1beta1" && keeps(version) {
+			return l
+		}
 	}
-	// A schema that keeps all of the Device keeps this, too.
-	if !bytes.Contains(raw, []byte(`"anomalyDetection"`)) && !bytes.Contains(raw, []byte(`"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}`)) {
-		l.State, l.Found, l.Remedy = Wrong, "is older than v1.23: pushMethod.anomalyDetection is pruned from each Device", crds
-	}
+	l.State, l.Found, l.Remedy = Wrong, "is older than v1.23: pushMethod.anomalyDetection is pruned from each Device", crds
 	return l
+}
+
+// keeps says whether the schema of a version keeps anomalyDetection, by itself or with what it is part of.
+func keeps(version map[string]any) bool {
+	schema, _ := field(version, "schema", "openAPIV3Schema").(map[string]any)
+	for _, path := range [][]string{
+		{"properties", "spec"}, {"properties", "properties"}, {"items"}, {"properties", "pushMethod"}, {"properties", "anomalyDetection"},
+	} {
+		if keep, _ := schema["x-kubernetes-preserve-unknown-fields"].(bool); keep {
+			return true
+		}
+		schema, _ = field(schema, path...).(map[string]any)
+	}
+	return schema != nil
 }
 
 // may asks whether a service account, namespace/name, has rights, and returns the verbs that it lacks.

@@ -107,10 +107,16 @@ func statusYAML(name, status string) string {
 
 var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
+// crdWith is the CRD of Devices with the schema of a property.
+func crdWith(property string) string {
+	return `{"spec":{"versions":[{"name":"v1beta1","schema":{"openAPIV3Schema":{"properties":{"spec":{"properties":{"properties":{"items":{"properties":{` +
+		property + `}}}}}}}}}]}}`
+}
+
 func healthyCluster(t *testing.T) *apiServer {
 	t.Helper()
 	a := &apiServer{
-		resources: []string{"devices", "devicemodels", "devicestatuses"}, crd: `{"spec":{"anomalyDetection":{}}}`, policy: true, date: now,
+		resources: []string{"devices", "devicemodels", "devicestatuses"}, crd: crdWith(`"pushMethod":{"properties":{"anomalyDetection":{"type":"object"}}}`), policy: true, date: now,
 		may: map[string]bool{"system:serviceaccount:kubeedge:mapper patch": true},
 	}
 	for _, verb := range []string{"get", "list", "watch", "create", "patch", "delete"} {
@@ -157,7 +163,7 @@ func TestClusterIll(t *testing.T) {
 	}{
 		{"no crds", func(a *apiServer) { a.resources = nil }, "crds", doctor.Wrong, "devices, devicemodels, devicestatuses", true},
 		{"no devicestatuses", func(a *apiServer) { a.resources = a.resources[:2] }, "crds", doctor.Wrong, "has no devicestatuses", true},
-		{"an old crd", func(a *apiServer) { a.crd = "{}" }, "crd of devices", doctor.Wrong, "pruned", true},
+		{"an old crd", func(a *apiServer) { a.crd = crdWith(`"pushMethod":{"properties":{"mqtt":{}}}`) }, "crd of devices", doctor.Wrong, "pruned", true},
 		{"KubeEdge's own chart", func(a *apiServer) {
 			for key := range a.may {
 				if strings.Contains(key, "cloudcore") {
