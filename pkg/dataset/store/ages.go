@@ -55,6 +55,15 @@ func (a *ages) advance(now time.Time, files []file) map[uint64]time.Duration {
 	return seen
 }
 
+// end lets the files grow older for the last time, and keeps the ages.
+func (a *ages) end(now time.Time) {
+	passed := max(now.Sub(a.at), 0)
+	for seq := range a.seen {
+		a.seen[seq] += passed
+	}
+	a.save()
+}
+
 func (a *ages) save() {
 	data, err := json.Marshal(a.seen)
 	if err != nil {

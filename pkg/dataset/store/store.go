@@ -292,6 +292,7 @@ func (s *Store) sealAll() {
 	for {
 		select {
 		case <-s.stop:
+			s.ages.end(time.Now())
 			return
 		case <-s.seal:
 		}
