@@ -15,6 +15,7 @@ const (
 	someEvidence = 2  // that an alarm of the members together lasts by: one row in 100
 	runs         = 1  // added to what begins one, as they come in runs of about ten rows
 	soonOver     = 5  // rows that it outlasts that
+	aloneMost    = 60 // rows for which it lasts by that alone
 	holdRows     = 10 // in such an alarm, of which one is learned
 )
 
@@ -31,6 +32,8 @@ type Monitor struct {
 	quiet    int  // rows of alarm left after the last that called for it
 	age      int  // rows of the present alarm
 	together bool // the alarm is that of the members together
+	alone    int  // rows for which it has been, with no member away from its level
+	tired    bool // it was for too long
 	lead     int  // the member that is or was furthest out in the present alarm; -1 without one
 	accepted bool // a member's alarm ended as the new normal
 }
@@ -104,7 +107,7 @@ func (m *Monitor) Fit(rows [][]float64) error {
 		m.members[j] = member{}
 		m.members[j].learn(&m.config, x)
 	}
-	m.quiet, m.lead, m.age, m.together, m.accepted = 0, -1, 0, false, false
+	m.quiet, m.lead, m.age, m.alone, m.together, m.tired, m.accepted = 0, -1, 0, 0, false, false, false
 	m.joint = NewJoint(len(m.members))
 	for _, row := range rows {
 		m.joint.Next(row, m.levels, false)
@@ -171,16 +174,20 @@ func (m *Monitor) Observe(row []float64) Verdict {
 	return v
 }
 
-// unite follows what the members show together. Their alarm begins at the evidence that is asked for, and lasts while
-// there is some; where no member is away from its level, it is not believed for ever.
+// unite follows what the members show together. Their alarm begins at the evidence that is asked for and lasts while
+// there is some. Where no member is away from its level it is not believed for long, as the measure itself suffers from
+// what it does not learn; then there must be none before it begins again.
 func (m *Monitor) unite(evidence float64, active bool) {
+	if m.alone++; active || !m.together {
+		m.alone = 0
+	}
 	switch {
-	case !m.together:
-		m.together = evidence >= m.config.Together+runs
 	case evidence < someEvidence:
-		m.together = false
-	case m.config.MaxAge > 0 && m.age >= m.config.MaxAge && !active:
-		m.together, m.accepted = false, true
+		m.together, m.tired = false, false
+	case m.alone >= aloneMost:
+		m.together, m.tired = false, true
+	case !m.tired && evidence >= m.config.Together+runs:
+		m.together = true
 	}
 }
 
@@ -259,6 +266,8 @@ func (m *Monitor) EncodeState(w *state.Writer) {
 	w.Int(int64(m.lead))
 	w.Int(int64(m.age))
 	w.Bool(m.together)
+	w.Int(int64(m.alone))
+	w.Bool(m.tired)
 	w.Bool(m.accepted)
 	for j := range m.members {
 		m.members[j].encode(w)
@@ -279,7 +288,9 @@ func (m *Monitor) DecodeState(r *state.Reader) {
 		m.lead = -1
 	}
 	m.age = r.Count("age", math.MaxInt32)
-	m.together, m.accepted = r.Bool(), r.Bool()
+	m.together = r.Bool()
+	m.alone = r.Count("rows alone", aloneMost)
+	m.tired, m.accepted = r.Bool(), r.Bool()
 	for j := range m.members {
 		m.members[j] = member{}
 		m.members[j].decode(r, &m.config)
