@@ -170,12 +170,12 @@ func TestDeadPeerThatAcknowledges(t *testing.T) {
 			t.Parallel()
 			_, address, _ := serve(t, "127.0.0.1:0")
 			proxy := faultproxy.New(t, address)
-			addresses := proxy.Addr()
+			addresses := []string{proxy.Addr()}
 			for range others {
 				_, other, _ := serve(t, "127.0.0.1:0")
-				addresses += "," + faultproxy.New(t, other).Addr()
+				addresses = append(addresses, faultproxy.New(t, other).Addr())
 			}
-			p := newPlant(t, map[string]any{"grpc.address": addresses, "grpc.timeout": timeout.String(), "grpc.delivery": "latest"})
+			p := newPlant(t, map[string]any{"grpc.address": strings.Join(addresses, ","), "grpc.timeout": timeout.String(), "grpc.delivery": "latest"})
 			p.observe(calm)
 			p.until("a verdict", func() bool { return p.count[0] > 0 })
 			if others > 0 && proxy.Accepted() == 0 {

@@ -78,9 +78,7 @@ const (
 	// A segment that is idle is given up for a new one when it has grown to this size.
 	idleBytes = 64 << 10
 	suffix    = ".seg"
-	// A process that is killed takes so much of the age of the records with it.
-	clockEvery = 30 * time.Second
-	maxLabel   = 128
+	maxLabel  = 128
 )
 
 // ErrTooLarge is returned for a record of more than a sixteenth of the log, and for records of more than half of it.
@@ -133,26 +131,6 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("spool %s: %w", dir, err), l.Close())
 	}
 	return l, nil
-}
-
-// clock is a time of the process by the clock of the log.
-func (l *Log) clock(t time.Time) time.Duration { return l.base + t.Sub(l.opened) }
-
-// time is the time of the process for one by the clock of the log.
-func (l *Log) time(d time.Duration) time.Time { return l.opened.Add(d - l.base) }
-
-// adopt gives a record that was read its time.
-func (l *Log) adopt(r Record) Record {
-	r.At = l.time(time.Duration(r.At.UnixNano()))
-	return r
-}
-
-// keepClock writes the clock from time to time.
-func (l *Log) keepClock(now time.Time) error {
-	if clock := l.clock(now); clock-l.meta.clock >= clockEvery {
-		return l.meta.set(l.meta.mark, clock)
-	}
-	return nil
 }
 
 // recover reads the segments that are there.
@@ -372,19 +350,6 @@ func (l *Log) giveUp() bool {
 	defer l.mu.Unlock()
 	l.remove(s)
 	return true
-}
-
-// Trim gives up segments in which everything is too old, and keeps what has passed.
-func (l *Log) Trim(now time.Time) {
-	_ = l.keepClock(now) // the next one tries again
-	for {
-		l.mu.Lock()
-		old := len(l.segments) > 0 && now.Sub(l.segments[0].newest) > l.opts.MaxAge
-		l.mu.Unlock()
-		if !old || !l.giveUp() {
-			return
-		}
-	}
 }
 
 // find returns where the segment is, or where it would be, and whether it is there. The caller holds l.mu.
