@@ -141,8 +141,8 @@ func scoreNAB(ctx context.Context, c admethod.ADMethodConfig, file *nab.File) (n
 	scores := make([]float64, len(file.Readings))
 	err := replay.Run(ctx, replay.Options{Config: c, Meta: admethod.Meta{DataType: "double"}}, file.Readings,
 		func(i int, o *replay.Outcome) {
-			if !math.IsNaN(o.Score) {
-				scores[i] = o.Score
+			if !math.IsNaN(o.Onset) { // an alert is news, however long what it tells of lasts
+				scores[i] = o.Onset
 			}
 		})
 	if err != nil {
