@@ -22,7 +22,7 @@ type Layers struct {
 	Device   map[string]any `json:"device,omitempty"`   // pushMethod.anomalyDetection
 }
 
-// MaxSettings is how many bytes of settings a Device may have for a property.
+// MaxSettings is how many bytes of settings, keys and values, a Device may have for a property.
 const MaxSettings = 64 << 10
 
 const (
