@@ -379,34 +379,6 @@ func together[V any](all iter.Seq2[string, V], f func(string, V) error) error {
 	return errors.Join(errs...)
 }
 
-// Stats counts what the handler did since it started.
-type Stats struct {
-	Troubles []Trouble // what fails at present, beside detection
-	Bindings map[driver.Key]BindingStats
-	Sinks    map[string]SinkStats
-}
-
-// Stats returns a copy of the current counts.
-func (h *Handler) Stats() Stats {
-	h.mu.Lock()
-	bindings := maps.Clone(h.bindings)
-	sinks := maps.Clone(h.sinks)
-	for a := range h.attached {
-		for _, b := range a.members {
-			bindings[b.Key()] = b
-		}
-	}
-	h.mu.Unlock()
-	s := Stats{Troubles: h.troubles.list(), Bindings: make(map[driver.Key]BindingStats, len(bindings)), Sinks: make(map[string]SinkStats, len(sinks))}
-	for key, b := range bindings {
-		s.Bindings[key] = b.Stats()
-	}
-	for name, q := range sinks {
-		s.Sinks[name] = q.stats()
-	}
-	return s
-}
-
 // Reject tells the sinks that a property cannot be watched because of err, for callers that fail before Bind.
 func (h *Handler) Reject(key driver.Key, err error) {
 	if h.running() {

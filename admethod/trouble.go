@@ -5,10 +5,12 @@ package admethod
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -90,4 +92,32 @@ func (t *troubles) list() []Trouble {
 	}
 	slices.SortFunc(out, func(a, b Trouble) int { return cmp.Compare(a.Part, b.Part) })
 	return out
+}
+
+// Stats counts what the handler did since it started.
+type Stats struct {
+	Troubles []Trouble // what fails at present, beside detection
+	Bindings map[driver.Key]BindingStats
+	Sinks    map[string]SinkStats
+}
+
+// Stats returns a copy of the current counts.
+func (h *Handler) Stats() Stats {
+	h.mu.Lock()
+	bindings := maps.Clone(h.bindings)
+	sinks := maps.Clone(h.sinks)
+	for a := range h.attached {
+		for _, b := range a.members {
+			bindings[b.Key()] = b
+		}
+	}
+	h.mu.Unlock()
+	s := Stats{Troubles: h.troubles.list(), Bindings: make(map[driver.Key]BindingStats, len(bindings)), Sinks: make(map[string]SinkStats, len(sinks))}
+	for key, b := range bindings {
+		s.Bindings[key] = b.Stats()
+	}
+	for name, q := range sinks {
+		s.Sinks[name] = q.stats()
+	}
+	return s
 }

@@ -115,7 +115,7 @@ func (d *Detector) follow(v *Verdict, hint *Hint) {
 	}
 	if d.acceptable(now.at) {
 		v.Accepted, v.Open = true, false
-		d.accept(true)
+		d.accept()
 	}
 }
 
@@ -174,7 +174,7 @@ func (d *Detector) end() {
 	_, z := d.scaled(newest.x-i.base, float64(newest.at-i.at), 2)
 	elsewhere := d.states == 0 && d.tails[2].u(z) > awayU
 	if elsewhere {
-		d.accept(false)
+		d.accept()
 		return
 	}
 	if i.away-i.began >= blockRows {
@@ -191,7 +191,7 @@ func (d *Detector) end() {
 }
 
 // accept closes the incident and learns it. Nothing is compared any more with what was before it ended.
-func (d *Detector) accept(lasting bool) {
+func (d *Detector) accept() {
 	i := &d.open
 	i.on = false
 	d.next = max(i.chain, d.t-replay)

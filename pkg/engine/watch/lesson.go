@@ -90,7 +90,7 @@ func (d *Detector) Accept(ps []Point) error {
 	d.lessons = append(d.lessons[:len(d.lessons):len(d.lessons)], l) // never in memory that a copy shares
 	d.excuse = excuse{}
 	if i.on {
-		d.accept(true)
+		d.accept()
 	}
 	return nil
 }
