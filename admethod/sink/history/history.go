@@ -38,7 +38,7 @@ const File = "verdicts.db"
 type Config struct {
 	Path string        `param:"path" doc:"file of the history; verdicts.db in the state directory where unset"`
 	Rows int           `param:"rows" min:"100" max:"100000000" doc:"verdicts kept at most, and incidents likewise; a batch, of 256 at most, may come on top for a moment"`
-	Age  time.Duration `param:"age" min:"1m" doc:"older verdicts, and incidents that ended before, are dropped"`
+	Age  time.Duration `param:"age" min:"1m" doc:"what was written longer ago is dropped: verdicts, and incidents that have ended; it goes by the time for which mappers had the file open, not by the wall clock"`
 }
 
 // DefaultConfig keeps some 50 MB at most.
@@ -97,6 +97,11 @@ type Sink struct {
 	gone   []change        // to be written
 	added  int             // rows since the last prune
 	closed bool
+
+	// For how long mappers had the file open when this one opened it, and when that was. Retention goes by that: a wall
+	// clock that is a year ahead drops nothing.
+	base   time.Duration
+	opened time.Time
 }
 
 // New makes a sink; the file is opened by Start.
@@ -167,6 +172,9 @@ func (s *Sink) open(ctx context.Context) error {
 		_, err = db.ExecContext(ctx, schema+incidentSchema)
 	}
 	if err == nil {
+		err = s.wind(ctx, db)
+	}
+	if err == nil {
 		err = s.recall(ctx, db)
 	}
 	if err != nil {
@@ -235,10 +243,14 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 			s.book = nil // it knows what is not written
 		}
 	}()
-	if err := put(ctx, tx, s.gone); err != nil {
+	clock := int64(s.clock())
+	if _, err := tx.ExecContext(ctx, setClock, clock); err != nil {
 		return err
 	}
-	stmt, err := tx.PrepareContext(ctx, "INSERT INTO verdicts (at, namespace, device, property, severity, verdict) VALUES (?, ?, ?, ?, ?, ?)")
+	if err := put(ctx, tx, s.gone, clock); err != nil {
+		return err
+	}
+	stmt, err := tx.PrepareContext(ctx, "INSERT INTO verdicts (at, namespace, device, property, severity, verdict, written) VALUES (?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -252,11 +264,11 @@ func (s *Sink) insert(ctx context.Context, batch []driver.Result) (err error) {
 		if err != nil {
 			return err
 		}
-		if _, err := stmt.ExecContext(ctx, r.At.UnixNano(), v.Namespace, v.Device, v.Property, r.Severity, string(text)); err != nil {
+		if _, err := stmt.ExecContext(ctx, r.At.UnixNano(), v.Namespace, v.Device, v.Property, r.Severity, string(text), clock); err != nil {
 			return err
 		}
 	}
-	if err := put(ctx, tx, s.changes(batch)); err != nil {
+	if err := put(ctx, tx, s.changes(batch), clock); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -275,13 +287,14 @@ func shorten(message string) string {
 
 // prune drops what is too old or too much. The pages that become free are used again, so the file does not grow.
 func (s *Sink) prune(ctx context.Context) error {
-	old := s.now().Add(-s.config.Age).UnixNano()
+	old := int64(s.clock() - s.config.Age)
 	var err error
 	for query, arg := range map[string]any{
-		"DELETE FROM verdicts WHERE at < ?":                                           old,
-		"DELETE FROM verdicts WHERE id <= (SELECT max(id) FROM verdicts) - ?":         s.config.Rows,
-		`DELETE FROM incidents WHERE "end" < ?`:                                       old,
-		"DELETE FROM incidents WHERE rowid <= (SELECT max(rowid) FROM incidents) - ?": s.config.Rows,
+		// They were written in the order of their ids: the first one that is young enough ends the search.
+		"DELETE FROM verdicts WHERE id < (SELECT id FROM verdicts WHERE written >= ? ORDER BY id LIMIT 1)": old,
+		"DELETE FROM verdicts WHERE id <= (SELECT max(id) FROM verdicts) - ?":                              s.config.Rows,
+		`DELETE FROM incidents WHERE "end" IS NOT NULL AND written < ?`:                                    old,
+		"DELETE FROM incidents WHERE rowid <= (SELECT max(rowid) FROM incidents) - ?":                      s.config.Rows,
 	} {
 		if err == nil {
 			_, err = s.db.ExecContext(ctx, query, arg)
@@ -308,6 +321,7 @@ func (s *Sink) Shutdown(ctx context.Context) (err error) {
 	if len(s.gone) > 0 {
 		err = s.insert(ctx, nil)
 	}
+	_, _ = s.db.ExecContext(ctx, setClock, int64(s.clock())) // without it, what is kept stays a little younger
 	err = errors.Join(err, s.db.Close())
 	s.db = nil
 	return err

@@ -34,9 +34,9 @@ CREATE INDEX IF NOT EXISTS incidents_open ON incidents ("end") WHERE "end" IS NU
 
 const upsertIncident = `
 INSERT INTO incidents (incident, namespace, device, property, start, at, "end", phase, severity, kind, score,
-	causeNamespace, causeDevice, causeProperty, detector, model, message)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET at = excluded.at, "end" = excluded."end", phase = excluded.phase, severity = excluded.severity,
+	causeNamespace, causeDevice, causeProperty, detector, model, message, written)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET written = excluded.written, at = excluded.at, "end" = excluded."end", phase = excluded.phase, severity = excluded.severity,
 	kind = excluded.kind, score = excluded.score, causeNamespace = excluded.causeNamespace, causeDevice = excluded.causeDevice,
 	causeProperty = excluded.causeProperty,
 	detector = CASE WHEN excluded.detector = '' THEN detector ELSE excluded.detector END,
@@ -84,7 +84,8 @@ func (s *Sink) changes(batch []driver.Result) (all []change) {
 	return all
 }
 
-func put(ctx context.Context, tx *sql.Tx, all []change) (err error) {
+// put writes changes at a time of the clock.
+func put(ctx context.Context, tx *sql.Tx, all []change, clock int64) (err error) {
 	if len(all) == 0 {
 		return nil
 	}
@@ -107,7 +108,7 @@ func put(ctx context.Context, tx *sql.Tx, all []change) (err error) {
 		_, err := stmt.ExecContext(ctx, shared.ID(i.ID), c.key.Namespace, c.key.Device, c.key.Property,
 			i.Start.UnixNano(), at.UnixNano(), end, i.Phase.String(), i.Severity, string(i.Kind),
 			sql.NullFloat64{Float64: i.Score, Valid: !math.IsNaN(i.Score) && !math.IsInf(i.Score, 0)},
-			i.Cause.Namespace, i.Cause.Device, i.Cause.Property, detector, model, c.message)
+			i.Cause.Namespace, i.Cause.Device, i.Cause.Property, detector, model, c.message, clock)
 		if err != nil {
 			return err
 		}
