@@ -62,7 +62,7 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	}
 	a := &Attachment{handler: h, group: s.Group != "", answer: s.Answer}
 	for i := range s.Members {
-		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.resumed.Load()}
+		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
 		b.coalesce.Init(s.Config.Heartbeat)
 		a.members = append(a.members, b)

@@ -42,6 +42,7 @@ type Binding struct {
 	convert stage.Converter
 	quality stage.Quality
 	resumed int64 // the handler's, as far as the quality stage knows of it
+	steady  bool  // the mapper stamps the readings, see [clock]
 	row     [1]driver.Sample
 	stream  Stream  // nil for a member of a group
 	charge  *charge // of stream
@@ -97,7 +98,7 @@ func (h *Handler) bind(key driver.Key, config ADMethodConfig, meta Meta, refused
 		}
 		h.drop(old)
 	}
-	b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.resumed.Load()}
+	b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 	b.row[0].Key = key
 	var errs []error
 	var err error
@@ -201,14 +202,15 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 		return
 	}
 	b.stats.Readings++
-	now := b.handler.now.Load()
-	if at.IsZero() && now != 0 {
-		at = time.Unix(0, now)
+	if at.IsZero() && b.handler.clock.now.Load() != 0 {
+		at = time.Now()
 	}
+	ns, now, steady := b.handler.clock.times(at)
 	if now != 0 {
-		b.resume(at, now)
+		b.steady = steady
+		b.resume(ns, now)
 	}
-	flags, pass := b.quality.Observe(at.UnixNano(), now, v, flags, &b.config.Quality)
+	flags, pass := b.quality.Observe(ns, now, v, flags, &b.config.Quality)
 	if c := b.config; c.Quality.Cycle == 0 && c.Policy.Alarms.Count > 0 {
 		b.least.Store(math.Float64bits(c.Policy.Alarms.Threshold(b.quality.Cycle(&c.Quality))))
 	}
@@ -230,16 +232,24 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	b.stream.TrySubmit(b.row[:])
 }
 
-// resume tells the quality stage of a pause of the process, of which the clock may not have heard yet. The caller holds
-// b.mu.
-func (b *Binding) resume(at time.Time, now int64) {
-	if at.UnixNano()-now > int64(longTick) {
+// resume tells the quality stage of a pause of the process, of which the clock may not have heard yet. at and now are on
+// the clock of the binding's readings. The caller holds b.mu.
+func (b *Binding) resume(at, now int64) {
+	if at-now > int64(longTick) {
 		b.handler.tick(time.Now())
 	}
-	if r := b.handler.resumed.Load(); r != b.resumed {
+	if r := b.handler.clock.resumed.Load(); r != b.resumed {
 		b.resumed = r
-		b.quality.Resume(r)
+		b.quality.Resume(b.onClock(r))
 	}
+}
+
+// onClock is a steady time on the clock of the binding's readings. The caller holds b.mu.
+func (b *Binding) onClock(steady int64) int64 {
+	if b.steady {
+		return steady
+	}
+	return steady + b.handler.clock.ahead.Load()
 }
 
 // flagged counts what was wrong with a reading and judges whether it persists.
@@ -280,11 +290,12 @@ func (b *Binding) settle() {
 func (b *Binding) sweep(now time.Time) (expired bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.resume(now, b.handler.now.Load())
-	if strength := b.quality.Overdue(now.UnixNano(), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
+	ns := b.handler.clock.steady(now)
+	b.resume(b.onClock(ns), b.onClock(b.handler.clock.now.Load()))
+	if strength := b.quality.Overdue(b.onClock(ns), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
 		b.silent = true
 		r := stage.QualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
-			"no reading since "+b.quality.Last().UTC().Format(time.RFC3339))
+			"no reading since "+now.Add(-time.Duration(b.onClock(ns)-b.quality.Last().UnixNano())).UTC().Format(time.RFC3339))
 		r.At = now
 		b.deliver(&r, true)
 	}
@@ -306,8 +317,8 @@ func (b *Binding) hold() bool {
 	if b.ended {
 		return false
 	}
-	if now := b.handler.now.Load(); b.refs == 0 && now != 0 {
-		b.quality.Resume(now) // nobody read it meanwhile
+	if now := b.handler.clock.now.Load(); b.refs == 0 && now != 0 {
+		b.quality.Resume(b.onClock(now)) // nobody read it meanwhile
 	}
 	b.refs++
 	return true

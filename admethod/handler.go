@@ -60,10 +60,9 @@ type Handler struct {
 	opts      Options
 	hooks     Hooks // calls the hooks of every observer
 	observers atomic.Pointer[[]*Hooks]
-	watched   atomic.Bool  // an observer wants every verdict; on the path of every reading, so it is told apart
-	mirrored  atomic.Bool  // an observer wants every reading
-	now       atomic.Int64 // coarse clock, Unix ns; 0 in replays
-	resumed   atomic.Int64 // when the process last went on after a pause of its own, Unix ns
+	watched   atomic.Bool // an observer wants every verdict; on the path of every reading, so it is told apart
+	mirrored  atomic.Bool // an observer wants every reading
+	clock     clock
 	wg        sync.WaitGroup
 
 	troubles troubles
@@ -98,8 +97,6 @@ const (
 )
 
 const (
-	coarseTick = 100 * time.Millisecond
-	longTick   = 2 * time.Second // of the coarse clock, that a pause of the process explains
 	sweepEvery = time.Second
 	// A property that is bound again with the same configuration within this time goes on with what it has learned:
 	// EdgeCore updates a device by stopping and creating it anew.
@@ -151,7 +148,7 @@ func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // si
 	h.ctx, h.cancel = context.WithCancel(h.root)
 	h.state = started
 	if !h.opts.Replay {
-		h.now.Store(time.Now().UnixNano())
+		h.clock.begin(time.Now())
 		h.account.begin(time.Now())
 		ctx := h.ctx
 		h.wg.Go(func() { guard.Loop(ctx, "the clock of readings", h.keepClock) })
@@ -178,17 +175,8 @@ func (h *Handler) keepClock(ctx context.Context) {
 // tick moves the coarse clock on. A step that is much longer than it should be says that the process stood still, or had
 // no processor: then it could not read either.
 func (h *Handler) tick(now time.Time) {
-	ns := now.UnixNano()
-	if last := h.now.Load(); ns > last {
-		h.now.CompareAndSwap(last, ns)
-		if ns-last > int64(longTick) {
-			h.resumed.Store(ns)
-			if h.pace.stalled.Load() < ns-last {
-				h.pace.stalled.Store(ns - last)
-			}
-		}
-	} else if last-ns > int64(longTick) { // the clock was set back
-		h.now.Store(ns)
+	if pause := int64(h.clock.advance(now)); pause > h.pace.stalled.Load() {
+		h.pace.stalled.Store(pause)
 	}
 }
 
@@ -419,7 +407,7 @@ func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
 	}
 	var r driver.Result
 	r.Reset(nil)
-	r.Key, r.At, r.Kind, r.Message = key, time.Unix(0, h.now.Load()), driver.KindFailed, cause.Error()
+	r.Key, r.At, r.Kind, r.Message = key, h.clock.wall(), driver.KindFailed, cause.Error()
 	h.hooks.Verdict(&r)
 	for _, q := range queues {
 		q.push(r.Clone())
