@@ -199,7 +199,7 @@ func (h *Handler) sweep(now time.Time) {
 	h.pace.look(now, h.troubles.report)
 	bound := h.bound()
 	for _, b := range bound {
-		b.sweep(now)
+		_ = guard.Do("the watch over a property", func() { b.sweep(now) }) // is logged; the others have their turn
 	}
 	h.account.tell(now, h.served(bound))
 }

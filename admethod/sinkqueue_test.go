@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
 
 // scriptedSink answers each write with the next error of its script, and nil after the last.
@@ -166,4 +167,39 @@ func TestRetryAfter(t *testing.T) {
 	if Permanent(nil) != nil {
 		t.Error("Permanent(nil) is not nil")
 	}
+}
+
+type panicForgetter struct {
+	*scriptedSink
+	forgets int
+}
+
+func (s *panicForgetter) Forget(driver.Key) {
+	if s.forgets++; s.forgets == 1 {
+		panic("in Forget")
+	}
+}
+
+// A sink that panics when it is to forget a property is told of as one that failed, and hears of what comes after.
+func TestSinkThatPanicsInForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &panicForgetter{scriptedSink: new(scriptedSink)}
+		var failures []error
+		hooks := &Hooks{SinkFailed: func(_ string, err error, _ bool) { failures = append(failures, err) }}
+		q := newSinkQueue("fragile", func() (Sink, error) { return s, nil }, hooks)
+		ctx, cancel := context.WithCancel(t.Context())
+		go q.run(ctx)
+		for range 2 {
+			q.forget(driver.Key{Device: "d"})
+			q.push(verdict("d", driver.Warning))
+		}
+		if err := q.flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		<-q.done
+		if p := (*guard.Panic)(nil); len(failures) != 1 || !errors.As(failures[0], &p) || s.forgets != 2 || len(s.got) != 2 {
+			t.Errorf("failures %v, %d forgotten, %d verdicts", failures, s.forgets, len(s.got))
+		}
+	})
 }

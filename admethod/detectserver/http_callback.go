@@ -182,7 +182,7 @@ func (p *poster) deliver(ctx context.Context, next post) {
 		return
 	}
 	for delay := firstDelay; ; delay = min(2*delay, lastDelay) {
-		err := p.once(ctx, next.format, body)
+		err := guard.Call("a post of verdicts", func() error { return p.once(ctx, next.format, body) })
 		if err == nil {
 			return
 		}

@@ -165,10 +165,14 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	if len(s.Members) == 0 {
 		return nil, errors.New("a stream has at least one member")
 	}
-	open := func(data []byte, version string) (driver.Detector, error) {
+	open := func(data []byte, version string) (d driver.Detector, err error) {
 		settings := c.DriverSettings(s.Members)
 		settings.Seed, settings.Model, settings.ModelName = seed(id), data, version
-		return a.drivers.Open(c.Detector, settings, c.Options["detector"])
+		err = guard.Call(fmt.Sprintf("detector %q", c.Detector), func() (err error) {
+			d, err = a.drivers.Open(c.Detector, settings, c.Options["detector"])
+			return err
+		})
+		return d, err
 	}
 	var data []byte
 	var version string

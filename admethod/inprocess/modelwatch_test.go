@@ -31,6 +31,9 @@ func (o offset) Detect(row driver.Row, out *driver.Result) {
 func offsets() driver.Factory {
 	return driver.NewFactory(driver.Info{Name: "offset"}, func() struct{} { return struct{}{} },
 		func(s driver.Settings, _ struct{}) (driver.Detector, error) {
+			if string(s.Model) == "panics" {
+				panic("in Open")
+			}
 			v, err := strconv.ParseFloat(strings.TrimSpace(string(s.Model)), 64)
 			if err != nil {
 				return nil, errors.New("not a number: damaged")
@@ -88,10 +91,12 @@ func TestModelIsReloaded(t *testing.T) {
 		observe(5)
 		write("v3", "damaged")
 		observe(5)
+		write("v3b", "panics")
+		observe(5)
 		write("v4", "4000")
 		observe(5)
-		if n := b.Stats(); n.Dropped != 0 || len(expected) != 16 {
-			t.Errorf("%d verdicts on 16 readings, %d dropped", len(expected), n.Dropped)
+		if n := b.Stats(); n.Dropped != 0 || len(expected) != 21 {
+			t.Errorf("%d verdicts on 21 readings, %d dropped", len(expected), n.Dropped)
 		}
 		if got, want := slices.Compact(expected), []float64{11, 201, 4001}; !slices.Equal(got, want) {
 			t.Errorf("judged with offsets %v, want %v", got, want)
@@ -101,8 +106,8 @@ func TestModelIsReloaded(t *testing.T) {
 				t.Errorf("verdict names model %q, want room@…", m)
 			}
 		}
-		if len(loaded) != 2 || len(complaints) != 1 || !strings.Contains(complaints[0], "not a number: damaged") {
-			t.Errorf("loaded %q, complaints %q; want two and one", loaded, complaints)
+		if len(loaded) != 2 || len(complaints) != 2 || !strings.Contains(complaints[1], "panicked: in Open") || !strings.Contains(complaints[0], "not a number: damaged") {
+			t.Errorf("loaded %q, complaints %q; want two and two", loaded, complaints)
 		}
 	})
 }

@@ -23,6 +23,7 @@ type Store struct {
 	file    string
 	current atomic.Pointer[Config]
 	content []byte // for Watch only
+	due     bool   // likewise: changed is still to be called
 }
 
 // Open loads a file, by the rules of [Load].
@@ -82,12 +83,13 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 			continue
 		}
 		unreadable = false
-		if bytes.Equal(raw, s.content) {
-			continue
+		if !bytes.Equal(raw, s.content) {
+			s.content = raw
+			s.due = s.reload(raw) || s.due
 		}
-		s.content = raw
-		if s.reload(raw) {
+		if s.due { // until it has returned: one that panics is called again
 			changed()
+			s.due = false
 		}
 	}
 }

@@ -32,6 +32,7 @@ type detector struct {
 	away     bool
 	hung     bool
 	denies   bool          // ends sessions at the first reading
+	panics   int           // so often, once it is asked
 	end      chan struct{} // closed when it is killed
 	closed   bool
 	sessions int
@@ -78,6 +79,10 @@ func (d *detector) Close() error {
 func (d *detector) Open(ctx context.Context) (remote.Session, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.panics > 0 {
+		d.panics--
+		panic("in Open")
+	}
 	if d.away {
 		return nil, errors.New("nobody is there")
 	}

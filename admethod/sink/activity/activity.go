@@ -341,19 +341,29 @@ func (s *sink) release() {
 	}
 }
 
-func (s *sink) work(ctx context.Context, j *job) {
+// begin notes that a run begins; the status is nil where it is too late to.
+func (s *sink) begin(ctx context.Context, j *job) (*status, time.Time) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.taken(j)
 	st := s.status[j.activity.Name]
-	if ctx.Err() != nil { // too late to start: the next process may
+	if ctx.Err() != nil { // the next process may
 		s.locks.drop(lockID{j.activity.Name, j.result.Key})
-		s.mu.Unlock()
+		return nil, time.Time{}
+	}
+	st.Running++
+	return st, s.now()
+}
+
+func (s *sink) work(ctx context.Context, j *job) {
+	st, began := s.begin(ctx, j)
+	if st == nil {
 		return
 	}
-	began := s.now()
-	st.Running++
-	s.mu.Unlock()
-	o := s.run(ctx, j.activity, &j.result)
+	o := outcome{code: -1}
+	if err := guard.Do("a run of an activity", func() { o = s.run(ctx, j.activity, &j.result) }); err != nil {
+		o.err = err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Running--

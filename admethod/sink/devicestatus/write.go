@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -24,13 +25,17 @@ const (
 
 // write tries to bring one device up to date. Nobody else writes it meanwhile.
 func (s *Sink) write(ctx context.Context, d *record, w job) {
-	object, err := s.client.patch(ctx, d.id.namespace, d.id.name, w.body)
+	var object []byte
 	created := false
-	if err != nil && apierrors.IsNotFound(err) && s.config.Create && !w.gone {
-		if err = s.client.create(ctx, d.id.namespace, d.id.name); err == nil {
-			created = true
+	err := guard.Call("a request for a device status", func() (err error) { // one that panics has failed like others
+		object, err = s.client.patch(ctx, d.id.namespace, d.id.name, w.body)
+		if err != nil && apierrors.IsNotFound(err) && s.config.Create && !w.gone {
+			if err = s.client.create(ctx, d.id.namespace, d.id.name); err == nil {
+				created = true
+			}
 		}
-	}
+		return err
+	})
 	now := time.Now()
 	s.mu.Lock()
 	d.writing = false
