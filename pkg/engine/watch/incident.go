@@ -15,7 +15,13 @@ const (
 	calmRows  = 2              // that end an incident
 	replay    = ringSize - 128 // newest readings of an accepted incident that are learned
 	longest   = 12 * time.Hour // until an incident is accepted, unless configured
-	leastRows = 100            // of one that is accepted for its time
+	leastRows = 100            // of one that is accepted for its time, or as it is longer than all that was learned
+
+	stayU      = 1.0 // of a reading that is not back, if the stream keeps the level that it has gone to
+	levelOf    = 64  // newest readings of an incident that tell the level it keeps,
+	levelLeast = 4   // if there are so many
+	leastMoves = 16  // over a lag until moves are held against them
+	maxGrowth  = 0.5 // power of time with which moves grow
 )
 
 // incident is the one that is open, or the last one.
@@ -102,6 +108,8 @@ func (d *Detector) follow(v *Verdict, hint *Hint) {
 		v.Away = true
 		v.Tail = d.lifted(v.Tail)
 		i.calm, i.away = 0, d.t
+	} else if (u >= stayU || d.growth(lags-1) < maxGrowth/2) && d.stays(now.x) {
+		i.calm = 0
 	} else if i.calm++; i.calm >= calmRows {
 		v.Open = false
 		d.end()
@@ -143,12 +151,58 @@ func (d *Detector) distance(now *point) float64 {
 	}
 	i := &d.open
 	rows, diff, dt := d.t-i.began+1, now.x-i.base, float64(now.at-i.at)
-	if u, ok := d.far.u(rows, diff, dt, d.interval, d.smallest); ok {
+	if u, ok := d.far.u(rows, diff, dt, d.growth(lags-1), d.interval, d.smallest); ok {
 		return u
 	}
 	j := lagFor(rows)
-	_, z := d.scaled(diff, dt, j)
+	for j > 0 && d.tails[j].n < leastMoves { // nothing is known of moves over so many readings
+		j--
+	}
+	_, z := d.scaled(diff/grown(d.growth(j), dt, float64(int64(1)<<j)*d.interval)/d.unknown(rows, j), 0, j)
 	return d.tails[j].u(z)
+}
+
+// unknown is by how much more moves over so many readings may be than those over 2^j tell, of which nothing longer is
+// known.
+func (d *Detector) unknown(rows int64, j int) float64 {
+	more := min(float64(rows-int64(1)<<j), d.learned)
+	return math.Sqrt(1 + 8*max(more, 0)/d.learned)
+}
+
+// stays reports whether the stream keeps a level that it has gone to in the open incident: it is nearer to that than to
+// where it was before.
+func (d *Detector) stays(x float64) bool {
+	i := &d.open
+	if d.states > 0 || i.by == noise || i.by == still || i.by == season {
+		return false
+	}
+	from, to := max(i.began, d.t-levelOf), d.t-calmRows
+	if to-from < levelLeast {
+		return false
+	}
+	level := 0.0
+	for t := from; t < to; t++ {
+		level += d.at(t).x / float64(to-from)
+	}
+	return math.Abs(level-i.base) > 0.5*math.Abs(i.size) && math.Abs(x-level) < math.Abs(x-i.base)
+}
+
+// growth is the power of time with which the stream's moves grow from 2^j readings on, by how they grew up to there:
+// 1/2 at most, as those of a random walk, and 0 where the stream keeps a level.
+func (d *Detector) growth(j int) float64 {
+	const octaves = 2
+	if j < octaves || d.usual(j) == 0 {
+		return maxGrowth
+	}
+	return max(0, min(math.Log2(d.usual(j)/d.usual(j-octaves))/octaves, maxGrowth))
+}
+
+// grown is by how much moves in dt are larger than in the time that a lag takes.
+func grown(power, dt, lag float64) float64 {
+	if r := dt / lag; r > 1 {
+		return math.Pow(r, power)
+	}
+	return 1
 }
 
 // acceptable reports whether the incident has lasted long enough to be the new normal.
@@ -160,7 +214,7 @@ func (d *Detector) acceptable(at int64) bool {
 		return false
 	case accept > 0:
 		return lasts >= accept
-	case rows > leastRows && lasts > longest:
+	case rows > leastRows && (lasts > longest || float64(rows) > d.learned):
 		return true
 	}
 	return i.fill > max(leastFill, fillShare*min(d.learned, memory))

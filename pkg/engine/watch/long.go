@@ -34,7 +34,7 @@ func (l *long) keep(p point, interval, smallest float64) {
 		if then.back != 0 {
 			continue
 		}
-		diff, z := l.z(k, p.x-then.x, float64(p.at-then.at), interval, smallest)
+		diff, z := l.z(k, p.x-then.x, grown(maxGrowth, float64(p.at-then.at), lengthOf(k)*interval), smallest)
 		t := &l.tails[k]
 		if s := l.scale[k]; seen > 8 {
 			diff = min(diff, 5*s)
@@ -46,12 +46,11 @@ func (l *long) keep(p point, interval, smallest float64) {
 	}
 }
 
-func (l *long) z(k int, diff, dt, interval, smallest float64) (float64, float64) {
-	lag := float64(int64(256) << k)
-	diff = math.Abs(diff)
-	if r := dt / (lag * interval); r > 1 {
-		diff /= math.Sqrt(r)
-	}
+// lengthOf is a lag in readings.
+func lengthOf(k int) float64 { return float64(int64(firstLong*thin) << k) }
+
+func (l *long) z(k int, diff, grown, smallest float64) (float64, float64) {
+	diff = math.Abs(diff) / grown
 	s := l.scale[k] + coarse*smallest
 	if s == 0 {
 		return diff, 0
@@ -59,12 +58,12 @@ func (l *long) z(k int, diff, dt, interval, smallest float64) (float64, float64)
 	return diff, diff / s
 }
 
-// u is how rare it is to be diff away after age readings; ok where that is known.
-func (l *long) u(age int64, diff, dt, interval, smallest float64) (u float64, ok bool) {
+// u is how rare it is to be diff away after age readings, where moves grow with a power of time; ok where that is known.
+func (l *long) u(age int64, diff, dt, power, interval, smallest float64) (u float64, ok bool) {
 	for k := longLags - 1; k >= 0; k-- {
 		lag := int64(firstLong) << k
 		if age >= lag*thin && l.n > 2*lag {
-			_, z := l.z(k, diff, dt, interval, smallest)
+			_, z := l.z(k, diff, grown(power, dt, lengthOf(k)*interval), smallest)
 			return l.tails[k].u(z), true
 		}
 	}
