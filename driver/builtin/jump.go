@@ -50,17 +50,21 @@ func newJump(threshold float64, c jumpConfig) jumpDetector {
 func (d *jumpDetector) Detect(row driver.Row, out *driver.Result) {
 	out.Detector = jumpName
 	if x, ok := reading(row); ok {
-		a := d.assess(x)
+		a := d.assess(x, row[0].Flags&driver.Gap != 0)
 		a.deliver(out)
 	}
 }
 
-func (d *jumpDetector) assess(x float64) assessment {
+func (d *jumpDetector) assess(x float64, gap bool) assessment {
 	if d.glitches.is(x) {
 		return glitch(driver.KindJump, d.n, d.needed)
 	}
 	d.n++
 	d.step.Update(x)
+	if gap { // how far the stream moved meanwhile is no step
+		d.steps.Skip(x)
+		return unknown(d.steps.Steps(), d.needed)
+	}
 	forecast, step := d.steps.Update(x, d.step.Floor())
 	if d.n <= d.needed {
 		return unknown(d.n, d.needed)
