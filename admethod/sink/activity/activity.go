@@ -90,8 +90,10 @@ type sink struct {
 		keys map[driver.Key]struct{}
 	}
 
-	queue   chan job
-	waiting map[string]int // runs in the queue, by namespace; guarded by mu
+	queue   chan struct{}    // one for each run that waits
+	lined   map[string][]job // that wait, by namespace; guarded by mu
+	turns   []string         // namespaces of those, the next first; likewise
+	waiting map[string]int   // runs that wait or are to, by namespace; likewise
 	workers sync.WaitGroup
 	cancel  context.CancelFunc
 	remove  []func()
@@ -135,7 +137,8 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	}
 	s := &sink{
 		config: config, folder: folder, routes: routes, now: time.Now,
-		status: make(map[string]*status), queue: make(chan job, config.Queue+reserved), waiting: make(map[string]int),
+		status: make(map[string]*status), queue: make(chan struct{}, config.Queue+reserved),
+		lined: make(map[string][]job), waiting: make(map[string]int),
 	}
 	info, err = os.Stat(config.File)
 	if err == nil && info.Mode().Perm()&0o002 != 0 {
@@ -174,7 +177,8 @@ func (s *sink) Start(ctx context.Context) error {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for range s.config.Concurrency {
 		s.workers.Go(func() {
-			for j := range s.queue {
+			for range s.queue {
+				j := s.next()
 				_ = guard.Do("an activity", func() { s.work(ctx, &j) }) // is logged
 			}
 		})
@@ -252,9 +256,35 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 		return fmt.Errorf("activity: %d runs wait for their locks to be written: %w", len(jobs), err)
 	}
 	for _, j := range jobs {
-		s.queue <- j
+		s.enqueue(j)
 	}
 	return nil
+}
+
+// enqueue adds a run to those of its namespace that wait. The caller holds mu.
+func (s *sink) enqueue(j job) {
+	namespace := j.result.Key.Namespace
+	if len(s.lined[namespace]) == 0 {
+		s.turns = append(s.turns, namespace)
+	}
+	s.lined[namespace] = append(s.lined[namespace], j)
+	s.queue <- struct{}{}
+}
+
+// next takes the run whose turn it is: namespaces take turns, so that one with many slow scripts delays another's by those
+// that run already, not by those that wait.
+func (s *sink) next() job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	namespace := s.turns[0]
+	s.turns = slices.Delete(s.turns, 0, 1)
+	j := s.lined[namespace][0]
+	if s.lined[namespace] = slices.Delete(s.lined[namespace], 0, 1); len(s.lined[namespace]) > 0 {
+		s.turns = append(s.turns, namespace)
+	} else {
+		delete(s.lined, namespace)
+	}
+	return j
 }
 
 // room reports whether a run of a namespace may wait, behind more that are to be queued. A few places are for those of

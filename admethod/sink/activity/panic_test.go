@@ -15,7 +15,9 @@ import (
 func TestPanicOfAWorker(t *testing.T) {
 	s := start(t, setup(t, simple, map[string]string{"note.sh": script}), func(c *Config) { c.Concurrency = 1 })
 	for range 3 {
-		s.queue <- job{} // of no activity
+		s.mu.Lock()
+		s.enqueue(job{}) // of no activity
+		s.mu.Unlock()
 	}
 	s.put(t, verdict("light-1", driver.Critical))
 	if st := s.awaitRuns(t, "note", 1); st.Failed != 0 || st.Running != 0 {
