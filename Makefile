@@ -24,7 +24,7 @@ APISERVER_BUILD ?= 12m
 # The module at the top and those below test/, whose needs stay out of go.mod.
 # The module that only pins a Kubernetes API server is left to test-apiserver: it has no code, and hundreds of needs.
 MODULES := . $(patsubst ./%/go.mod,%,$(shell find ./test -name go.mod -not -path '*/testdata/*' -not -path '*/apiserver/tools/*'))
-READMES := README.md README_zh.md
+REFERENCE := docs/reference.md
 PROTOS := anomalydetector/v1/anomalydetector.proto
 
 # Tools are kept by Go version: a linter built by an older Go misreads a newer
@@ -167,11 +167,11 @@ generate: $(PROTOGEN) $(PLUGINS) ## Generate code from the .proto files
 check-generated: $(PROTOGEN) $(PLUGINS) ## Fail if generated code is not current
 	$(PROTOGEN) -check -root proto $(PLUGINS:%=-plugin %) $(PROTOS)
 
-docs: ## Write the detectors' reference into the READMEs
-	$(GO) run ./cmd/adctl docs --write $(READMES)
+docs: ## Write the reference of keys, detectors, adapters and sinks into docs/reference.md
+	$(GO) run ./cmd/adctl docs --write $(REFERENCE)
 
 check-docs: ## Fail if that reference is not current
-	$(GO) run ./cmd/adctl docs --check $(READMES)
+	$(GO) run ./cmd/adctl docs --check $(REFERENCE)
 
 ci: check-generated check-tidy check-docs build lint test vet-modules fuzz-smoke check-accuracy demo guide interop monitoring packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
 

@@ -20,17 +20,17 @@ func TestDocs(t *testing.T) {
 	if code != exitFailed {
 		t.Errorf("check of an old reference exits with %d, want %d", code, exitFailed)
 	}
-	has(t, "check", stdout, readme+":6: - old line", readme+":6: + ### Keys of a property")
+	has(t, "check", stdout, readme+":6: - old line", readme+":6: + ## Keys of a property")
 	has(t, "standard error", stderr, "not current", "adctl docs --write")
 
 	if code, _, stderr := adctl(t, "", "docs", "--write", readme); code != exitOK {
 		t.Fatal(stderr)
 	}
 	text := read(t, readme)
-	if !strings.HasPrefix(text, before+"\n### Keys") || !strings.HasSuffix(text, "|\n"+after) && !strings.HasSuffix(text, ".\n"+after) {
+	if !strings.HasPrefix(text, before+"\n## Keys") || !strings.HasSuffix(text, "|\n"+after) && !strings.HasSuffix(text, ".\n"+after) {
 		t.Errorf("what is around the reference has changed:\n%s", text)
 	}
-	has(t, "reference", text, "| `threshold` | number | `0.95` | 0.5 … 0.9999 |", "#### `ewma`", "`detector.window`", "#### `inprocess`", "#### `log`")
+	has(t, "reference", text, "| `threshold` | number | `0.95` | 0.5 … 0.9999 |", "### `ewma`", "`detector.window`", "### `inprocess`", "### `log`")
 
 	if code, stdout, _ := adctl(t, "", "docs", "--check", readme); code != exitOK || stdout != "" {
 		t.Errorf("check of a current reference exits with %d and says %q", code, stdout)

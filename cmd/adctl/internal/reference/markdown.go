@@ -21,22 +21,22 @@ const (
 // Markdown is the reference as a part of a document; its headings are of the third and fourth level.
 func (r *Reference) Markdown() string {
 	var b strings.Builder
-	b.WriteString("### Keys of a property\n\nUnder `pushMethod.anomalyDetection` of a Device; all are optional.\n\n")
+	b.WriteString("## Keys of a property\n\nUnder `pushMethod.anomalyDetection` of a Device; all are optional.\n\n")
 	table(&b, r.Keys)
-	b.WriteString("\n### What a Device may set\n\nThese keys and no others; all else is the operator's, in the mapper's configuration. A text has at most 1,024\n" +
+	b.WriteString("\n## What a Device may set\n\nThese keys and no others; all else is the operator's, in the mapper's configuration. A text has at most 1,024\n" +
 		"bytes, a list 256 entries, a property 256 keys and 64 KiB, where nothing else is said.\n\n| key | note |\n|---|---|\n")
 	for _, k := range r.Device {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", k.Key, cell(k.Note))
 	}
-	b.WriteString("\n### Detectors\n")
+	b.WriteString("\n## Detectors\n")
 	for i := range r.Detectors {
 		r.Detectors[i].markdown(&b)
 	}
-	b.WriteString("\n### Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n")
+	b.WriteString("\n## Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n")
 	for i := range r.Adapters {
 		r.Adapters[i].markdown(&b)
 	}
-	b.WriteString("\n### Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n")
+	b.WriteString("\n## Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n")
 	for i := range r.Sinks {
 		r.Sinks[i].markdown(&b)
 	}
@@ -44,7 +44,7 @@ func (r *Reference) Markdown() string {
 }
 
 func (p *Part) markdown(b *strings.Builder) {
-	fmt.Fprintf(b, "\n#### `%s`\n\n%s.\n", p.Name, strings.TrimSuffix(sentence(p.Summary), "."))
+	fmt.Fprintf(b, "\n### `%s`\n\n%s.\n", p.Name, strings.TrimSuffix(sentence(p.Summary), "."))
 	if len(p.Kinds) > 0 {
 		fmt.Fprintf(b, "\nKinds: `%s`.", strings.Join(p.Kinds, "`, `"))
 		if p.Members > 1 {

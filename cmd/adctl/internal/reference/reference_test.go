@@ -40,17 +40,17 @@ func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRe
 func TestMarkdown(t *testing.T) {
 	r := reference.Of(registries())
 	text := r.Markdown()
-	const detectors = "### Detectors\n\n#### `step`\n\nFinds large steps.\n\nKinds: `jump`, `spike`. Watches up to 4 properties together.\n\n" +
+	const detectors = "## Detectors\n\n### `step`\n\nFinds large steps.\n\nKinds: `jump`, `spike`. Watches up to 4 properties together.\n\n" +
 		"Method: A Paper, section 2.\n\n" +
 		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
 		"| `detector.limit` | number | `10` | ≥ 0 | largest normal step |\n" +
 		"| `detector.mode` | text | `up` | up \\| down | direction |\n" +
-		"\n### Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n\n#### `pigeon`\n\nCarries readings by air.\n\n" +
+		"\n## Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n\n### `pigeon`\n\nCarries readings by air.\n\n" +
 		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
 		"| `pigeon.speed` | duration | `1h0m0s` |  | a mile takes |\n| `pigeon.target` | text |  |  | **Device:** where to |\n" +
-		"\n### Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n#### `bin`\n\nThrows verdicts away.\n"
-	_, got, _ := strings.Cut(text, "\n### Detectors")
-	if diff := cmp.Diff(detectors, "### Detectors"+got); diff != "" {
+		"\n## Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n### `bin`\n\nThrows verdicts away.\n"
+	_, got, _ := strings.Cut(text, "\n## Detectors")
+	if diff := cmp.Diff(detectors, "## Detectors"+got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, p := range params.Describe(admethod.DefaultConfig()) {
@@ -59,13 +59,13 @@ func TestMarkdown(t *testing.T) {
 		}
 	}
 	// What Bind, lint and the admission policy go by is what the reference says.
-	const device = "### What a Device may set"
+	const device = "## What a Device may set"
 	for _, key := range []string{"enabled", "config", "threshold", "mute", "quality.cycle", "detector.*", "pigeon.target"} {
 		if _, table, _ := strings.Cut(text, device); !strings.Contains(table, "| `"+key+"` |") {
 			t.Errorf("the key %s is not said to be a Device's", key)
 		}
 	}
-	if _, table, _ := strings.Cut(text, device); strings.Contains(strings.Split(table, "### Detectors")[0], "pigeon.speed") {
+	if _, table, _ := strings.Cut(text, device); strings.Contains(strings.Split(table, "## Detectors")[0], "pigeon.speed") {
 		t.Error("a key of the operator is said to be a Device's")
 	}
 	for range 20 {
