@@ -63,7 +63,7 @@ func TestGuide(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
-	for _, want := range []string{"config.yaml: ok", `"status":"warning"`, `"value":95`} {
+	for _, want := range []string{"config.yaml: ok", `"status":"critical"`, `"value":95`} {
 		if !strings.Contains(strings.ReplaceAll(string(out), `": `, `":`), want) {
 			t.Errorf("no %s in\n%s", want, out)
 		}

@@ -118,7 +118,9 @@ func TestRealAlertmanager(t *testing.T) {
 	sinktest.Eventually(t, "the final state after a freeze", has("b warning"))
 
 	process.Kill() // and with it all that it knew since its last snapshot
-	sinktest.Write(t, s, result("a", time.Now(), 0.97, driver.KindSpike))
+	again := result("a", time.Now(), 0.97, driver.KindSpike)
+	again.Incident.ID++ // another one
+	sinktest.Write(t, s, again)
 	m.start()
 	sinktest.Eventually(t, "all alerts after a crash", has("a warning", "b warning"))
 	if n := s.Stats().Refused; n > 0 {

@@ -103,7 +103,7 @@ func (w *week) record(ctx context.Context) (err error) {
 	factory := recorder.Factory()
 	factory.New = func(admethod.SinkSettings) (admethod.Sink, error) { return w.recorder, nil }
 	sinks.Register(recorder.Name, factory)
-	if w.handler, err = admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, Replay: true}); err != nil {
+	if w.handler, err = admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, ModelDir: ".", Replay: true}); err != nil {
 		return err
 	}
 	if err := w.handler.Start(ctx); err != nil {
