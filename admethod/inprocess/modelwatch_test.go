@@ -67,8 +67,16 @@ func TestModelIsReloaded(t *testing.T) {
 		h := startHandler(t, admethod.Options{
 			Drivers: driver.NewRegistry(offsets()), ModelDir: dir,
 			Hooks: admethod.Hooks{
-				State:       func(_ string, err error) { complaints = append(complaints, err.Error()) },
-				ModelLoaded: func(key driver.Key, version string) { loaded = append(loaded, fmt.Sprint(key, " ", version)) },
+				State: func(_ string, err error) {
+					mu.Lock()
+					complaints = append(complaints, err.Error())
+					mu.Unlock()
+				},
+				ModelLoaded: func(key driver.Key, version string) {
+					mu.Lock()
+					loaded = append(loaded, fmt.Sprint(key, " ", version))
+					mu.Unlock()
+				},
 				Verdict: func(r *driver.Result) {
 					mu.Lock()
 					expected, models = append(expected, r.Expected), append(models, r.Model)
@@ -95,6 +103,8 @@ func TestModelIsReloaded(t *testing.T) {
 		observe(5)
 		write("v4", "4000")
 		observe(5)
+		mu.Lock()
+		defer mu.Unlock()
 		if n := b.Stats(); n.Dropped != 0 || len(expected) != 21 {
 			t.Errorf("%d verdicts on 21 readings, %d dropped", len(expected), n.Dropped)
 		}
