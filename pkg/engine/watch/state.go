@@ -12,7 +12,14 @@ import (
 // most bounds row numbers; only damage gets there.
 const most = 1 << 53
 
-func row(r *state.Reader, name string) int64 { return int64(r.Count(name, most)) }
+func row(r *state.Reader, name string) int64 {
+	n := r.Int()
+	if n < 0 || n > most {
+		r.Fail("%s is %d, want 0 to %d", name, n, int64(most))
+		return 0
+	}
+	return n
+}
 
 // within reads a finite float that bounds sums of its like.
 func within(r *state.Reader, name string) float64 {
