@@ -82,7 +82,7 @@ func (r *CSVReader) begin(line string) (header bool, err error) {
 	var best byte
 	most := 0
 	for _, sep := range separators {
-		fields, err := split(nil, line, sep)
+		fields, err := SplitFields(nil, line, sep)
 		if err != nil || len(fields) < 2 {
 			continue
 		}
@@ -98,7 +98,7 @@ func (r *CSVReader) begin(line string) (header bool, err error) {
 		return false, fmt.Errorf("line %d: want at least two columns, a time and a reading, separated by comma, semicolon, tab or bar", r.line)
 	}
 	r.separator = best
-	names, _ := split(nil, line, best)
+	names, _ := SplitFields(nil, line, best)
 	for i := range names {
 		names[i] = strings.TrimSpace(names[i])
 	}
@@ -159,7 +159,7 @@ func (r *CSVReader) column(names []string, want string, fallback, taken int, usu
 
 func (r *CSVReader) parse(line string) (Record, error) {
 	var err error
-	if r.fields, err = split(r.fields[:0], line, r.separator); err != nil {
+	if r.fields, err = SplitFields(r.fields[:0], line, r.separator); err != nil {
 		return Record{}, err
 	}
 	if n := len(r.fields); n <= max(r.time, r.value) {

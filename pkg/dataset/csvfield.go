@@ -11,8 +11,9 @@ import (
 )
 
 var (
-	errQuote = errors.New(`a quoted field does not end before the end of the line`)
-	errTail  = errors.New(`text after the closing quote of a field`)
+	// ErrOpenQuote is that of a quoted field that does not end before the end of the line.
+	ErrOpenQuote = errors.New(`a quoted field does not end before the end of the line`)
+	errTail      = errors.New(`text after the closing quote of a field`)
 )
 
 var separators = [...]byte{',', ';', '\t', '|'}
@@ -32,8 +33,8 @@ func number(text string, sep byte) float64 {
 	return math.NaN()
 }
 
-// split appends the fields of a line to dst, without their quotes.
-func split(dst []string, line string, sep byte) ([]string, error) {
+// SplitFields appends the fields of a line of CSV to dst, without their quotes.
+func SplitFields(dst []string, line string, sep byte) ([]string, error) {
 	for {
 		if strings.HasPrefix(line, `"`) {
 			field, rest, err := unquote(line)
@@ -75,5 +76,5 @@ func unquote(line string) (field, rest string, err error) {
 		}
 		return field, line[i+1:], nil
 	}
-	return "", "", errQuote
+	return "", "", ErrOpenQuote
 }

@@ -94,7 +94,7 @@ func (r *TableReader) begin(header string) error {
 	var names []string
 	var best byte
 	for _, sep := range separators {
-		if fields, err := split(nil, header, sep); err == nil && len(fields) > max(len(names), 1) {
+		if fields, err := SplitFields(nil, header, sep); err == nil && len(fields) > max(len(names), 1) {
 			names, best = fields, sep
 		}
 	}
@@ -166,7 +166,7 @@ func (r *TableReader) Read() (TableRow, error) {
 
 func (r *TableReader) parse(line string) (TableRow, error) {
 	var err error
-	if r.fields, err = split(r.fields[:0], line, r.separator); err != nil {
+	if r.fields, err = SplitFields(r.fields[:0], line, r.separator); err != nil {
 		return TableRow{}, err
 	}
 	if len(r.fields) != r.width {

@@ -185,7 +185,7 @@ func hasReading(line string) bool {
 	if sep == 0 {
 		return false
 	}
-	fields, err := split(nil, line, sep)
+	fields, err := dataset.SplitFields(nil, line, sep)
 	return err == nil && !IsHeader(fields)
 }
 
@@ -199,7 +199,7 @@ func separatorOf(lines []ahead) byte {
 			if text := strings.TrimSpace(a.text); text == "" || text[0] == '#' {
 				continue
 			}
-			if fields, err := split(nil, a.text, sep); err == nil && len(fields) > 1 {
+			if fields, err := dataset.SplitFields(nil, a.text, sep); err == nil && len(fields) > 1 {
 				counts[len(fields)]++
 			}
 		}
@@ -217,7 +217,7 @@ func (d *delimited) width(a ahead) int {
 	if a.err != nil {
 		return 0
 	}
-	fields, err := split(nil, a.text, d.separator)
+	fields, err := dataset.SplitFields(nil, a.text, d.separator)
 	if err != nil {
 		return 0
 	}
@@ -260,8 +260,8 @@ func (d *delimited) next() ahead {
 // split cuts a line into fields. A quoted field that does not end on its line goes on in the next ones.
 func (d *delimited) split(a ahead) ([]string, error) {
 	var err error
-	d.fields, err = split(d.fields[:0], a.text, d.separator)
-	if !errors.Is(err, errQuote) {
+	d.fields, err = dataset.SplitFields(d.fields[:0], a.text, d.separator)
+	if !errors.Is(err, dataset.ErrOpenQuote) {
 		return d.fields, err
 	}
 	var text strings.Builder
@@ -274,14 +274,17 @@ func (d *delimited) split(a ahead) ([]string, error) {
 		}
 		text.WriteByte('\n')
 		text.WriteString(next.text)
-		if d.fields, err = split(d.fields[:0], text.String(), d.separator); err == nil {
+		if d.fields, err = dataset.SplitFields(d.fields[:0], text.String(), d.separator); err == nil {
 			return d.fields, nil
 		}
-		if !errors.Is(err, errQuote) || text.Len() > MaxLine {
+		if !errors.Is(err, dataset.ErrOpenQuote) || text.Len() > MaxLine {
 			break
 		}
 	}
 	d.ahead = append(taken, d.ahead...)
+	if errors.Is(err, dataset.ErrOpenQuote) {
+		err = errQuote
+	}
 	return nil, err
 }
 
@@ -317,53 +320,5 @@ func (d *delimited) read() ahead {
 	}
 }
 
-var (
-	errQuote = errors.New("a quoted field does not end")
-	errTail  = errors.New("text after the closing quote of a field")
-)
-
-// split appends the fields of a line to dst, without their quotes.
-func split(dst []string, line string, sep byte) ([]string, error) {
-	for {
-		if strings.HasPrefix(line, `"`) {
-			field, rest, err := unquote(line)
-			if err != nil {
-				return dst, err
-			}
-			dst = append(dst, field)
-			if rest == "" {
-				return dst, nil
-			}
-			if rest[0] != sep {
-				return dst, errTail
-			}
-			line = rest[1:]
-			continue
-		}
-		i := strings.IndexByte(line, sep)
-		if i < 0 {
-			return append(dst, line), nil
-		}
-		dst = append(dst, line[:i])
-		line = line[i+1:]
-	}
-}
-
-// unquote reads the quoted field that the line begins with; a doubled quote is a quote.
-func unquote(line string) (field, rest string, err error) {
-	for i := 1; i < len(line); i++ {
-		if line[i] != '"' {
-			continue
-		}
-		if i+1 < len(line) && line[i+1] == '"' {
-			i++
-			continue
-		}
-		field = line[1:i]
-		if strings.Contains(field, `""`) {
-			field = strings.ReplaceAll(field, `""`, `"`)
-		}
-		return field, line[i+1:], nil
-	}
-	return "", "", errQuote
-}
+// errQuote is that of a quoted field that ends on none of the next lines either.
+var errQuote = errors.New("a quoted field does not end")
