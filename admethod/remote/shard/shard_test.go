@@ -131,7 +131,7 @@ func TestRefusingDetector(t *testing.T) {
 		b.mu.Lock()
 		b.denies = false // what is being tried is answered before the end
 		b.mu.Unlock()
-		r.read(15_000) // the next try, and its devices on their way back
+		r.read(15_000)                      // the next try, and its devices on their way back
 		if lost := r.check(); lost > 2000 { // of 500,000
 			t.Errorf("%d readings were lost", lost)
 		}
