@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +16,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // judge is the detector that a benchmark on recordings runs: the one that is named, or what detect would take without
@@ -101,12 +101,10 @@ func runGroup(ctx context.Context, c admethod.ADMethodConfig, columns []string, 
 		return nil, usage(err)
 	}
 	defer func() { err = errors.Join(err, g.Close(context.WithoutCancel(ctx))) }()
-	cells := make([]dataset.Cell, len(columns))
+	cells := make([]input.Cell, len(columns))
 	for i, row := range rows {
 		for k, v := range row {
-			if cells[k] = (dataset.Cell{Value: v}); !math.IsNaN(v) {
-				cells[k].Text = strconv.FormatFloat(v, 'g', -1, 64)
-			}
+			cells[k] = input.Cell{Value: v, Missing: math.IsNaN(v)}
 		}
 		g.Observe(times[i], cells)
 		last := i == len(rows)-1

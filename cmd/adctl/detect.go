@@ -286,12 +286,12 @@ type scorer struct {
 	stream  *replay.Stream // nil before the first record
 	numeric bool
 	named   bool // rows begin with the name of their series
-	waiting []dataset.Record
+	waiting []record
 }
 
 // recordReader gives the records of one property.
 type recordReader interface {
-	Read() (dataset.Record, error) // errors as those of input.Reader
+	Read() (record, error) // errors as those of input.Reader
 	Offset() int64
 	Buffered() bool
 	LabelColumn() bool
@@ -378,7 +378,7 @@ func (s *scorer) open(ctx context.Context) error {
 	return usage(err)
 }
 
-func (s *scorer) hand(r *dataset.Record) {
+func (s *scorer) hand(r *record) {
 	switch {
 	case s.numeric && !math.IsNaN(r.Value):
 		s.stream.Observe(r.At, r.Value)
@@ -409,14 +409,14 @@ func (s *scorer) drain(ctx context.Context) error {
 // forecastDigits are the significant digits of a forecast: more than any sensor has.
 const forecastDigits = 9
 
-func (s *scorer) write(r *dataset.Record, o *replay.Outcome) {
-	score := s.count(r.At, o, r.Label)
+func (s *scorer) write(r *record, o *replay.Outcome) {
+	score := s.count(r.At, o, r.label)
 	s.shown.reading(r, o)
 	w := s.out
 	if s.named {
-		w.Text(r.Series)
+		w.Text(r.series)
 	}
-	w.Text(r.Timestamp)
+	w.Text(r.timestamp)
 	w.Text(r.Text)
 	w.Number(score)
 	w.Text(o.Severity.String())

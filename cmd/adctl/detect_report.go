@@ -14,7 +14,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
 // backtest gathers what a run of detect is reported with. A nil backtest gathers nothing.
@@ -50,18 +49,18 @@ func (b *backtest) begin(members []string, labelled bool) {
 }
 
 // reading adds the reading of one property.
-func (b *backtest) reading(r *dataset.Record, o *replay.Outcome) {
+func (b *backtest) reading(r *record, o *replay.Outcome) {
 	if b == nil {
 		return
 	}
 	b.run.Add(&report.Row{
 		At: r.At, Values: []report.Value{{Number: r.Value, Text: r.Text}}, Score: o.Score, Severity: o.Severity, Kind: o.Kind,
-		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: r.Label, Incident: o.Incident,
+		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: r.label, Incident: o.Incident,
 	})
 }
 
 // row adds the row of a group.
-func (b *backtest) row(at time.Time, values []report.Value, label string, o *replay.RowOutcome) {
+func (b *backtest) row(at time.Time, values []report.Value, label bool, o *replay.RowOutcome) {
 	if b == nil {
 		return
 	}

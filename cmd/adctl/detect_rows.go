@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +30,7 @@ type rowScorer struct {
 	config   admethod.ADMethodConfig
 	model    string
 	absent   []string
-	in       *tableRows
+	in       *input.Reader
 	out      *dataset.CSVWriter
 	pred     bool
 	progress *progress // nil for none
@@ -40,8 +39,8 @@ type rowScorer struct {
 
 	group   *replay.Group // nil while the types of the columns are not known
 	columns []int         // of the members, among those read
-	cells   []dataset.Cell
-	first   []dataset.TableRow // read before that
+	cells   []input.Cell
+	first   []input.Row // read before that
 	waiting []waitingRow
 }
 
@@ -49,7 +48,7 @@ type rowScorer struct {
 type waitingRow struct {
 	timestamp string
 	at        time.Time
-	label     string
+	label     bool
 	values    []report.Value // of the members, where a report is wanted
 	bad       bool           // it cannot be used, and has no outcome
 }
@@ -61,7 +60,7 @@ func newRowScorer(c admethod.ADMethodConfig, p *plan, src *input.Reader, out io.
 	}
 	return &rowScorer{
 		config: untimed(c), model: p.options.model, absent: p.absent, pred: pred,
-		in:  &tableRows{Reader: src},
+		in:  src,
 		out: dataset.NewCSVWriter(out, columns...),
 	}
 }
@@ -123,7 +122,7 @@ func (s *rowScorer) run(ctx context.Context) (err error) {
 	}
 }
 
-func (s *rowScorer) observe(row *dataset.TableRow, w *waitingRow) {
+func (s *rowScorer) observe(row *input.Row, w *waitingRow) {
 	s.cells = s.cells[:0]
 	for _, i := range s.columns {
 		s.cells = append(s.cells, row.Cells[i])
@@ -140,11 +139,7 @@ func (s *rowScorer) observe(row *dataset.TableRow, w *waitingRow) {
 
 // begin binds the members, as the first rows show what they are.
 func (s *rowScorer) begin(ctx context.Context) error {
-	names, err := s.in.Columns()
-	if err != nil {
-		return usage(err)
-	}
-	columns, members, left := membersOf(names, s.first, takesText(&s.config))
+	columns, members, left := membersOf(s.in.Columns(), takesText(&s.config))
 	if left != nil {
 		fmt.Fprintf(s.log, "detector %s takes numbers, not the texts of %s: left out\n", s.config.Detector, strings.Join(left, ", "))
 	}
@@ -152,11 +147,11 @@ func (s *rowScorer) begin(ctx context.Context) error {
 		return usage(fmt.Errorf("detector %s takes numbers, and no column has any", s.config.Detector))
 	}
 	s.columns = columns
-	s.group, err = replay.OpenGroup(ctx, replay.GroupOptions{Config: aging(s.config, s.first), Members: members, Model: s.model})
-	if err != nil {
+	var err error
+	if s.group, err = replay.OpenGroup(ctx, replay.GroupOptions{Config: aging(s.config, s.first), Members: members, Model: s.model}); err != nil {
 		return usage(err)
 	}
-	names = nil
+	var names []string
 	for _, m := range members {
 		names = append(names, m.Name)
 	}
@@ -176,7 +171,7 @@ const pacingRows = 8
 
 // aging gives the rows the age from which a member's last reading does not stand for it, where none is configured: that
 // of four rows, as a mapper has it from the cycles of its properties.
-func aging(c admethod.ADMethodConfig, rows []dataset.TableRow) admethod.ADMethodConfig {
+func aging(c admethod.ADMethodConfig, rows []input.Row) admethod.ADMethodConfig {
 	if c.Settings()["rows.maxAge"] != nil {
 		return c
 	}
@@ -197,34 +192,26 @@ func aging(c admethod.ADMethodConfig, rows []dataset.TableRow) admethod.ADMethod
 const typingRows = 100
 
 // typed reports whether the rows show the type of each column.
-func typed(rows []dataset.TableRow) bool {
+func typed(rows []input.Row) bool {
 	if len(rows) == 0 || len(rows) >= typingRows {
 		return len(rows) > 0
 	}
 	for i := range rows[0].Cells {
-		if !slices.ContainsFunc(rows, func(r dataset.TableRow) bool { return !r.Cells[i].Missing() }) {
+		if !slices.ContainsFunc(rows, func(r input.Row) bool { return !r.Cells[i].Missing }) {
 			return false
 		}
 	}
 	return true
 }
 
-// membersOf makes members of columns. A column is of texts if its first reading is no number; such columns are left out
-// unless text is wanted.
-func membersOf(names []string, rows []dataset.TableRow, text bool) (columns []int, members []replay.Member, left []string) {
-	for i, name := range names {
-		m := replay.Member{Name: name}
-		for _, row := range rows {
-			if c := row.Cells[i]; !c.Missing() {
-				m.Text = math.IsNaN(c.Value)
-				break
-			}
-		}
-		if m.Text && !text {
-			left = append(left, name)
+// membersOf makes members of columns; those of texts are left out unless text is wanted.
+func membersOf(all []input.Column, text bool) (columns []int, members []replay.Member, left []string) {
+	for i, c := range all {
+		if c.Text && !text {
+			left = append(left, c.Name)
 			continue
 		}
-		columns, members = append(columns, i), append(members, m)
+		columns, members = append(columns, i), append(members, replay.Member{Name: c.Name, Text: c.Text})
 	}
 	return columns, members, left
 }

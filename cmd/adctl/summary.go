@@ -40,10 +40,10 @@ func (t *tally) skipped(err *dataset.RowError) {
 }
 
 // count takes the outcome of a reading, and returns the score that it is written with.
-func (t *tally) count(at time.Time, o *replay.Outcome, label string) float64 {
+func (t *tally) count(at time.Time, o *replay.Outcome, label bool) float64 {
 	t.incidents.Add(at, o.Incident)
 	if t.labelled {
-		t.truth.Add(at, dataset.Anomalous(label), o.Severity.Anomalous())
+		t.truth.Add(at, label, o.Severity.Anomalous())
 	}
 	if o.Severity.Anomalous() {
 		t.anomalous++

@@ -20,7 +20,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/training"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
@@ -28,7 +27,8 @@ type trainOptions struct {
 	detector      string
 	set           []string
 	input, output string
-	table         dataset.TableOptions
+	in            inputOptions
+	members       []string
 	holdOut       float64
 	structure     string
 	pictures      []string
@@ -44,9 +44,8 @@ func newTrain() *cobra.Command {
 		Long: `train learns from the rows of a group and writes a model file, which mappers take
 up by the key model of a Device, also while they run, and adctl detect by --model.
 
-Input: a CSV file with a header, or all files *.csv of a directory in the order
-of their names; a time and a reading of each member in each row, as for detect.
-The names of the columns are those of the members: in a mapper each stands for
+Input: a file of any kind that detect reads, or all such files of a directory in
+the order of their names; a time and a reading of each member in each row. The names of the columns are those of the members: in a mapper each stands for
 the member whose namespace/device/property, device/property, device or property
 it is. It is read several times, so it cannot be a pipe.
 
@@ -68,8 +67,8 @@ and the members that it depends on. --picture draws it.`,
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value, as for detect; repeatable")
 	f.StringVarP(&o.input, "input", "i", "", "CSV file or directory to read")
 	f.StringVarP(&o.output, "output", "o", "", "model file to write")
-	f.StringVar(&o.table.Time, "time-column", "", "header of the column with the times; the first where empty")
-	f.StringSliceVar(&o.table.Columns, "columns", nil, "headers of the columns with the members; all but truth where empty")
+	o.in.times(f)
+	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members; all but truth where empty")
 	f.Float64Var(&o.holdOut, "hold-out", 0.2, "share of the input that is held out, 0 … 0.9")
 	f.StringVar(&o.structure, "structure", "", "BIF file whose structure a Bayesian network takes; its tables are learned")
 	f.StringArrayVar(&o.pictures, "picture", nil, "file .svg or .dot that shows the structure of a Bayesian network; repeatable")
@@ -114,13 +113,20 @@ func (o *trainOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	src, err := training.Open(o.input, training.Options{Table: o.table, Text: takesText(&c), HoldOut: o.holdOut})
+	if err := o.in.settle(); err != nil {
+		return usage(err)
+	}
+	o.in.Columns = o.members
+	src, err := training.Open(cmd.Context(), o.input, training.Options{Input: o.in.Options, Text: takesText(&c), HoldOut: o.holdOut})
 	if err != nil {
 		return usage(err)
 	}
 	log := cmd.ErrOrStderr()
 	if o.quiet {
 		log = io.Discard
+	}
+	for _, note := range src.Notes {
+		fmt.Fprintln(log, note)
 	}
 	if src.Left != nil {
 		fmt.Fprintf(log, "detector %s takes numbers, not the texts of %s: left out\n", c.Detector, strings.Join(src.Left, ", "))

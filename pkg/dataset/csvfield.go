@@ -5,8 +5,6 @@ package dataset
 
 import (
 	"errors"
-	"math"
-	"strconv"
 	"strings"
 )
 
@@ -15,23 +13,6 @@ var (
 	ErrOpenQuote = errors.New(`a quoted field does not end before the end of the line`)
 	errTail      = errors.New(`text after the closing quote of a field`)
 )
-
-var separators = [...]byte{',', ';', '\t', '|'}
-
-// number is the value of a text, NaN where it is none. Where the separator is no comma, it may have a decimal comma.
-func number(text string, sep byte) float64 {
-	text = strings.TrimSpace(text)
-	v, err := strconv.ParseFloat(text, 64)
-	if err == nil {
-		return v
-	}
-	if sep != ',' && strings.Count(text, ",") == 1 && !strings.Contains(text, ".") {
-		if v, err := strconv.ParseFloat(strings.Replace(text, ",", ".", 1), 64); err == nil {
-			return v
-		}
-	}
-	return math.NaN()
-}
 
 // SplitFields appends the fields of a line of CSV to dst, without their quotes.
 func SplitFields(dst []string, line string, sep byte) ([]string, error) {

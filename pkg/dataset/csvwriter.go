@@ -21,7 +21,7 @@ type CSVWriter struct {
 
 // NewCSVWriter writes to dst, the header first.
 func NewCSVWriter(dst io.Writer, columns ...string) *CSVWriter {
-	w := &CSVWriter{dst: bufio.NewWriterSize(dst, csvBuffer)}
+	w := &CSVWriter{dst: bufio.NewWriterSize(dst, 64<<10)}
 	for _, c := range columns {
 		w.Text(c)
 	}
@@ -73,7 +73,7 @@ func (w *CSVWriter) End() {
 	w.dst.WriteByte('\n')
 }
 
-// Reading writes a row of a time and a value: the text of the reading, else its number. [CSVReader] reads it back.
+// Reading writes a row of a time and a value: the text of the reading, else its number.
 func (w *CSVWriter) Reading(r Reading) {
 	w.Time(r.At)
 	if r.Text != "" {

@@ -9,18 +9,12 @@ import (
 	"strings"
 )
 
-// labelColumns are the columns of [Truth] that hold labels of readings, in order of precedence. A change point labels
-// no reading.
-var labelColumns = [...]string{"anomaly", "is_anomaly", "label"}
+// truths are the names of columns that tell what is anomalous. They are never members.
+var truths = [...]string{"anomaly", "changepoint", "label", "is_anomaly"}
 
-// labelColumn finds the column with the labels, -1 for none.
-func labelColumn(names []string) int {
-	for _, want := range labelColumns {
-		if i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), want) }); i >= 0 {
-			return i
-		}
-	}
-	return -1
+// Truth reports whether a column of that name, in capitals or not, tells what is anomalous.
+func Truth(column string) bool {
+	return slices.ContainsFunc(truths[:], func(t string) bool { return strings.EqualFold(strings.TrimSpace(column), t) })
 }
 
 // normal are the labels of what is not anomalous, beside zero and an empty one.

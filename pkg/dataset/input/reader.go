@@ -273,6 +273,9 @@ func (r *Reader) note(format string, args ...any) {
 // Columns are the columns of readings.
 func (r *Reader) Columns() []Column { return r.plan.columns }
 
+// Headed reports whether the columns have names in the file, as opposed to such as "column 2".
+func (r *Reader) Headed() bool { return r.header != nil }
+
 // Only keeps one of the columns, before the first Read. What is said of the others is forgotten.
 func (r *Reader) Only(column int) {
 	r.plan.columns = r.plan.columns[column : column+1]

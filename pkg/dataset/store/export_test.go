@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
@@ -91,9 +91,13 @@ func TestColumnsOfAWideTable(t *testing.T) {
 			if header != c.want {
 				t.Errorf("header %s, want %s", header, c.want)
 			}
-			members, err := dataset.NewTableReader(&out, dataset.TableOptions{}).Columns()
+			r, err := input.NewReader(&out, input.Options{})
 			if err != nil {
 				t.Fatal(err)
+			}
+			var members []string
+			for _, c := range r.Columns() {
+				members = append(members, c.Name)
 			}
 			if got := strings.Join(members, ","); "time,"+got+",label" != c.want {
 				t.Errorf("members are read as %s", got)

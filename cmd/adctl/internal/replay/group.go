@@ -15,7 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // Member is one member of a group.
@@ -139,7 +139,7 @@ func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
 }
 
 // Observe takes a row: a reading of each member, in their order. A missing cell is a reading that was not made.
-func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
+func (g *Group) Observe(at time.Time, cells []input.Cell) {
 	row := len(g.pending)
 	unknown := Unjudged()
 	g.pending = append(g.pending, unknown)
@@ -151,7 +151,7 @@ func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
 	}
 	reason := driver.KindMissing
 	for _, i := range g.order {
-		if cells[i].Missing() {
+		if cells[i].Missing {
 			continue
 		}
 		if held := g.reading(row, i, at, cells[i]); held != driver.KindNone {
@@ -164,7 +164,7 @@ func (g *Group) Observe(at time.Time, cells []dataset.Cell) {
 	o := &g.pending[row]
 	o.Kind = reason
 	for i, name := range g.names {
-		if !g.reported[i] || cells[i].Missing() {
+		if !g.reported[i] || cells[i].Missing {
 			o.Blamed = append(o.Blamed, name)
 		}
 	}
@@ -184,7 +184,7 @@ func rank(fresh bool) int {
 }
 
 // reading hands over a reading. It returns why the quality stage held it back, if it did.
-func (g *Group) reading(row, i int, at time.Time, c dataset.Cell) driver.Kind {
+func (g *Group) reading(row, i int, at time.Time, c input.Cell) driver.Kind {
 	g.submitted = 0
 	if math.IsNaN(c.Value) {
 		g.bindings[i].ObserveAny(at, c.Text)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // sum judges a row by the sum of its values, and blames the members from the second on, the last first.
@@ -59,12 +59,10 @@ func openGroup(t *testing.T, f driver.Factory, settings map[string]any, names ..
 }
 
 // cells are numbers; NaN is a missing one.
-func cells(values ...float64) []dataset.Cell {
-	out := make([]dataset.Cell, len(values))
+func cells(values ...float64) []input.Cell {
+	out := make([]input.Cell, len(values))
 	for i, v := range values {
-		if out[i].Value = v; !math.IsNaN(v) {
-			out[i].Text = "number"
-		}
+		out[i] = input.Cell{Value: v, Missing: math.IsNaN(v)}
 	}
 	return out
 }

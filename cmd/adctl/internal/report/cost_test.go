@@ -67,7 +67,7 @@ func TestCosts(t *testing.T) {
 	)
 	c := newCosts(0.95)
 	minutes(pattern, func(i int, score float64, labelled bool) {
-		row := reading(i, 1, score, "")
+		row := reading(i, 1, score, labelled)
 		c.add(row, labelled, 0.95)
 	})
 	type cost struct {
@@ -109,10 +109,10 @@ func TestCostsAgreeWithTheRun(t *testing.T) {
 
 func TestCostsOfWhatHasNoThreshold(t *testing.T) {
 	c := newCosts(0.95)
-	missing := reading(0, 1, math.NaN(), "")
+	missing := reading(0, 1, math.NaN(), false)
 	missing.Severity, missing.Kind = driver.Warning, driver.KindMissing
 	c.add(missing, false, 0.95)
-	muted := reading(100, 1, 0.99, "")
+	muted := reading(100, 1, 0.99, false)
 	muted.Severity, muted.Kind = driver.Normal, driver.KindNone
 	for range 50 {
 		c.add(muted, false, 0.95)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
 // Info says what was tried on what.
@@ -47,7 +46,7 @@ type Row struct {
 
 	Incident driver.Incident // that the row is part of, or ended; the zero value is none
 
-	Label string // what the recording says, see [dataset.Anomalous]
+	Label bool // the recording says that it is anomalous
 }
 
 // Run is a backtest that is under way. It is not safe for concurrent use.
@@ -97,8 +96,7 @@ func (r *Run) Add(row *Row) {
 			v.Number = r.categories[i].index(v.Text)
 		}
 	}
-	labelled := dataset.Anomalous(row.Label)
-	bin := r.bins.add(row, labelled)
+	bin := r.bins.add(row, row.Label)
 	if r.incidents.Add(row.At, row.Incident) {
 		r.blamed = append(r.blamed, make(map[string]int))
 	}
@@ -112,8 +110,8 @@ func (r *Run) Add(row *Row) {
 			r.blamed[n-1][row.Blamed[0]]++
 		}
 	}
-	r.truth.Add(row.At, labelled, anomalous)
-	r.costs.add(row, labelled, r.info.Threshold)
+	r.truth.Add(row.At, row.Label, anomalous)
+	r.costs.add(row, row.Label, r.info.Threshold)
 }
 
 // blame names the member that most readings of an incident blame first, "" where nobody is blamed.

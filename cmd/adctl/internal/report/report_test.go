@@ -21,7 +21,7 @@ import (
 var start = time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
 
 // reading is one a minute; a score from 0.95 on is a warning.
-func reading(i int, value, score float64, label string) *Row {
+func reading(i int, value, score float64, label bool) *Row {
 	r := &Row{
 		At: start.Add(time.Duration(i) * time.Minute), Values: []Value{{Number: value}}, Score: score, Severity: driver.Normal,
 		Expected: 10, Lower: 8, Upper: 12, Label: label,
@@ -49,15 +49,15 @@ func single(labelled bool) *Run {
 func week() *Run {
 	r := single(true)
 	for i := range 2000 {
-		value, score, label := 10+math.Sin(float64(i)/100), 0.1, ""
+		value, score, label := 10+math.Sin(float64(i)/100), 0.1, false
 		switch {
 		case i >= 500 && i < 520:
-			value, label = 14, "jump"
+			value, label = 14, true
 			if i >= 505 {
 				score = 0.999
 			}
 		case i >= 1000 && i < 1050:
-			label = "drift"
+			label = true
 		case i == 1500:
 			score = 0.96
 		}
@@ -153,7 +153,7 @@ func TestPageShowsWhatWasFound(t *testing.T) {
 func TestPageWithoutLabels(t *testing.T) {
 	r := single(false)
 	for i := range 100 {
-		r.Add(reading(i, 10, 0.5, ""))
+		r.Add(reading(i, 10, 0.5, false))
 	}
 	_, root := rendered(t, r)
 	text := texts(root)
@@ -171,7 +171,7 @@ func TestPageOfAGroupBlames(t *testing.T) {
 	r := New(Info{Input: "room.csv", Detector: "bayesnet", Threshold: 0.95, Members: []string{"lamp", "lux"}})
 	nan := math.NaN()
 	for i := range 300 {
-		row := reading(i, nan, 0.2, "")
+		row := reading(i, nan, 0.2, false)
 		row.Values = []Value{{Number: nan, Text: [...]string{"OFF", "ON"}[i/50%2]}, {Number: float64(i / 50 % 2)}}
 		row.Expected, row.Lower, row.Upper = nan, nan, nan
 		if i >= 200 && i < 220 {
@@ -213,10 +213,10 @@ func FuzzPage(f *testing.F) {
 	draw := func(t testing.TB, name string) *html.Node {
 		r := New(Info{Input: name, Detector: name, Model: "m" + name, Threshold: 0.95, Settings: []string{name}, Members: []string{name, "b" + name}, Labelled: true})
 		for i := range 60 {
-			row := reading(i, 0, 0.1, "")
+			row := reading(i, 0, 0.1, false)
 			row.Values = []Value{{Number: math.NaN(), Text: "t" + name}, {Number: float64(i)}}
 			if i > 50 {
-				row.Score, row.Severity, row.Kind, row.Blamed, row.Label = 1, driver.Critical, driver.Kind("k"+name), []string{"b" + name}, "l"+name
+				row.Score, row.Severity, row.Kind, row.Blamed, row.Label = 1, driver.Critical, driver.Kind("k"+name), []string{"b" + name}, true
 				in(row, 51)
 			}
 			r.Add(row)
@@ -269,7 +269,7 @@ func TestBinsKeepExtremes(t *testing.T) {
 		case 60_001:
 			v, score = -50, 0.9999
 		}
-		r.Add(reading(i, v, score, ""))
+		r.Add(reading(i, v, score, false))
 	}
 	if r.bins.n > maxBins || r.bins.n < maxBins/3 {
 		t.Errorf("%d bins", r.bins.n)
@@ -304,13 +304,13 @@ func TestBinsKeepExtremes(t *testing.T) {
 func TestBinsTakeTimesInAnyOrder(t *testing.T) {
 	r := single(false)
 	for _, at := range []time.Time{start, time.Unix(0, math.MaxInt64), start.Add(-time.Hour), time.Unix(0, math.MinInt64), start, time.Unix(0, 0)} {
-		row := reading(0, 1, 0.5, "")
+		row := reading(0, 1, 0.5, false)
 		row.At = at
 		r.Add(row)
 	}
 	rendered(t, r)
 	for _, v := range []float64{math.MaxFloat64, -math.MaxFloat64, math.Inf(1), math.NaN(), 0, 5e-324} {
-		r.Add(reading(1, v, 0.5, ""))
+		r.Add(reading(1, v, 0.5, false))
 	}
 	if page, _ := rendered(t, r); strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
 		t.Error("numbers that are none")

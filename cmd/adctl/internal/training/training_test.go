@@ -18,7 +18,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/training"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
@@ -46,7 +46,7 @@ func TestPartsShareTheRows(t *testing.T) {
 	const n = 1000
 	path := write(t, numbered(n))
 	for _, share := range []float64{0, 0.2, 0.5, 0.9} {
-		s, err := training.Open(path, training.Options{Text: true, HoldOut: share})
+		s, err := training.Open(t.Context(), path, training.Options{Text: true, HoldOut: share})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestPartsShareTheRows(t *testing.T) {
 }
 
 func TestCellsThatAreNone(t *testing.T) {
-	s, err := training.Open(write(t, "time,a,b\n1,1,x\n2,,\n3,high,y\n4,Inf,7\nfive,1,x\n"), training.Options{Text: true})
+	s, err := training.Open(t.Context(), write(t, "time,a,b\n1,1,x\n2,,\n3,high,y\n4,Inf,7\nfive,1,x\n"), training.Options{Text: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestCellsThatAreNone(t *testing.T) {
 }
 
 func TestEndsWithItsContext(t *testing.T) {
-	s, err := training.Open(write(t, numbered(20_000)), training.Options{})
+	s, err := training.Open(t.Context(), write(t, numbered(20_000)), training.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,10 +123,10 @@ func TestOpenRefuses(t *testing.T) {
 		want string
 	}{
 		"texts only": {"time,a\n1,x\n", training.Options{}, "no column of numbers among a"},
-		"a column":   {"time,a\n1,1\n", training.Options{Table: dataset.TableOptions{Columns: []string{"b"}}}, `no column "b"`},
+		"a column":   {"time,a\n1,1\n", training.Options{Input: input.Options{Columns: []string{"b"}}}, `no column "b"`},
 		"nothing":    {"", training.Options{}, "empty"},
 	} {
-		if _, err := training.Open(write(t, c.text), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := training.Open(t.Context(), write(t, c.text), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want one that says %q", name, err, c.want)
 		}
 	}
@@ -135,7 +135,7 @@ func TestOpenRefuses(t *testing.T) {
 // trained is a model of two coins, of which the second always shows what the first does.
 func trained(tb testing.TB, detector string) *model.Trained {
 	tb.Helper()
-	s, err := training.Open(write(tb, "time,a,b\n"+strings.Repeat("1,heads,heads\n2,tails,tails\n", 200)), training.Options{Text: true})
+	s, err := training.Open(tb.Context(), write(tb, "time,a,b\n"+strings.Repeat("1,heads,heads\n2,tails,tails\n", 200)), training.Options{Text: true})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // File is a file of the corpus.
@@ -136,14 +137,18 @@ func (c *Corpus) Load(name string) (*File, error) {
 	}
 	defer src.Close()
 	f := &File{Name: name, Windows: c.windows[name]}
-	for r := dataset.NewCSVReader(src, dataset.CSVOptions{}); ; {
-		record, err := r.Read()
+	r, err := input.NewReader(src, input.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for {
+		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return f, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		f.Readings = append(f.Readings, record.Reading)
+		f.Readings = append(f.Readings, dataset.Reading{At: row.At, Value: row.Cells[0].Value, Text: row.Cells[0].Text})
 	}
 }

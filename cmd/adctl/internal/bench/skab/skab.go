@@ -11,14 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // TrainRows is how many rows of a file the protocol gives for training.
@@ -131,7 +130,7 @@ func ReadPredictions(path string, rows int) ([]Prediction, error) {
 type File struct {
 	Name    string // slash-separated, below the benchmark
 	Columns []string
-	Rows    []dataset.TableRow
+	Rows    []input.Row
 	Truth   []bool // of each row
 }
 
@@ -174,36 +173,30 @@ func OpenCorpus(dir string) (*Corpus, error) {
 func (c *Corpus) Load(name string) (*File, error) {
 	f := &File{Name: name}
 	path := filepath.Join(c.dir, filepath.FromSlash(name))
-	data, err := os.ReadFile(path)
+	src, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	fail := func(err error) (*File, error) { return nil, fmt.Errorf("%s: %w", path, err) }
-	table := dataset.NewTableReader(bytes.NewReader(data), dataset.TableOptions{})
-	if f.Columns, err = table.Columns(); err != nil {
-		return fail(err)
+	defer src.Close()
+	table, err := input.NewReader(src, input.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if !table.LabelColumn() {
+		return nil, fmt.Errorf("%s: want a column anomaly of 0 and 1", path)
+	}
+	for _, c := range table.Columns() {
+		f.Columns = append(f.Columns, c.Name)
 	}
 	for {
 		row, err := table.Read()
 		if errors.Is(err, io.EOF) {
-			break
+			return f, nil
 		}
 		if err != nil {
-			return fail(err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		row.Cells = slices.Clone(row.Cells)
-		f.Rows = append(f.Rows, row)
+		f.Rows, f.Truth = append(f.Rows, row), append(f.Truth, row.Label)
 	}
-	labels := dataset.NewCSVReader(bytes.NewReader(data), dataset.CSVOptions{Value: "anomaly"})
-	for range f.Rows {
-		record, err := labels.Read()
-		if err != nil {
-			return fail(err)
-		}
-		if math.IsNaN(record.Value) {
-			return fail(fmt.Errorf("line %d: anomaly: got %q, want 0 or 1", record.Line, record.Text))
-		}
-		f.Truth = append(f.Truth, record.Value == 1)
-	}
-	return f, nil
 }
