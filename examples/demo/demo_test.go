@@ -70,6 +70,12 @@ func TestTable(t *testing.T) {
 					alarm:  alarmAt(noon, light1, driver.Warning, driver.KindCausal, 0.96),
 					blamed: []string{"brightness-sensor-1", "light-1"}, received: "powerstatus ON, state ok",
 				},
+				{
+					fault: paceFaults[0], injected: 40 * time.Second, readings: 1, after: time.Second,
+					alarm:  alarmAt(noon, paceFaults[0].of, driver.Critical, driver.KindSpike, 0.99),
+					blamed: []string{paceFaults[0].of.device}, received: "temperature 33, state ok",
+					lapse: "30 of the 31 verdicts since were normal, and 1 incidents have ended, while it lasts",
+				},
 			},
 			alarms: []verdictlog.Line{*alarmAt(noon.Add(1500*time.Millisecond), brightness, driver.Warning, driver.KindSpike, 0.97)},
 		},

@@ -5,8 +5,9 @@
 // the RESTful mapper talk over their real protocols, faults are injected one after the other, and a table tells what
 // was found. In between it shows what people see of a fault: the DeviceStatus, written to a simulated API server, the
 // metrics page, an activity that ran once, and its lock. In a second round the lights and the brightness are judged by an
-// external detector; with -pace a third one runs at the pace of the field. It ends with 0 if every fault was detected, the right device was blamed, no alarm was raised without
-// one, and all of this was there.
+// external detector, while faults last at the pace of the field, a reading a second. It ends with 0 if every fault was
+// detected, the right device was blamed, no alarm was raised without one, the verdicts at the pace of the field lasted as
+// their faults did, and all of this was there.
 package main
 
 import (
@@ -39,7 +40,6 @@ var errInterrupted = errors.New("interrupted")
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	live := flags.Bool("live", false, "leave everything running until Ctrl-C")
-	pace := flags.Bool("pace", false, "one more round, at the pace of the field: a reading a second, and a verdict that lasts as long as its fault")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -54,7 +54,6 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	s.pace = *pace
 	t := &story{stage: s}
 	defer func() {
 		clearErr := s.clear()
@@ -67,10 +66,13 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	told := t.tell(playing)
 	if told == nil {
+		told = t.breakAtPace(playing)
+	}
+	if told == nil {
 		t.elsewhere, told = t.goElsewhere(playing)
 	}
-	if told == nil && s.pace {
-		t.atPace, told = t.tellAtPace(playing)
+	if told == nil {
+		told = t.lastAtPace(playing)
 	}
 	if told == nil {
 		told = t.lookBack(playing)
@@ -96,7 +98,7 @@ func (s *story) conclude(told error) error {
 		s.print("Judged by the external detector, over gRPC with mutual TLS:\n\n" + table(s.elsewhere) + "\n")
 	}
 	if len(s.atPace) > 0 {
-		s.print("At the pace of the field:\n\n" + table(s.atPace) + "\n")
+		s.print("At the pace of the field, a reading a second:\n\n" + table(s.atPace) + "\n")
 	}
 	if all := s.watch.ended(); len(all) > 0 {
 		s.print(incidentLines(all, s.since))

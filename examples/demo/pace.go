@@ -12,76 +12,118 @@ import (
 	"github.com/kubeedge/api/apis/devices/v1beta1"
 )
 
-// atPace is a sensor that runs at the pace of the field, in a room whose day has 24 hours: what is found in a twentieth of
-// the time might not be found there.
-var atPace = stream{"temperature-sensor-2", "temperature"}
+// paced is a sensor that runs at the pace of the field, as the manifest has it, in a room of its own whose day has 24
+// hours: what is found and lasts in a twentieth of the time might not do so there.
+type paced struct {
+	fault    fault
+	room     *roomClient
+	outcome  outcome
+	injected int // readings before the fault
+}
+
+// paceFaults come as soon as the detectors have learned.
+var paceFaults = []fault{
+	sensorFault("jump", stream{"temperature-sensor-2", "temperature"}),
+	sensorFault("freeze", stream{"temperature-sensor-3", "temperature"}),
+}
 
 const (
-	paceWarm  = 110 // readings before its fault: a minute or two, during which the other rounds go on
-	paceLasts = 20  // readings that the fault lasts, and the verdict with it
+	paceWarm  = 105 // readings before the fault: the detector's first verdict is on the 101st
+	paceFound = 15  // readings within which it is to be found
+	paceLasts = 30  // readings at least for which it lasts then, and the verdict with it
 )
 
-// addAtPace adds the sensor, in a room of its own.
-func (s *stage) addAtPace(ctx context.Context, devices []*v1beta1.Device) error {
+// addPaced adds the sensors at the pace of the field. They share nothing with the others but the mapper.
+func (s *stage) addPaced(ctx context.Context, devices []*v1beta1.Device) error {
 	for _, d := range devices {
 		if d.Name != temperature.device {
 			continue
 		}
-		own := d.DeepCopy()
-		own.Name = atPace.device
-		own.Spec.Protocol.ConfigData.Data["baseURL"] = s.slow.url
-		s.properties[own.Name] = s.properties[d.Name]
-		return s.core.AddDevice(ctx, own)
+		for _, p := range s.paced {
+			own := d.DeepCopy()
+			own.Name = p.fault.of.device
+			own.Spec.Protocol.ConfigData.Data["baseURL"] = p.room.url
+			s.properties[own.Name] = s.properties[d.Name]
+			if err := s.core.AddDevice(ctx, own); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return fmt.Errorf("the manifests have no %s", temperature.device)
 }
 
-// tellAtPace is the round at the pace of the field: a jump of the temperature, which is found within two readings and then
-// held for as long as it lasts.
-func (s *story) tellAtPace(ctx context.Context) ([]outcome, error) {
-	f := sensorFault("jump", atPace)
-	s.say(plain, "demo      %v runs at the pace of the field, a reading a second", atPace)
-	if err := s.watch.wait(ctx, (paceWarm+60)*time.Second, func() bool { return s.watch.readings(atPace) >= paceWarm && s.watch.calm(atPace) }); err != nil {
-		return nil, fmt.Errorf("learning what is normal at the pace of the field: %w", err)
+// breakAtPace injects the faults at the pace of the field and waits until they are found. They last on.
+func (s *story) breakAtPace(ctx context.Context) error {
+	s.print("\n" + s.paint(bold, "At the pace of the field, a reading a second, with what 105 readings have taught."))
+	for _, p := range s.paced {
+		of := p.fault.of
+		if err := s.watch.wait(ctx, (paceWarm+60)*time.Second, func() bool { return s.watch.readings(of) >= paceWarm }); err != nil {
+			return fmt.Errorf("%v: learning what is normal: %w", of, err)
+		}
+		s.watch.disturb(of)
+		injected := time.Now()
+		p.outcome, p.injected = outcome{fault: p.fault, injected: s.since(injected)}, s.watch.readings(of)
+		s.say(bold, "fault     %v", p.fault)
+		if err := p.room.post(ctx, p.fault.path, p.fault.body); err != nil {
+			return err
+		}
 	}
-	s.watch.disturb(atPace)
-	injected, before := time.Now(), s.watch.readings(atPace)
-	o := outcome{fault: f, injected: s.since(injected)}
-	s.say(bold, "fault     %v", f)
-	if err := s.slow.post(ctx, f.path, f.body); err != nil {
-		return nil, err
+	for _, p := range s.paced {
+		o, of := &p.outcome, p.fault.of
+		err := s.watch.wait(ctx, 2*paceFound*time.Second, func() bool {
+			alarm, _ := s.watch.raised(of)
+			return alarm != nil || s.watch.readings(of) >= p.injected+paceFound
+		})
+		if err != nil && !errors.Is(err, errTimeout) {
+			return err
+		}
+		if o.alarm, o.readings = s.watch.raised(of); o.alarm != nil {
+			o.after = o.alarm.At.Sub(s.started.Add(o.injected))
+		}
 	}
-	err := s.watch.wait(ctx, detectLimit, func() bool {
-		alarm, _ := s.watch.raised(atPace)
-		return alarm != nil
-	})
-	if err != nil && !errors.Is(err, errTimeout) {
-		return nil, err
-	}
-	o.alarm, o.readings = s.watch.raised(atPace)
-	o.blamed = s.watch.blamed(atPace)
-	if o.alarm == nil {
-		return []outcome{o}, s.slow.post(ctx, f.path, f.clear)
-	}
-	o.after = o.alarm.At.Sub(injected)
-	from := s.watch.readings(atPace)
-	if err := s.watch.wait(ctx, detectLimit+2*paceLasts*time.Second, func() bool {
-		return s.watch.readings(atPace) >= from+paceLasts || s.watch.calmFor(atPace) > 0
-	}); err != nil {
-		return nil, err
-	}
-	o.received = s.received(f)
-	if lasted := s.watch.readings(atPace) - from; s.watch.calmFor(atPace) > 0 {
-		return []outcome{o}, fmt.Errorf("%v: the verdict was normal again after %d readings, while the fault lasts", f, lasted)
-	}
-	s.say(plain, "demo      the verdict lasted as the fault did, %d readings", s.watch.readings(atPace)-before)
-	s.watch.settled(atPace)
-	return []outcome{o}, s.slow.post(ctx, f.path, f.clear)
+	return nil
 }
 
-// calmFor is how many normal readings in a row a stream has had.
-func (w *watch) calmFor(s stream) int {
+// lastAtPace looks, after the faults have lasted for a while, whether the verdicts have lasted with them, without a
+// reading that was normal, in one incident that is open yet.
+func (s *story) lastAtPace(ctx context.Context) error {
+	for _, p := range s.paced {
+		o, of := &p.outcome, p.fault.of
+		if o.alarm != nil {
+			if err := s.watch.wait(ctx, 2*paceLasts*time.Second, func() bool {
+				return s.watch.readings(of) >= p.injected+o.readings+paceLasts
+			}); err != nil {
+				return fmt.Errorf("%v: watching while it lasts: %w", p.fault, err)
+			}
+			o.blamed, o.received = s.watch.blamed(of), s.received(p.fault)
+			lasts := s.watch.readings(of) - p.injected - o.readings + 1
+			if normal, ended := s.watch.lapses(of); normal > 0 || ended > 0 {
+				o.lapse = fmt.Sprintf("%d of the %d verdicts since were normal, and %d incidents have ended, while it lasts", normal, lasts, ended)
+			} else {
+				s.say(plain, "demo      %v: the verdict lasts as the fault does, %d readings by now", p.fault, lasts)
+			}
+			if state := s.core.State(namespace, of.device); o.lapse == "" && state != "unhealthy" {
+				o.lapse = fmt.Sprintf("its state at EdgeCore is %q", state)
+			}
+		}
+		s.atPace = append(s.atPace, *o)
+		if err := p.room.post(ctx, p.fault.path, p.fault.clear); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lapses are the normal verdicts on a stream since its fault was found, and its incidents that ended since.
+func (w *watch) lapses(s stream) (normal, ended int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.of(s).calm
+	j := w.of(s)
+	for _, t := range w.told {
+		if t.stream == s && j.alarm != nil && !t.incident.Start.Before(j.alarm.At) {
+			ended++
+		}
+	}
+	return j.lapses, ended
 }

@@ -19,12 +19,11 @@ import (
 	"github.com/kubeedge/edge-anomaly/examples/room-simulator/room"
 )
 
-const cycle = time.Second / speed
-
 // rehearsal plays the part of the temperature sensor without processes and in virtual time, so that many rooms with
 // other noise tell how reliably the story goes.
 type rehearsal struct {
 	t        *testing.T
+	cycle    time.Duration
 	now      time.Time
 	room     *room.Room
 	detector driver.Detector
@@ -53,9 +52,9 @@ func detection(t *testing.T, device string) admethod.ADMethodConfig {
 	return admethod.ADMethodConfig{}
 }
 
-func newRehearsal(t *testing.T, seed uint64) *rehearsal {
+func newRehearsal(t *testing.T, seed uint64, speed time.Duration) *rehearsal {
 	t.Helper()
-	r := &rehearsal{t: t, now: noon.Add(time.Duration(seed) * time.Hour), config: detection(t, temperature.device)}
+	r := &rehearsal{t: t, cycle: time.Second / speed, now: noon.Add(time.Duration(seed) * time.Hour), config: detection(t, temperature.device)}
 	var err error
 	r.room, err = room.New(room.Config{Seed: seed, Day: 24 * time.Hour / speed, Now: func() time.Time { return r.now }})
 	if err != nil {
@@ -63,7 +62,7 @@ func newRehearsal(t *testing.T, seed uint64) *rehearsal {
 	}
 	r.detector, err = driver.Open(r.config.Detector, driver.Settings{
 		Threshold: r.config.Threshold,
-		Members:   []driver.Member{{DataType: "double", Minimum: -40, Maximum: 85, Cycle: cycle}},
+		Members:   []driver.Member{{DataType: "double", Minimum: -40, Maximum: 85, Cycle: r.cycle}},
 	}, r.config.Options["detector"])
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +78,7 @@ func (r *rehearsal) ask(method, path, body string) (string, bool) {
 
 // read takes a reading a cycle after the last one and returns the verdict on it.
 func (r *rehearsal) read() driver.Severity {
-	r.now = r.now.Add(cycle)
+	r.now = r.now.Add(r.cycle)
 	text, ok := r.ask(http.MethodGet, "/temperature", "")
 	if !ok {
 		return driver.Unknown // no reading, no verdict
@@ -107,7 +106,7 @@ func (r *rehearsal) quiet(n int) {
 
 // settle takes readings until they have been normal for a while.
 func (r *rehearsal) settle() bool {
-	limit := int(settleLimit / cycle)
+	limit := int(settleLimit * speed / time.Second)
 	for calm := 0; calm < calmReadings; limit-- {
 		if limit == 0 {
 			return false
@@ -134,7 +133,7 @@ func TestRehearsal(t *testing.T) {
 	const rooms = 20
 	spoilt := 0 // by a false alarm
 	for seed := range uint64(rooms) {
-		r := newRehearsal(t, seed)
+		r := newRehearsal(t, seed, speed)
 		moments := rand.New(rand.NewPCG(seed, 1)) // faults come at other times than in the last rehearsal
 		r.quiet(warmReadings + moments.IntN(20))
 		if !r.settle() {
@@ -149,7 +148,7 @@ func TestRehearsal(t *testing.T) {
 				t.Fatalf("%v: cannot be injected", f)
 			}
 			// Silence is found by the time that passes, which is no matter of the detector.
-			if found := r.suffer(int(detectLimit/cycle), moments.IntN(30)); found == 0 && f.body != string(room.Dropout) {
+			if found := r.suffer(int(detectLimit/r.cycle), moments.IntN(30)); found == 0 && f.body != string(room.Dropout) {
 				t.Errorf("room %d: %v was not found in %v", seed, f, detectLimit)
 			}
 			r.ask(http.MethodPost, f.path, f.clear)
@@ -167,5 +166,38 @@ func TestRehearsal(t *testing.T) {
 	// 7 had one, of 400 with the noise of the demo at most one.
 	if spoilt > 1 {
 		t.Errorf("%d of %d stories are spoilt by false alarms, want at most 1", spoilt, rooms)
+	}
+}
+
+// At the pace of the field, right after the detector has learned: a fault is found soon, and the verdict lasts as long as
+// the fault does; at least for as long as what was learned, after which a jump is the new normal.
+func TestRehearsalAtPace(t *testing.T) {
+	const rooms, lasts = 40, 80
+	for _, f := range paceFaults {
+		for seed := range uint64(rooms) {
+			r := newRehearsal(t, seed, 1)
+			r.quiet(paceWarm)
+			r.ask(http.MethodPost, f.path, f.body)
+			at := 0
+			for i := 1; i <= paceFound && at == 0; i++ {
+				if r.read().Anomalous() {
+					at = i
+				}
+			}
+			if at == 0 || r.alarms > 0 {
+				t.Errorf("room %d: %v: found after %d of %d readings, %d alarms before", seed, f, at, paceFound, r.alarms)
+				continue
+			}
+			for i := range lasts {
+				if severity := r.read(); severity == driver.Normal {
+					t.Errorf("room %d: %v: normal after %d of %d readings, while it lasts", seed, f, i+1, lasts)
+					break
+				}
+			}
+			r.ask(http.MethodPost, f.path, f.clear)
+			if !r.settle() {
+				t.Errorf("room %d: not normal after %v", seed, f)
+			}
+		}
 	}
 }

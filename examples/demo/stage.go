@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,8 +38,7 @@ type stage struct {
 	api   *apiServer
 	watch *watch
 	room  *roomClient
-	pace  bool        // a sensor runs at the pace of the field
-	slow  *roomClient // its room, with a day of 24 hours
+	paced []*paced // sensors at the pace of the field
 	out   outlets
 
 	elsewhere *external // the detector of the second round
@@ -128,21 +128,27 @@ func (s *stage) set(ctx context.Context) error {
 	return nil
 }
 
-// startRooms starts the room of the story, and one whose day is as long as outside if that is wanted.
+// startRooms starts the room of the story, and those whose days are as long as outside.
 func (s *stage) startRooms(ctx context.Context) (err error) {
-	if s.room, err = s.startRoom(ctx, "room-simulator", 24*time.Hour/speed); err != nil || !s.pace {
+	if s.room, err = s.startRoom(ctx, 1, 24*time.Hour/speed); err != nil {
 		return err
 	}
-	s.slow, err = s.startRoom(ctx, "room-simulator-2", 24*time.Hour)
-	return err
+	for i, f := range paceFaults {
+		p := &paced{fault: f}
+		if p.room, err = s.startRoom(ctx, 2+i, 24*time.Hour); err != nil {
+			return err
+		}
+		s.paced = append(s.paced, p)
+	}
+	return nil
 }
 
-func (s *stage) startRoom(ctx context.Context, name string, day time.Duration) (*roomClient, error) {
+func (s *stage) startRoom(ctx context.Context, seed int, day time.Duration) (*roomClient, error) {
 	const announcement = "room-simulator: "
 	address := make(chan string, 1)
 	err := s.start(command{
-		name: name, path: filepath.Join(s.dir, "room-simulator"),
-		args: []string{"--listen", "127.0.0.1:0", "--seed", "1", "--day", day.String()},
+		name: fmt.Sprintf("room-simulator-%d", seed), path: filepath.Join(s.dir, "room-simulator"),
+		args: []string{"--listen", "127.0.0.1:0", "--seed", strconv.Itoa(seed), "--day", day.String()},
 		stdout: &lines{take: func(line []byte) {
 			if url, ok := strings.CutPrefix(string(line), announcement); ok && len(address) == 0 {
 				address <- url
@@ -215,10 +221,8 @@ func (s *stage) applyManifests(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.pace {
-		if err := s.addAtPace(ctx, m.Devices); err != nil {
-			return err
-		}
+	if err := s.addPaced(ctx, m.Devices); err != nil {
+		return err
 	}
 	for _, d := range m.Devices {
 		patch(d, s.room.url)
@@ -291,10 +295,11 @@ func (s *stage) clear() error {
 	if s.api != nil {
 		errs = append(errs, s.api.close())
 	}
-	for _, room := range []*roomClient{s.room, s.slow} {
-		if room != nil {
-			room.close()
-		}
+	if s.room != nil {
+		s.room.close()
+	}
+	for _, p := range s.paced {
+		p.room.close()
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

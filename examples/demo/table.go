@@ -22,6 +22,7 @@ type outcome struct {
 	after    time.Duration // from the injection to the reading, or the silence, that raised the alarm
 	blamed   []string      // devices, at the end of the fault
 	received string        // what EdgeCore had then
+	lapse    string        // why the verdict did not last as the fault did
 }
 
 func (o *outcome) result() string {
@@ -30,6 +31,8 @@ func (o *outcome) result() string {
 		return "MISSED"
 	case !o.located():
 		return "NOT LOCATED"
+	case o.lapse != "":
+		return "DID NOT LAST"
 	}
 	return "detected"
 }
@@ -57,6 +60,8 @@ func failures(outcomes []outcome, falseAlarms []verdictlog.Line, since func(time
 			out = append(out, fmt.Sprintf("%v was not detected", o.fault))
 		case !o.located():
 			out = append(out, fmt.Sprintf("%v was detected, but blamed in the end: %s", o.fault, o.accused()))
+		case o.lapse != "":
+			out = append(out, fmt.Sprintf("%v was detected, but the verdict did not last: %s", o.fault, o.lapse))
 		}
 	}
 	for _, l := range falseAlarms {

@@ -70,6 +70,7 @@ type judged struct {
 	count     int       // readings judged since from
 	alarm     *verdictlog.Line
 	after     int // readings up to the alarm
+	lapses    int // normal verdicts after the alarm, while the stream is disturbed
 }
 
 func newWatch(onIncident func(incident)) *watch {
@@ -129,6 +130,9 @@ func (w *watch) judge(s stream, l verdictlog.Line) {
 		}
 		if l.Severity == driver.Normal {
 			j.calm++
+			if j.disturbed && j.alarm != nil {
+				j.lapses++
+			}
 		} else {
 			j.calm = 0
 		}
@@ -223,7 +227,7 @@ func (w *watch) disturb(streams ...stream) {
 	defer w.mu.Unlock()
 	for _, s := range streams {
 		j := w.of(s)
-		j.disturbed, j.from, j.count, j.alarm = true, time.Now(), 0, nil
+		j.disturbed, j.from, j.count, j.alarm, j.lapses = true, time.Now(), 0, nil, 0
 	}
 }
 
