@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -277,12 +278,22 @@ func millionRows(t testing.TB) *Table {
 	return table
 }
 
+// processorTime is what the process has used of the processors.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // Training on a million rows takes seconds and little memory; the bounds leave room for a busy machine.
 func TestTrainingIsQuick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million rows")
 	}
-	start := time.Now()
+	start := processorTime(t) // not the wall clock: the machine may have others to serve
 	table := millionRows(t)
 	s, _, err := HillClimb(t.Context(), table, Climb{})
 	if err != nil {
@@ -295,12 +306,12 @@ func TestTrainingIsQuick(t *testing.T) {
 	if _, err := Calibrate(compile(t, n), table, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	took := time.Since(start)
+	took := processorTime(t) - start
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	t.Logf("%d distinct rows, %d edges: %v, %d MiB from the system", table.Distinct(), len(s.Edges()), took, m.Sys>>20)
 	if took > 10*time.Second {
-		t.Errorf("took %v, want at most 10 s", took)
+		t.Errorf("took %v of the processor, want at most 10 s", took)
 	}
 	if m.Sys > 1<<30 {
 		t.Errorf("%d MiB, want at most 1024", m.Sys>>20)
