@@ -1,0 +1,285 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/bench/nab"
+)
+
+var start = time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
+
+// recording is a CSV file with a reading a minute.
+func recording(values ...float64) string {
+	var b strings.Builder
+	b.WriteString("timestamp,value\n")
+	for i, v := range values {
+		fmt.Fprintf(&b, "%s,%g\n", start.Add(time.Duration(i)*time.Minute).Format(time.DateTime), v)
+	}
+	return b.String()
+}
+
+// gaussian is seeded noise of deviation 1 around 20, rounded to a hundredth.
+func gaussian(n int) []float64 {
+	rng := rand.New(rand.NewPCG(1, 1))
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = math.Round(100*(20+rng.NormFloat64())) / 100
+	}
+	return v
+}
+
+func rows(t *testing.T, out string) [][]string {
+	t.Helper()
+	all, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 || !slices.Equal(all[0], outputColumns) {
+		t.Fatalf("the header is %q, want %q", all, outputColumns)
+	}
+	return all[1:]
+}
+
+// The file has fixed limits, so that each field can be told by hand: scores of range are 0 and 1.
+func TestDetectGolden(t *testing.T) {
+	const input = `# boiler
+timestamp;value
+2026-03-01 00:00:00;20,5
+2026-03-01 00:01:00;21
+yesterday;21
+2026-03-01 00:02:00;31
+2026-03-01 00:02:00;31
+2026-03-01 00:01:30;22
+2026-03-01 00:03:00;
+2026-03-01 00:04:00;n/a, sorry
+2026-03-01T00:05:00Z;"22"
+`
+	const want = `timestamp,value,anomaly_score,severity,kind,expected,lower,upper,onset,incident
+2026-03-01 00:00:00,"20,5",0,normal,,,10,30,0,
+2026-03-01 00:01:00,21,0,normal,,,10,30,0,
+2026-03-01 00:02:00,31,1,critical,range,,10,30,1,7b0037d6b8361887
+2026-03-01 00:02:00,31,0,unknown,duplicate,,,,0,
+2026-03-01 00:01:30,22,0,unknown,outOfOrder,,,,0,
+2026-03-01 00:03:00,,0,unknown,invalid,,,,0,
+2026-03-01 00:04:00,"n/a, sorry",0,unknown,invalid,,,,0,
+2026-03-01T00:05:00Z,22,0,critical,range,,10,30,0,7b0037d6b8361887
+`
+	const summary = `line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
+8 readings, 4 judged, 2 anomalous, 1 incidents; 1 rows skipped
+began                 ended                 as     kind   severity  worst score  readings
+2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  lasts  range  critical  1.0000       2
+`
+	args := []string{"detect", "--detector", "range", "--set", "detector.lower=10", "--set", "detector.upper=30"}
+	in, out := file(t, "in.csv", input), filepath.Join(t.TempDir(), "out.csv")
+	code, stdout, stderr := adctl(t, "", append(args, "--input", in, "--output", out)...)
+	if code != exitOK || stdout != "" {
+		t.Fatalf("exit code %d, standard output %q", code, stdout)
+	}
+	if diff := gocmp.Diff(want, read(t, out)); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
+	if diff := gocmp.Diff(summary, stderr); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+
+	code, stdout, stderr = adctl(t, input, append(args, "--input", "-", "--output", "-", "--quiet")...)
+	if code != exitOK || stdout != want || stderr != "" {
+		t.Errorf("through pipes and quiet: exit code %d, standard error %q, output:\n%s", code, stderr, stdout)
+	}
+}
+
+func TestDetectFindsWhatIsThere(t *testing.T) {
+	values := gaussian(3000)
+	for i := 2500; i < 2520; i++ {
+		values[i] += 12
+	}
+	for _, detector := range []string{"ewma", "mad", "jump"} {
+		code, stdout, stderr := adctl(t, recording(values...), "detect", "--detector", detector, "-i", "-")
+		if code != exitOK {
+			t.Fatalf("%s: exit code %d: %s", detector, code, stderr)
+		}
+		got := rows(t, stdout)
+		if len(got) != len(values) {
+			t.Fatalf("%s: %d rows of %d readings", detector, len(got), len(values))
+		}
+		if got[0][3] != "unknown" || got[2400][3] != "normal" || got[2500][3] != "critical" {
+			t.Errorf("%s: the first reading is %q, one before the step %q, the step %q", detector, got[0], got[2400], got[2500])
+		}
+		has(t, detector+": summary", stderr, "2026-03-02T17:40:00Z", "critical")
+	}
+}
+
+// Settings are those of a Device.
+func TestDetectSettings(t *testing.T) {
+	values := gaussian(2000)
+	anomalous := func(settings ...string) int {
+		args := []string{"detect", "-i", "-", "-q", "--detector", "ewma"}
+		for _, s := range settings {
+			args = append(args, "--set", s)
+		}
+		code, stdout, stderr := adctl(t, recording(values...), args...)
+		if code != exitOK {
+			t.Fatal(stderr)
+		}
+		n := 0
+		for _, row := range rows(t, stdout) {
+			if row[3] == "warning" || row[3] == "critical" {
+				n++
+			}
+		}
+		return n
+	}
+	strict, lax := anomalous("threshold=0.6"), anomalous("threshold=0.99")
+	if lax > 0 || strict < 50 {
+		t.Errorf("threshold 0.6 finds %d readings, 0.99 %d; want a sixteenth of them, and none", strict, lax)
+	}
+	if down := anomalous("threshold=0.6", "direction=down"); down == 0 || down >= strict {
+		t.Errorf("of %d readings %d are low", strict, down)
+	}
+	if rich := anomalous(`config={"threshold":0.6,"sinks":"log"}`); rich != strict {
+		t.Errorf("the same as one text finds %d, want %d", rich, strict)
+	}
+}
+
+func TestDetectText(t *testing.T) {
+	var b strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&b, "%d,%s\n", 1_772_000_000+60*i, []string{"off", "on"}[i/10%2])
+	}
+	code, stdout, stderr := adctl(t, b.String(), "detect", "--detector", "range", "--set", "detector.upper=0.5", "-i", "-")
+	if code != exitOK {
+		t.Fatal(stderr)
+	}
+	got := rows(t, stdout)
+	if got[0][1] != "off" || got[0][3] != "normal" || got[10][1] != "on" || got[10][4] != "range" {
+		t.Errorf("texts are numbered as they appear: got %q and %q", got[0], got[10])
+	}
+	// As a number the same text is no reading.
+	_, stdout, _ = adctl(t, b.String(), "detect", "--detector", "range", "--set", "detector.upper=0.5", "--type", "double", "-i", "-")
+	if got := rows(t, stdout); got[0][4] != "invalid" {
+		t.Errorf("a text among numbers is %q, want it invalid", got[0])
+	}
+}
+
+// A pipe that pauses gets the rows of what it sent, without waiting for more.
+func TestDetectKeepsUpWithItsInput(t *testing.T) {
+	fromTest, in := io.Pipe()
+	out, toTest := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		done <- Run(t.Context(), []string{"detect", "-i", "-", "-q"}, fromTest, toTest, io.Discard)
+		toTest.Close()
+	}()
+	lines := csv.NewReader(out)
+	for i := range 5 {
+		if _, err := fmt.Fprintf(in, "%d,1\n", i); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if _, err := lines.Read(); err != nil { // the header
+				t.Fatal(err)
+			}
+		}
+		row, err := lines.Read()
+		if err != nil || row[0] != strconv.Itoa(i) {
+			t.Fatalf("row %d: got %q, %v", i, row, err)
+		}
+	}
+	in.Close()
+	if code := <-done; code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestDetectStopsWhenItsContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupted"))
+	var stderr bytes.Buffer
+	code := Run(ctx, []string{"detect", "-i", "-"}, strings.NewReader(recording(gaussian(100)...)), io.Discard, &stderr)
+	if code != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}
+
+func TestDetectNamesOnlySomeBadRows(t *testing.T) {
+	input := "1,1\n" + strings.Repeat("x,1\n", 100)
+	code, stdout, stderr := adctl(t, input, "detect", "-i", "-")
+	if n := strings.Count(stderr, "skipped\n"); code != exitOK || n != mostNamed+1 {
+		t.Errorf("exit code %d, %d lines name a bad row, want %d and the count:\n%s", code, n-1, mostNamed, stderr)
+	}
+	if len(rows(t, stdout)) != 1 {
+		t.Errorf("output is %q", stdout)
+	}
+	has(t, "summary", stderr, "100 rows skipped", "only the first 20")
+}
+
+// The recording has four labelled windows: a shutdown that was planned, the failure of the machine, and what led to it.
+func TestAccuracyMachineTemperature(t *testing.T) {
+	const name = "realKnownCause/machine_temperature_system_failure.csv"
+	dir := filepath.Join(cmp.Or(os.Getenv(datasetsEnv), filepath.Join("..", "..", "..", "..", "shared", "datasets")), "nab")
+	corpus, err := nab.OpenCorpus(dir)
+	if err != nil {
+		t.Skipf("no benchmark data; %s may say where they are: %v", datasetsEnv, err)
+	}
+	recorded, err := corpus.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := adctl(t, "", "detect", "--detector", "auto", "-i", filepath.Join(dir, name))
+	if code != exitOK {
+		t.Fatal(stderr)
+	}
+	t.Log(stderr)
+	got := rows(t, stdout)
+	if len(got) != len(recorded.Readings) {
+		t.Fatalf("%d rows of %d", len(got), len(recorded.Readings))
+	}
+	found := 0
+	for _, window := range recorded.Windows {
+		for i, row := range got {
+			at := recorded.Readings[i].At
+			if (row[3] == "warning" || row[3] == "critical") && !at.Before(window.Begin) && !at.After(window.End) {
+				found++
+				break
+			}
+		}
+	}
+	// The shutdown and the failure. What led to it is news (column onset), and no incident: the readings stay in their range.
+	if found < 2 {
+		t.Errorf("alerts in %d windows, want the shutdown and the failure", found)
+	}
+}
+
+func BenchmarkDetect(b *testing.B) {
+	input := recording(gaussian(100_000)...)
+	for _, detector := range []string{"ewma", "auto"} {
+		b.Run("driver="+detector, func(b *testing.B) {
+			for b.Loop() {
+				if code := Run(b.Context(), []string{"detect", "-q", "-i", "-", "--detector", detector}, strings.NewReader(input), io.Discard, io.Discard); code != exitOK {
+					b.Fatal("exit code", code)
+				}
+			}
+			b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
