@@ -68,12 +68,12 @@ type ReporterStats struct {
 
 // Reporter carries twins and states to EdgeCore within what its limiter allows. Of each twin it keeps the latest value
 // only, so that its memory is bounded by the number of twins however long EdgeCore is away. One call carries all twins
-// that wait of one device, another one its state, and devices take turns. Those whose state got worse have three of four
-// calls while there are any, and of the other calls those have three of four of which a verdict got worse.
+// that wait of one device, the one before it its state, and devices take turns, in which both go. Those whose state or
+// verdict got worse have seven of eight turns while there are any, the others one.
 //
-// With the limiter of a node n devices that all change take n seconds for their twins, and as long for their states: 200
-// devices whose verdicts all get worse at once are known to the cloud after 267 s by state and 400 s by twin, or 100 s
-// earlier if the burst is unused. The sink devicestatus does not pass the limiter.
+// With the limiter of a node n devices that all change take 2n seconds: 200 devices whose verdicts all get worse at once
+// are known to the cloud after 400 s, each by state and twin together, or 100 s earlier if the burst is unused, and one
+// that gets worse while 199 others merely change after 4. The sink devicestatus does not pass the limiter.
 //
 // The first value of a twin goes out twice, in two calls, because EdgeCore loses the first. All values are sent again
 // now and then, and soon after EdgeCore was away. Submitting never waits for the network. Safe for concurrent use.
@@ -84,7 +84,8 @@ type Reporter struct {
 	mu       sync.Mutex
 	devices  map[string]*deviceReports // by resource ID
 	lanes    [lanes][]*deviceReports   // those with something to send, in turn
-	inARow   [lanes]int                // turns of a lane while others waited
+	inARow   int                       // turns of those that got worse while others waited
+	half     *deviceReports            // whose state is sent and whose twins are next
 	away     bool                      // the last call got no answer
 	failed   time.Time                 // when a call last failed
 	lapsed   time.Time                 // when all was due again after EdgeCore was away

@@ -45,7 +45,6 @@ type deviceReports struct {
 	namespace, name string
 	twins           map[string]*twinReport
 	state           report
-	stateSent       bool // the last turn was the state's: twins come next
 
 	lane    int       // that it waits in, or noLane
 	ready   time.Time // end of lingering
@@ -53,16 +52,15 @@ type deviceReports struct {
 	gone    bool      // forgotten
 }
 
-// The lanes in which devices wait for a turn. Of four calls the first lane has three while others wait, and so has the
-// second of those that are left: what got worse is soon known, and nothing starves.
+// The lanes in which devices wait for a turn, each in the order in which they came. What got worse goes first, but while
+// others wait they have one turn of eight, so that nothing starves.
 const (
-	laneState = iota // the state got worse
-	laneTwins        // a verdict got worse
+	laneWorse = iota // the state or a verdict got worse
 	laneOther        // all else
 	lanes
 	noLane = -1
 
-	headStart = 3
+	headStart = 7
 )
 
 func (d *deviceReports) waiting() int {
@@ -76,6 +74,15 @@ func (d *deviceReports) waiting() int {
 		n++
 	}
 	return n
+}
+
+func (d *deviceReports) hasTwins() bool {
+	for _, t := range d.twins {
+		if t.pending {
+			return true
+		}
+	}
+	return false
 }
 
 // device finds or adds a device. The caller holds mu.
@@ -129,7 +136,7 @@ func rankState(v value) int {
 
 // enqueue gives a device a turn, or moves it to the lane that it has come to belong to. The caller holds mu.
 func (r *Reporter) enqueue(d *deviceReports, now time.Time) {
-	if d.gone {
+	if d.gone || d == r.half { // whose turn goes on
 		return
 	}
 	lane := d.belongs()
@@ -155,11 +162,11 @@ func (r *Reporter) enqueue(d *deviceReports, now time.Time) {
 // belongs is the lane for what waits of a device.
 func (d *deviceReports) belongs() int {
 	if d.state.pending && d.state.worse {
-		return laneState
+		return laneWorse
 	}
 	for _, t := range d.twins {
 		if t.pending && t.worse {
-			return laneTwins
+			return laneWorse
 		}
 	}
 	return laneOther
@@ -168,17 +175,16 @@ func (d *deviceReports) belongs() int {
 // turn is the lane whose head is next; noLane when nothing waits. The caller holds mu.
 func (r *Reporter) turn() int {
 	waits := func(lane int) bool {
-		for q := r.lanes[lane]; len(q) > 0 && q[0].gone; q = r.lanes[lane] {
-			r.lanes[lane] = q[1:]
+		for q := r.lanes[lane]; len(q) > 0 && (q[0].gone || q[0].waiting() == 0); q = r.lanes[lane] {
+			q[0].lane = noLane
+			q[0], r.lanes[lane] = nil, q[1:]
 		}
 		return len(r.lanes[lane]) > 0
 	}
-	state, twins, other := waits(laneState), waits(laneTwins), waits(laneOther)
+	worse, other := waits(laneWorse), waits(laneOther)
 	switch {
-	case state && (r.inARow[laneState] < headStart || !twins && !other):
-		return laneState
-	case twins && (r.inARow[laneTwins] < headStart || !other):
-		return laneTwins
+	case worse && (r.inARow < headStart || !other):
+		return laneWorse
 	case other:
 		return laneOther
 	}
@@ -242,6 +248,9 @@ func (r *Reporter) next() (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wait = r.refresh(now)
+	if r.half != nil && !r.half.gone {
+		return 0, true
+	}
 	lane := r.turn()
 	if lane == noLane {
 		return wait, false
@@ -283,36 +292,27 @@ func (b *batch) send(ctx context.Context, c ReportClient) error {
 	return c.ReportTwins(ctx, b.device.namespace, b.device.name, b.twins)
 }
 
-// take takes the head of the queue and all that waits of it. State and twins alternate when both wait.
+// take takes what the next call carries: the device at the head of the queue has its turn, in which its state goes first
+// and its twins right after it.
 func (r *Reporter) take() (*batch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lane := r.turn()
-	if lane == noLane {
-		return nil, false
-	}
-	q := r.lanes[lane]
-	d := q[0]
-	q[0], r.lanes[lane] = nil, q[1:]
-	d.lane = noLane
-	r.count(lane)
-	r.late(d)
-	b := &batch{device: d}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(d.twins)), func(name string) bool { return !d.twins[name].pending })
-	if d.state.pending && (lane == laneState || lane == laneOther && !d.stateSent || len(names) == 0) {
-		d.stateSent = true
-		if lane == laneState {
-			d.state.hurried = time.Now()
+	d := r.half
+	r.half = nil
+	if d == nil || d.gone {
+		if d = r.head(); d == nil {
+			return nil, false
 		}
-		b.state = d.state.value.reported
-		b.values = []sentValue{{&d.state, d.state.value}}
-		return b, true
+		if d.state.pending {
+			r.half = d
+			return d.stateBatch(), true
+		}
 	}
-	d.stateSent = false
-	for _, name := range names {
+	b := &batch{device: d}
+	for _, name := range slices.Sorted(maps.Keys(d.twins)) {
 		t := d.twins[name]
-		if lane == laneTwins && t.worse {
-			t.hurried = time.Now()
+		if !t.pending {
+			continue
 		}
 		b.twins = append(b.twins, &dmiapi.Twin{
 			PropertyName:    name,
@@ -324,17 +324,40 @@ func (r *Reporter) take() (*batch, bool) {
 	return b, len(b.values) > 0
 }
 
-// count notes whose turn it was. The caller holds mu.
-func (r *Reporter) count(lane int) {
-	switch lane {
-	case laneState:
-		r.inARow[laneState]++
-	case laneTwins:
-		r.inARow[laneState] = 0
-		r.inARow[laneTwins]++
-	default:
-		r.inARow = [lanes]int{}
+// head takes the device whose turn it is off the queue; nil when nothing waits. The caller holds mu.
+func (r *Reporter) head() *deviceReports {
+	lane := r.turn()
+	if lane == noLane {
+		return nil
 	}
+	q := r.lanes[lane]
+	d := q[0]
+	q[0], r.lanes[lane] = nil, q[1:]
+	d.lane = noLane
+	if lane == laneWorse {
+		r.inARow++
+		d.hurried(time.Now())
+	} else {
+		r.inARow = 0
+	}
+	r.late(d)
+	return d
+}
+
+// hurried notes that a device went before others, whatever its values have become since it was queued.
+func (d *deviceReports) hurried(now time.Time) {
+	if d.state.pending {
+		d.state.hurried = now
+	}
+	for _, t := range d.twins {
+		if t.pending {
+			t.hurried = now
+		}
+	}
+}
+
+func (d *deviceReports) stateBatch() *batch {
+	return &batch{device: d, state: d.state.value.reported, values: []sentValue{{&d.state, d.state.value}}}
 }
 
 // settle records how a call ended, and gives the device another turn when something still waits.
@@ -390,7 +413,10 @@ func (r *Reporter) settle(b *batch, err error) {
 			rep.pending, rep.worse = false, false
 		}
 	}
-	if b.device.waiting() > 0 {
+	if r.half == b.device && (err != nil && class != CallPermanent || !b.device.hasTwins()) {
+		r.half = nil // EdgeCore is not to be asked twice at once, or nothing is left
+	}
+	if r.half == nil && b.device.waiting() > 0 {
 		r.enqueue(b.device, now)
 	}
 }
