@@ -6,26 +6,13 @@ package admethod
 import (
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
 
 const year = 365 * 24 * time.Hour
-
-// stepped is what time.Now returns after the wall clock was set on: the monotonic reading stays. Package time has no way
-// to make one. It takes whole seconds.
-func stepped(t time.Time, by time.Duration) time.Time {
-	const second = 1 << 30 // of the wall clock, in a time with a monotonic reading
-	u := (*struct {
-		wall uint64
-		_    int64
-		_    *time.Location
-	})(unsafe.Pointer(&t))
-	u.wall += uint64(by/time.Second) * second
-	return t
-}
 
 // steps are by how much the wall clock is ahead, for twenty readings each.
 var steps = map[string][]time.Duration{
@@ -46,11 +33,11 @@ func TestWallClockThatSteps(t *testing.T) {
 				config = stage.DefaultQuality()
 			)
 			config.Cycle = time.Second
-			c.begin(stepped(began, steps[0]))
+			c.begin(drivertest.Stepped(began, steps[0]))
 			for _, ahead := range steps {
 				for i := range 20 {
 					now = now.Add(time.Second)
-					at := stepped(now, ahead)
+					at := drivertest.Stepped(now, ahead)
 					if at.Sub(now) != 0 || at.Round(0).Sub(now.Round(0)) != ahead {
 						t.Fatalf("%v is not %v with a wall clock %v ahead", at, now, ahead)
 					}
@@ -66,7 +53,7 @@ func TestWallClockThatSteps(t *testing.T) {
 					}
 				}
 			}
-			last := stepped(now, steps[len(steps)-1])
+			last := drivertest.Stepped(now, steps[len(steps)-1])
 			if s := q.Overdue(c.steady(last.Add(4*time.Second)), &config); s != 0 {
 				t.Errorf("silence %v after 4 s", s)
 			}
@@ -87,7 +74,7 @@ func TestPauseOfTheProcess(t *testing.T) {
 	}
 	// A node that slept: the monotonic clock stood, and devices were not read.
 	now = now.Add(5100 * time.Millisecond)
-	if pause := c.advance(stepped(now, time.Hour)); pause != 0 || c.resumed.Load() != c.steady(now) {
+	if pause := c.advance(drivertest.Stepped(now, time.Hour)); pause != 0 || c.resumed.Load() != c.steady(now) {
 		t.Errorf("a pause of %v, resumed at %v", pause, c.resumed.Load())
 	}
 }
@@ -106,8 +93,8 @@ func TestBindingWhileTheWallClockSteps(t *testing.T) {
 	for _, ahead := range []time.Duration{0, year, 0} {
 		for range 20 {
 			now = now.Add(time.Second)
-			h.clock.advance(stepped(now, ahead))
-			b.Observe(stepped(now, ahead), 1)
+			h.clock.advance(drivertest.Stepped(now, ahead))
+			b.Observe(drivertest.Stepped(now, ahead), 1)
 		}
 	}
 	if s := b.Stats(); s != (BindingStats{Readings: 60}) || stream.rows != 60 {

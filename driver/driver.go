@@ -37,7 +37,7 @@ func (k Key) String() string {
 // Sample is one reading. It is a plain value: it aliases no memory of its caller.
 type Sample struct {
 	Key   Key
-	At    time.Time // when the device was read; scoring never looks at a clock
+	At    time.Time // when the device was read; scoring never looks at a clock. See Detector for its monotonic reading
 	Value float64   // a boolean is 0 or 1; an enumeration is the index of its category; NaN where there is none
 	Text  string    // the raw text of a non-numeric reading
 	Flags Flags     // what the quality stage noticed
@@ -70,6 +70,9 @@ const (
 // I/O, reads no clock, draws no randomness but from Settings.Seed, and does not allocate in steady state. It accepts
 // every row (NaN, infinities, times that stand still or run backwards) and never panics on one. It is not called
 // concurrently.
+//
+// Times that the mapper stamped have a monotonic reading. The time between two readings is that of [time.Time.Sub], which
+// goes by it, so that a wall clock that is set is none of a detector's business; Unix times are not.
 //
 // out arrives as [Result.Reset] leaves it, with Threshold set, which a detector may raise while it knows little but
 // never lower; a detector that cannot judge yet leaves Severity Unknown. out.Causes keeps its capacity between calls, so appending does not allocate in steady state.

@@ -42,6 +42,7 @@ type autoDetector struct {
 	member driver.Member
 	n      uint64
 	stream watch.Stream
+	clock  steady // of this process
 
 	verdict  watch.Verdict // on the newest reading, to explain
 	forecast watch.Forecast
@@ -72,7 +73,7 @@ func (d *autoDetector) Detect(row driver.Row, out *driver.Result) {
 		return
 	}
 	d.n++
-	v, f := d.stream.Next(x, row[0].At.UnixNano())
+	v, f := d.stream.Next(x, d.clock.ns(row[0].At))
 	d.verdict, d.forecast = v, f
 	out.Confidence = learned(d.n)
 	out.Expected, out.Lower, out.Upper = f.Expected, f.Lower, f.Upper

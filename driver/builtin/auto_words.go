@@ -56,11 +56,11 @@ func (d *autoDetector) Explain(r *driver.Result, in driver.Language) string {
 func (d *autoDetector) Accept(span driver.Span) error {
 	var points []watch.Point
 	if span.Rows == nil {
-		points = d.stream.Remembered(span.From.UnixNano(), span.To.UnixNano())
+		points = d.stream.Remembered(d.clock.of(span.From), d.clock.of(span.To))
 	} else {
 		for row := range span.Rows {
 			if x, ok := reading(row); ok && !row[0].At.Before(span.From) && !row[0].At.After(span.To) {
-				points = append(points, watch.Point{X: x, At: row[0].At.UnixNano()})
+				points = append(points, watch.Point{X: x, At: d.clock.of(row[0].At)})
 			}
 		}
 	}

@@ -46,6 +46,7 @@ type madDetector struct {
 	window    moments.Rolling
 	step      moments.Resolution
 	run       excursion
+	stretch   stretch
 }
 
 // Detect implements driver.Detector.
@@ -66,10 +67,12 @@ func (d *madDetector) assess(x float64) assessment {
 	}
 	// The MAD of rounded readings is known to half a step only; the median is itself in error, by π/(2n) of the variance.
 	scale := d.window.Scale() + moments.NormalMAD*d.step.Step()/2
-	scale = max(scale*math.Sqrt(1+math.Pi/2/float64(n)), d.step.Floor())
+	scale = max(scale*math.Sqrt(1+math.Pi/2/float64(n)), d.step.Floor()) * d.stretch.factor()
 	forecast := moments.NewPrediction(d.window.Median(), scale, madEfficiency*float64(n))
 	d.window.Push(x)
-	return judgeForecast(forecast, x, forecast.Z2(x), d.limit2, d.threshold, &d.run, confidence(n, d.needed))
+	a := judgeForecast(forecast, x, forecast.Z2(x), d.limit2, d.threshold, &d.run, confidence(n, d.needed))
+	d.stretch.learn(&d.run, driver.TailProbability(d.threshold))
+	return a
 }
 
 // EncodeState implements state.Part.
@@ -77,6 +80,7 @@ func (d *madDetector) EncodeState(w *state.Writer) {
 	d.window.EncodeState(w)
 	d.step.EncodeState(w)
 	d.run.EncodeState(w)
+	d.stretch.EncodeState(w)
 }
 
 // DecodeState implements state.Part.
@@ -84,6 +88,7 @@ func (d *madDetector) DecodeState(r *state.Reader) {
 	d.window.DecodeState(r)
 	d.step.DecodeState(r)
 	d.run.DecodeState(r)
+	d.stretch.DecodeState(r)
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.
@@ -91,3 +96,36 @@ func (d *madDetector) MarshalBinary() ([]byte, error) { return save(madName, d) 
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler.
 func (d *madDetector) UnmarshalBinary(data []byte) error { return restore(madName, d, data) }
+
+// stretch widens the scale of a window of a stream that wanders or swings within it: there the next reading is farther from
+// the median than those in the window are from each other. It grows with each anomalous reading and shrinks with the rate
+// that the threshold stands for, so that in the long run no more are found than that, whatever the stream is like
+// (I. Gibbs, E. Candès, Adaptive Conformal Inference Under Distribution Shift, NeurIPS 2021). It is the logarithm.
+type stretch float64
+
+const (
+	stretchBy   = 0.15 // growth with an anomalous reading
+	stretchRun  = 3    // readings of an excursion that count: a level that stays is one event
+	stretchMost = 1.4  // four times as wide
+)
+
+func (s stretch) factor() float64 { return math.Exp(float64(s)) }
+
+// learn takes the excursion after a reading, and the rate of anomalous ones that the threshold stands for.
+func (s *stretch) learn(run *excursion, rate float64) {
+	if n := max(*run, -*run); n > 0 && n <= stretchRun {
+		*s = min(*s+stretchBy, stretchMost)
+	} else {
+		*s = max(*s-stretch(stretchBy*rate), 0)
+	}
+}
+
+// EncodeState implements state.Part.
+func (s *stretch) EncodeState(w *state.Writer) { w.Float(float64(*s)) }
+
+// DecodeState implements state.Part.
+func (s *stretch) DecodeState(r *state.Reader) {
+	if *s = stretch(r.Min("stretch", 0)); *s > stretchMost {
+		r.Fail("stretch %v, want at most %v", float64(*s), stretchMost)
+	}
+}

@@ -38,6 +38,29 @@ func (p *pace) EncodeState(w *state.Writer) { encodeTime(w, p.last) }
 // DecodeState implements state.Part.
 func (p *pace) DecodeState(r *state.Reader) { p.last = decodeTime(r) }
 
+// steady gives the times of readings in Unix ns, as they would be if nobody had set the wall clock since the first: where
+// they have a monotonic reading it goes by that.
+type steady struct {
+	first time.Time
+	ahead int64 // the wall clock, of that
+}
+
+func (c *steady) ns(at time.Time) int64 {
+	if c.first.IsZero() {
+		c.first = at
+	}
+	wall := at.UnixNano()
+	if at == at.Round(0) { // the wall clock is all there is
+		return wall
+	}
+	ns := c.first.UnixNano() + int64(at.Sub(c.first))
+	c.ahead = wall - ns
+	return ns
+}
+
+// of is a time of the wall clock, as it is set now, in the same.
+func (c *steady) of(wall time.Time) int64 { return wall.UnixNano() - c.ahead }
+
 // encodeTime writes a time to the nanosecond; the zero one stays what it is.
 func encodeTime(w *state.Writer, t time.Time) {
 	w.Bool(!t.IsZero())

@@ -50,6 +50,7 @@ var contract = []property{
 	{"verdict", (*suite).judgesConsistently},
 	{"deterministic", (*suite).isDeterministic},
 	{"row", (*suite).leavesRowAlone},
+	{"clock", (*suite).ignoresSteps},
 	{"allocations", (*suite).doesNotAllocate},
 	{"cost", (*suite).declaresCost},
 	{"snapshot", (*suite).survivesRestart},
@@ -63,6 +64,7 @@ var contract = []property{
 //   - verdict: scores in 0..1, severity that follows from score and threshold, kinds and name as declared;
 //   - deterministic: two detectors give identical verdicts on the same rows;
 //   - row: it is neither kept nor changed;
+//   - clock: a wall clock that is set changes no verdict on readings that carry the monotonic clock, as the mapper's do;
 //   - allocations: none in steady state (not measured under the race detector);
 //   - cost: it keeps no more memory than it declares (not measured under the race detector);
 //   - snapshot: a detector restored from one gives the verdicts of the one that wrote it;

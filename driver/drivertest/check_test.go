@@ -222,6 +222,14 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 				kept = row
 			})
 		}), "row", "memory is used again"},
+		"goes by the wall clock": {of(func() driver.Detector {
+			last := int64(0)
+			return detectFunc(func(row driver.Row, out *driver.Result) {
+				if len(row) > 0 {
+					out.Expected, last = float64(row[0].At.UnixNano()-last), row[0].At.UnixNano()
+				}
+			})
+		}), "clock", "with one that is set"},
 		"allocates": {with(func(int, driver.Row, *driver.Result) { sink = make([]float64, 8) }), "allocations", "allocations"},
 		"allocates now and then": {with(func(n int, _ driver.Row, _ *driver.Result) {
 			if n%200 == 0 {

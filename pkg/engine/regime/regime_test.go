@@ -88,7 +88,7 @@ func run(stream, fault string, a, b float64) (told map[regime.Kind]int, early in
 		}
 		x = a*x + b
 		h.Next(x)
-		v := w.Next(x, 1, false, &h)
+		v := w.Next(x, 1, 1, false, &h)
 		switch {
 		case i < faultAt:
 			found = v.Regime
@@ -163,7 +163,7 @@ func TestGapsDoNotShiftTheSeason(t *testing.T) {
 		}
 		x := next(i + step - 1)
 		h.Next(x)
-		if v := w.Next(x, step, false, &h); i >= 7000 && v.Kind != regime.None {
+		if v := w.Next(x, step, step, false, &h); i >= 7000 && v.Kind != regime.None {
 			t.Fatalf("%d readings after a gap kind %d is told of", i-7000, v.Kind)
 		}
 	}
@@ -181,9 +181,9 @@ func TestStateRoundTrip(t *testing.T) {
 				x += 3
 			}
 			h.Next(x)
-			va := a.Next(x, 1, false, &h)
+			va := a.Next(x, 1, 1, false, &h)
 			if i > 5121 {
-				if vb := b.Next(x, 1, false, &h); fmt.Sprint(va) != fmt.Sprint(vb) {
+				if vb := b.Next(x, 1, 1, false, &h); fmt.Sprint(va) != fmt.Sprint(vb) {
 					t.Fatalf("%s: reading %d: %v after a restart, want %v", stream, i, vb, va)
 				}
 				continue
@@ -241,7 +241,7 @@ func TestSizeAndAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(6000, func() {
 			x := next(i)
 			h.Next(x)
-			w.Next(x, 1, false, &h)
+			w.Next(x, 1, 1, false, &h)
 			i++
 		}); n != 0 {
 			t.Errorf("%s: %v allocations a reading, want none", stream, n)
@@ -262,7 +262,7 @@ func FuzzWatch(f *testing.F) {
 				continue
 			}
 			h.Next(x)
-			v := w.Next(x, 1+i%17/16*step, i%5 == 0, &h)
+			v := w.Next(x, 1+i%17/16*step, 1+i%17/16*step, i%5 == 0, &h)
 			if !(v.Tail >= 0 && v.Tail <= 1) || math.IsNaN(v.Expected) && v.Regime == regime.Plain && i > 1 {
 				t.Fatalf("reading %v: %+v", x, v)
 			}
@@ -289,7 +289,7 @@ func ExampleWatch() {
 			x += 12
 		}
 		h.Next(x)
-		v := w.Next(x, 1, false, &h)
+		v := w.Next(x, 1, 1, false, &h)
 		if v.Kind != regime.None && v.Kind != last {
 			last = v.Kind
 			fmt.Printf("reading %d: %s\n", i, names[v.Kind])

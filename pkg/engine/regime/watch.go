@@ -72,10 +72,11 @@ type Watch struct {
 	open    incident
 }
 
-// Next judges a reading and learns it. It comes step readings (at least 1) after the one before; resting says that it
+// Next judges a reading and learns it. It comes step readings (at least 1) after the one before, and the season
+// goes on by due (at least 0), which is 1 on average where none is lost but at random; resting says that it
 // repeats the one before though the stream usually moves, which is for others to judge. h is the history of the stream
 // up to and with x.
-func (w *Watch) Next(x float64, step int, resting bool, h History) Verdict {
+func (w *Watch) Next(x float64, step, due int, resting bool, h History) Verdict {
 	step = max(step, 1)
 	quiet := Verdict{Tail: 1, Expected: math.NaN(), Lower: math.NaN(), Upper: math.NaN()}
 	if w.rows++; w.rows == 1 {
@@ -95,7 +96,7 @@ func (w *Watch) Next(x float64, step int, resting bool, h History) Verdict {
 		w.modes.learn(x)
 	}
 	if w.season.period > 0 {
-		w.season.advance(step)
+		w.season.advance(max(due, 0))
 	}
 	w.choose(h)
 	quiet.Regime = w.regime

@@ -50,13 +50,14 @@ const (
 // Next judges a reading taken at a time in Unix ns, and learns. Times may stand still or run backwards.
 func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 	x = max(-largest, min(largest, x))
-	step := s.clock.next(at)
+	structure, _ := s.regimes.Structure()
+	step, due := s.clock.next(at, structure == regime.Seasonal)
 	strange := novelty.TailProbability(s.news.Next(x))
 	resting := s.t > 0 && x+s.offset == s.at(s.t).x && s.smallest > 0
 	s.regimes.Hold(s.open.on)
-	r := s.regimes.Next(x, step, resting, history{s})
+	r := s.regimes.Next(x, step, due, resting, history{s})
 	if p, trusted := (history{s}).Period(); trusted {
-		s.period = float64(p)
+		s.period = float64(p) * s.clock.mean
 	}
 	var h Hint
 	if r.Kind != regime.None {

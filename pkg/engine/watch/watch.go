@@ -74,7 +74,7 @@ type Detector struct {
 	far                             long
 	rest                            rest
 	states                          int     // of the stream, as of the newest reading
-	period                          float64 // readings of a season; 0: a day, if any
+	period                          float64 // of a season, ns; 0: there is none
 	mean                            float64 // of the newest readings
 	diff, half                      float64 // from the mean a period ago, and half a period
 	periodScale, halfScale, periods float64

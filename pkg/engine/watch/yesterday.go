@@ -46,8 +46,8 @@ func (d *Detector) lastPeriod() (diff, half float64, ok bool) {
 	now := d.at(d.t).at
 	const day = int64(24 * time.Hour)
 	ago := day
-	if p := d.period * d.interval; p > 0 && math.Abs(p/float64(day)-1) > nearDay {
-		ago = int64(min(p, 1e18))
+	if math.Abs(d.period/float64(day)-1) > nearDay {
+		ago = int64(min(d.period, 1e18))
 	}
 	diff = d.mean - d.far.before(now, ago)
 	half = d.mean - d.far.before(now, ago/2)
