@@ -237,7 +237,8 @@ func BenchmarkMapperToServer(b *testing.B) {
 
 // The rows of a group go to the server whole, and its verdicts come back on the members: the same as in the mapper.
 func TestGroupToServer(t *testing.T) {
-	grpcAddress, httpAddress, _ := start(t, detectserver.Config{Insecure: true})
+	// The model is fitted within one row, which takes seconds under the race detector on a machine that is busy.
+	grpcAddress, httpAddress, _ := start(t, detectserver.Config{Insecure: true, Deadline: time.Minute})
 	const n = 3000
 	type at struct {
 		property string

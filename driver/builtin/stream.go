@@ -50,7 +50,7 @@ func (c *steady) ns(at time.Time) int64 {
 		c.first = at
 	}
 	wall := at.UnixNano()
-	if at == at.Round(0) { // the wall clock is all there is
+	if stamped := at != at.Round(0); !stamped { // the wall clock is all there is
 		return wall
 	}
 	ns := c.first.UnixNano() + int64(at.Sub(c.first))
