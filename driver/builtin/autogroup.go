@@ -24,7 +24,10 @@ func init() {
 		Summary: "watches members each alone and together: levels, shapes, and what the others say of each; the default for groups",
 		Source: "S. W. Roberts, Control Chart Tests Based on Geometric Moving Averages, Technometrics 1(3), 1959, a chart a member, with a baseline that is frozen in alarm; " +
 			"C.-C. M. Yeh et al., Matrix Profile I, ICDM 2016; J. Whittaker, Graphical Models in Applied Multivariate Statistics, 1990, section 5.8",
-		Kinds:   []driver.Kind{driver.KindCorrelation, driver.KindLevel, driver.KindPattern, driver.KindSpike},
+		Kinds: []driver.Kind{
+			driver.KindCorrelation, driver.KindDrift, driver.KindFreeze, driver.KindLevel, driver.KindNoise, driver.KindPattern,
+			driver.KindSpike,
+		},
 		Members: groupMembers,
 	}, autogroupDefaults, newAutogroup))
 }
@@ -69,6 +72,7 @@ type autogroupDetector struct {
 	monitor   *group.Monitor
 	seen      uint64
 	values    []float64 // the last row
+	held      []bool    // which of it is not new
 
 	in         bool // an alarm
 	kind       driver.Kind
@@ -86,7 +90,7 @@ func newAutogroup(s driver.Settings, c autogroupConfig) (driver.Detector, error)
 	d := &autogroupDetector{
 		config: c, accept: s.Accept, threshold: s.Threshold, unit: thresholdLevel(s.Threshold), columns: cols,
 		learning: fmt.Sprintf("learning from the first %d rows", c.TrainRows), values: make([]float64, len(cols.slot)),
-		units: make([]string, len(cols.slot)),
+		held: make([]bool, len(cols.slot)), units: make([]string, len(cols.slot)),
 	}
 	for j, i := range cols.slot {
 		if i >= 0 {
@@ -127,7 +131,8 @@ func (d *autogroupDetector) Detect(row driver.Row, out *driver.Result) {
 		out.Ongoing = d.in
 		return
 	}
-	v := d.monitor.Observe(d.values)
+	d.columns.held(d.held, row)
+	v := d.monitor.Observe(d.values, timeOf(row), d.held)
 	d.seen++
 	out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
 	if !v.Ready || d.seen <= uint64(d.config.TrainRows) {
@@ -144,7 +149,7 @@ func (d *autogroupDetector) Detect(row driver.Row, out *driver.Result) {
 	if d.in = v.Alarm; d.in {
 		d.last = out.At
 	}
-	score := driver.TailScore(math.Pow(10, -v.Evidence))
+	score := driver.TailScore(math.Pow(10, -v.Now))
 	switch {
 	case began:
 		score = max(score, d.threshold)
@@ -170,16 +175,22 @@ func (d *autogroupDetector) Detect(row driver.Row, out *driver.Result) {
 
 // kindOf names an alarm that begins.
 func (d *autogroupDetector) kindOf(v *group.Verdict) driver.Kind {
-	if v.Lead < 0 || d.monitor.Alarmed(v.Lead) {
+	if v.Lead < 0 {
 		return driver.KindLevel
 	}
-	switch sign, _ := d.monitor.Evidence(v.Lead); sign {
-	case group.Value:
-		return driver.KindSpike
-	case group.Shape:
-		return driver.KindPattern
-	case group.Relation:
-		return driver.KindCorrelation
+	alone := d.monitor.Alone(v.Lead)
+	if !d.monitor.Alarmed(v.Lead) {
+		switch sign, _ := d.monitor.Evidence(v.Lead); {
+		case sign == group.Shape:
+			return driver.KindPattern
+		case sign == group.Relation:
+			return driver.KindCorrelation
+		case !alone.Open:
+			return driver.KindSpike
+		}
+	}
+	if alone.Open && !d.monitor.Charted(v.Lead) {
+		return kindOf[alone.Kind]
 	}
 	return driver.KindLevel
 }
@@ -208,7 +219,7 @@ func (d *autogroupDetector) blame(out *driver.Result, lead int) {
 
 // Train implements driver.Trainer. Of more than 100,000 rows the last are learned from.
 func (d *autogroupDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]) error {
-	learned, err := collectRows(ctx, rows, &d.columns, false)
+	learned, times, err := collectRows(ctx, rows, &d.columns, false)
 	if err != nil {
 		return fmt.Errorf("detector %q: train: %w", autogroupName, err)
 	}
@@ -216,7 +227,7 @@ func (d *autogroupDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]
 	if err != nil {
 		return err
 	}
-	if err := m.Fit(learned); err != nil {
+	if err := m.Fit(learned, times); err != nil {
 		return fmt.Errorf("detector %q: train: %w", autogroupName, err)
 	}
 	d.monitor, d.seen = m, uint64(max(len(learned), d.config.TrainRows))
@@ -229,7 +240,7 @@ func (d *autogroupDetector) Accept(span driver.Span) error {
 	switch {
 	case span.Rows != nil:
 		ctx := context.Background() //nolint:forbidigo // a Learner has no context; the work is bounded by the span
-		rows, err := collectRows(ctx, span.Rows, &d.columns, false)
+		rows, _, err := collectRows(ctx, span.Rows, &d.columns, false)
 		if err != nil {
 			return fmt.Errorf("detector %q: accept: %w", autogroupName, err)
 		}

@@ -205,3 +205,39 @@ func TestAutogroupConstantMember(t *testing.T) {
 		t.Errorf("%d of 200 rows told, %d of 3,500 false; want 190 and at most 20", moved, flagged)
 	}
 }
+
+// TestAutogroupSlowFaults: what no chart of the level sees, a member that stands still or drifts slowly among others that
+// move, is told and blamed by name.
+func TestAutogroupSlowFaults(t *testing.T) {
+	const from = 3000
+	for kind, fault := range map[driver.Kind]func(i int, x float64) float64{
+		driver.KindFreeze: func(int, float64) float64 { return 20.5 },
+		driver.KindDrift:  func(i int, x float64) float64 { return x + 0.008*float64(i-from) },
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			for seed := range uint64(5) {
+				members, rows := floor(10 + seed)
+				d := openAutogroup(t, driver.Settings{Members: members})
+				var out driver.Result
+				told, wrong := 0, 0
+				for i := range from + 1000 {
+					row := rows(i)
+					if i >= from {
+						row[2].Value = fault(i, row[2].Value)
+					}
+					judge(d, row, &out)
+					switch {
+					case !out.Ongoing:
+					case i < from:
+						wrong++
+					case out.Causes[0].Key == members[2].Key:
+						told++
+					}
+				}
+				if told < 200 || wrong > 30 {
+					t.Errorf("seed %d: %d of 1,000 rows told, %d of %d false", seed, told, wrong, from)
+				}
+			}
+		})
+	}
+}

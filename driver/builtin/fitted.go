@@ -220,7 +220,7 @@ func (d *fittedDetector) crossLevels(levels *quantile.Tail, rows [][]float64) bo
 
 // Train implements driver.Trainer.
 func (d *fittedDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]) error {
-	fitted, err := collectRows(ctx, rows, &d.columns, true)
+	fitted, _, err := collectRows(ctx, rows, &d.columns, true)
 	if err != nil {
 		return fmt.Errorf("detector %q: train: %w", d.name, err)
 	}
@@ -229,16 +229,15 @@ func (d *fittedDetector) Train(ctx context.Context, rows iter.Seq[driver.Row]) e
 
 var errNoRows = errors.New("no rows with numbers")
 
-// collectRows takes the numbers of the rows, at most fitMost of them: evenly spaced, or the last.
-func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spaced bool) ([][]float64, error) {
+// collectRows takes the numbers of the rows and their times in Unix ns, at most fitMost of them: evenly spaced, or the last.
+func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spaced bool) (kept [][]float64, times []int64, err error) {
 	const look = 1024 // rows between two looks at the context
-	var kept [][]float64
-	stride, n, err := 1, 0, error(nil)
+	stride, n := 1, 0
 	values := make([]float64, len(c.slot))
 	for row := range rows {
 		if n%look == 0 {
 			if err = ctx.Err(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if !c.numbers(values, row) {
@@ -248,22 +247,23 @@ func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spa
 		if n%stride != 0 {
 			continue
 		}
-		kept = append(kept, slices.Clone(values))
+		kept, times = append(kept, slices.Clone(values)), append(times, timeOf(row))
 		switch {
 		case spaced && len(kept) == fitMost:
 			stride *= 2
 			for i := range fitMost / 2 {
-				kept[i] = kept[2*i+1]
+				kept[i], times[i] = kept[2*i+1], times[2*i+1]
 			}
-			kept = kept[:fitMost/2]
+			kept, times = kept[:fitMost/2], times[:fitMost/2]
 		case !spaced && len(kept) == 2*fitMost:
-			kept = slices.Delete(kept, 0, fitMost)
+			kept, times = slices.Delete(kept, 0, fitMost), slices.Delete(times, 0, fitMost)
 		}
 	}
 	if len(kept) == 0 {
-		return nil, errNoRows
+		return nil, nil, errNoRows
 	}
-	return kept[max(0, len(kept)-fitMost):], nil
+	first := max(0, len(kept)-fitMost)
+	return kept[first:], times[first:], nil
 }
 
 // Explain implements driver.Explainer.

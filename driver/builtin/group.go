@@ -45,6 +45,27 @@ func (c *columns) numbers(dst []float64, row driver.Row) bool {
 	return fresh
 }
 
+// timeOf is the time of a row's newest sample in Unix ns.
+func timeOf(row driver.Row) int64 {
+	newest := int64(math.MinInt64)
+	for i := range row {
+		if s := &row[i]; s.Flags&noValue == 0 && !s.At.IsZero() {
+			newest = max(newest, s.At.UnixNano())
+		}
+	}
+	if newest == math.MinInt64 {
+		return 0
+	}
+	return newest
+}
+
+// held writes which of the row's numbers are not new.
+func (c *columns) held(dst []bool, row driver.Row) {
+	for j, i := range c.slot {
+		dst[j] = i >= 0 && row[i].Flags&notNew != 0
+	}
+}
+
 // numeric refuses members that are configured to have categories, whose numbers say nothing.
 func numeric(members []driver.Member) error {
 	for _, m := range members {

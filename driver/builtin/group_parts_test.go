@@ -24,7 +24,7 @@ func TestManyRows(t *testing.T) {
 			}
 		}
 	}
-	spaced, err := collectRows(t.Context(), rows, &c, true)
+	spaced, _, err := collectRows(t.Context(), rows, &c, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestManyRows(t *testing.T) {
 	if len(spaced) < fitMost/2 || len(spaced) > fitMost || spaced[0][0] > step || spaced[len(spaced)-1][0] < n-1-step {
 		t.Errorf("%d rows from %v to %v, want the whole of %d", len(spaced), spaced[0], spaced[len(spaced)-1], n)
 	}
-	last, err := collectRows(t.Context(), rows, &c, false)
+	last, _, err := collectRows(t.Context(), rows, &c, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,8 +159,8 @@ var streamFloors = map[string]struct{ hit, held, precision, falseAlerts, flagged
 	"fault-sensorscope-clean": {falseAlerts: 5, flagged: 2},
 	"SMAP":                    {hit: .65, precision: .38},
 	"MSL":                     {hit: .45, precision: .25},
-	"SMD":                     {precision: .38, flagged: 6},
-	"ASD":                     {precision: .27, flagged: 5},
+	"SMD":                     {precision: .45, flagged: 5},
+	"ASD":                     {precision: .40, flagged: 5},
 }
 
 func streamFigures(ctx context.Context, base string) ([]figure, error) {

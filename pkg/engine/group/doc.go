@@ -4,7 +4,10 @@
 // Package group watches the numeric members of a group of properties for excursions: sustained departures of a member
 // from the level it held, judged against how much that member wandered while it was learned.
 //
-// A [Monitor] keeps one small state machine a member and joins their alarms. Each member goes through
+// A [Monitor] keeps two judges a member and one of all of them together, and joins their alarms. One judge is that of a
+// stream in no group, package watch: what stands still or drifts it tells by itself, where it is rarer than a group of so
+// many members makes it; how rare each reading is goes into what the members show together, see [Joint]. The other is a
+// chart of the level, a small state machine that goes through
 //
 //		learning → watching → alarm → recovering → watching …
 //
@@ -17,7 +20,8 @@
 //	    An alarm older than MaxAge readings is taken for a new normal.
 //	  - Recovering: the baseline moves to the present level, for Recover readings, without a new alarm.
 //
-// The group is in alarm while a member is, and for Quiet rows more. Everything is causal, and invariant under a change
+// The group is in alarm while a member is, or while the members together are unusual, and for Quiet rows more, but for no
+// longer than it was. Everything is causal, and invariant under a change
 // of unit or offset of a member. The number of a row plays no part.
 //
 // The fast mean against a baseline that is frozen in alarm is an EWMA control chart (S. W. Roberts, Control Chart Tests

@@ -5,7 +5,6 @@ package group
 
 import (
 	"math"
-	"slices"
 
 	"github.com/kubeedge/edge-anomaly/pkg/engine/quantile"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/shape"
@@ -21,7 +20,6 @@ const (
 	windowsMost = 512
 	windowsMin  = 64
 	alike       = 0.8 // of the largest evidence that says as much
-	topShare    = 8   // one in that many members adds to the evidence
 )
 
 // Sign is what was unusual about a member.
@@ -30,23 +28,22 @@ type Sign uint8
 // The signs.
 const (
 	None     Sign = iota
-	Value         // far from where it mostly is
-	Level         // away from the level it held
+	Alone         // unusual by itself
 	Relation      // not where the others say
 	Shape         // the newest readings are unlike any before
 	signs
 )
 
-// Joint judges the members of a group together: how rare each one's value, its level, its residual to the others and the
-// shape of its newest readings are by what they were before, and then how rare a row is in which as many members, one in
-// eight, are as unusual. Both are learned from what is judged, after it was judged: nothing is fitted to the rows that it
-// is measured by. It is not safe for concurrent use.
+// Joint judges the members of a group together: how rare each one's residual to the others and the shape of its newest
+// readings are by what they were before, to which comes how rare it is by itself, and then how rare a row is whose
+// members are as unusual in the quadratic mean: one that is far off counts as much as many that are somewhat. All is
+// learned from what is judged, after it was judged: nothing is fitted to the rows that it is measured by. It is not safe
+// for concurrent use.
 type Joint struct {
 	members   []part
 	relations relations
 	rarity    quantile.LogTail
 	z, rest   []float64 // scratch: the smoothed row, residuals
-	top       []float64 // scratch
 	rows      uint64
 }
 
@@ -54,10 +51,10 @@ type Joint struct {
 type part struct {
 	n            uint64
 	mean, spread float64
-	smooth       float64 // of the standardised readings
-	typical      float64 // residual
-	away         float64 // of the last residual, in typical ones
-	tails        [signs - 2]quantile.LogTail
+	smooth       float64          // of the standardised readings
+	typical      float64          // residual
+	away         float64          // of the last residual, in typical ones
+	tail         quantile.LogTail // of residuals
 	shape        *shape.Detector
 	evidence     [signs]float64 // of the last row; None is that of all together
 }
@@ -66,7 +63,7 @@ type part struct {
 func NewJoint(members int) *Joint {
 	j := &Joint{
 		members: make([]part, members), relations: newRelations(members),
-		z: make([]float64, members), rest: make([]float64, members), top: make([]float64, members),
+		z: make([]float64, members), rest: make([]float64, members),
 	}
 	windows := min(max(windowsAll/members, windowsMin), windowsMost)
 	for i := range j.members {
@@ -75,12 +72,21 @@ func NewJoint(members int) *Joint {
 	return j
 }
 
-// Next judges a row, in which NaN is a member that is missing, and the levels of the members in any unit: −log10 of the probability of a row as unusual while all
-// is well, and the member that is most unusual, −1 for none. ok is false for the first rows. What is held is judged and
-// not learned.
-func (j *Joint) Next(row, levels []float64, hold bool) (evidence float64, lead int, ok bool) {
+// Together is what the members of a row show together.
+type Together struct {
+	Evidence float64 // −log10 of the probability of a row as unusual while all is well, by the rows before
+	Now      float64 // the same if the evidences of a member were independent of each other; it does not depend on other rows
+	Lead     int     // the member that is most unusual; −1 for none
+	Judged   bool    // false for the first rows
+}
+
+// Next judges a row, in which NaN is a member that is missing, and of each member how rare it is by itself, as −log10 of
+// a probability. What is held is judged, and learned only of the members, if it is to move what is known of them.
+func (j *Joint) Next(row, alone []float64, hold, move bool) (v Together) {
+	learn := !hold
+	hold = hold && !move
 	for i := range j.members {
-		j.z[i] = j.members[i].next(row[i], levels[i], hold)
+		j.z[i] = j.members[i].next(row[i], alone[i], hold)
 	}
 	if j.relations.residuals(j.rest, j.z) {
 		for i := range j.members {
@@ -91,12 +97,11 @@ func (j *Joint) Next(row, levels []float64, hold bool) (evidence float64, lead i
 		j.relations.learn(j.z)
 		j.rows++
 	}
-	lead = -1
+	lead, sum := -1, 0.0
 	for i := range j.members {
 		e := &j.members[i].evidence
-		// What is seen in the newest reading alone counts by half: it is seen in passing.
-		e[None] = max(e[Shape], e[Relation]) + max(e[Value], e[Level])/2
-		j.top[i] = e[None]
+		e[None] = e[Alone] + e[Relation] + e[Shape]
+		sum += e[None] * e[None]
 		if e[None] > 0 && (lead < 0 || e[None] > j.members[lead].evidence[None]) {
 			lead = i
 		}
@@ -104,19 +109,21 @@ func (j *Joint) Next(row, levels []float64, hold bool) (evidence float64, lead i
 	if lead >= 0 {
 		lead = j.culprit(lead)
 	}
-	slices.Sort(j.top)
-	k := 1 + (len(j.top)-1)/topShare
-	sum := 0.0
-	for _, v := range j.top[len(j.top)-k:] {
-		sum += v
+	mean := math.Sqrt(sum / float64(len(j.members)))
+	unusual := math.Exp2(min(mean, 20))
+	v = Together{Evidence: j.rarity.Evidence(unusual), Now: fisher(mean), Lead: lead, Judged: j.rows > jointYoung}
+	if learn {
+		j.rarity.Add(unusual)
 	}
-	sum /= math.Sqrt(float64(k))
-	sum = math.Exp2(min(sum, 20))
-	evidence = j.rarity.Evidence(sum)
-	if !hold {
-		j.rarity.Add(sum)
-	}
-	return evidence, lead, j.rows > jointYoung
+	return v
+}
+
+// fisher is −log10 of the probability that three independent evidences come to as much: that their sum, in natural units
+// and doubled, is a chi-squared of six degrees of freedom (R. A. Fisher, Statistical Methods for Research Workers, 4th
+// edition, 1932, section 21.1).
+func fisher(evidence float64) float64 {
+	x := evidence * math.Ln10
+	return max(evidence-math.Log10(1+x+x*x/2), 0)
 }
 
 // culprit is the member that is to blame where relations say most: a member that is wrong is not where the others say,
@@ -138,7 +145,7 @@ func (j *Joint) culprit(lead int) int {
 func (j *Joint) Evidence(member int) (Sign, float64) {
 	e := &j.members[member].evidence
 	sign, most := None, 0.0
-	for s := Value; s < signs; s++ {
+	for s := Alone; s < signs; s++ {
 		if e[s] > most {
 			sign, most = s, e[s]
 		}
@@ -147,7 +154,7 @@ func (j *Joint) Evidence(member int) (Sign, float64) {
 }
 
 // next takes a reading and returns the smoothed standardised one.
-func (p *part) next(x, level float64, hold bool) float64 {
+func (p *part) next(x, alone float64, hold bool) float64 {
 	p.evidence, p.away = [signs]float64{}, 0
 	if !finite(x) {
 		return p.smooth
@@ -163,18 +170,8 @@ func (p *part) next(x, level float64, hold bool) float64 {
 	z := 0.0
 	if p.spread > resolution*math.Abs(p.mean) {
 		z = away / p.spread
-		ratio := math.Abs(x-p.mean) / p.spread
-		p.evidence[Value] = p.tails[Value-1].Evidence(ratio)
-		if !hold {
-			p.tails[Value-1].Add(ratio)
-		}
 	}
-	if level > 0 {
-		p.evidence[Level] = p.tails[Level-1].Evidence(level)
-		if !hold {
-			p.tails[Level-1].Add(level)
-		}
-	}
+	p.evidence[Alone] = alone
 	p.smooth += jointSmooth * (z - p.smooth)
 	if e, ok := p.shape.Next(x, hold); ok {
 		p.evidence[Shape] = e
@@ -193,10 +190,9 @@ func (p *part) relate(x, residual float64, hold bool) {
 	if !finite(x) {
 		return
 	}
-	tail := &p.tails[Relation-1]
 	if p.typical > 0 {
 		p.away = residual / p.typical
-		p.evidence[Relation] = tail.Evidence(p.away)
+		p.evidence[Relation] = p.tail.Evidence(p.away)
 	}
 	if hold {
 		return
@@ -206,7 +202,7 @@ func (p *part) relate(x, residual float64, hold bool) {
 	}
 	p.typical += (residual - p.typical) / jointMemory
 	if p.typical > 0 {
-		tail.Add(residual / p.typical)
+		p.tail.Add(residual / p.typical)
 	}
 }
 
@@ -218,9 +214,7 @@ func (j *Joint) EncodeState(w *state.Writer) {
 		for _, v := range []float64{p.mean, p.spread, p.smooth, p.typical} {
 			w.Float(v)
 		}
-		for k := range p.tails {
-			p.tails[k].EncodeState(w)
-		}
+		p.tail.EncodeState(w)
 		p.shape.EncodeState(w)
 	}
 	j.relations.EncodeState(w)
@@ -234,9 +228,7 @@ func (j *Joint) DecodeState(r *state.Reader) {
 		p := &j.members[i]
 		p.n = r.Readings()
 		p.mean, p.spread, p.smooth, p.typical = r.Finite("mean"), r.Min("spread", 0), r.Finite("smoothed reading"), r.Min("typical residual", 0)
-		for k := range p.tails {
-			p.tails[k].DecodeState(r)
-		}
+		p.tail.DecodeState(r)
 		p.shape.DecodeState(r)
 	}
 	j.relations.DecodeState(r)

@@ -9,13 +9,13 @@ import (
 	"math"
 
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/watch"
 )
 
 const (
 	someEvidence = 2  // that an alarm of the members together lasts by: one row in 100
 	runs         = 1  // added to what begins one, as they come in runs of about ten rows
 	soonOver     = 5  // rows that it outlasts that
-	aloneMost    = 60 // rows for which it lasts by that alone
 	holdRows     = 10 // in such an alarm, of which one is learned
 )
 
@@ -26,13 +26,15 @@ const MaxMembers = 1024
 type Monitor struct {
 	config  Config
 	members []member
+	solos   []solo
 	joint   *Joint
-	levels  []float64 // scratch
+	alone   []float64 // scratch: what each member's own watch says
+	tells   float64   // of it, that the group tells
 
 	quiet    int  // rows of alarm left after the last that called for it
 	age      int  // rows of the present alarm
 	together bool // the alarm is that of the members together
-	alone    int  // rows for which it has been, with no member away from its level
+	longs    int  // rows for which it has been, with no member away by itself
 	tired    bool // it was for too long
 	lead     int  // the member that is or was furthest out in the present alarm; -1 without one
 	accepted bool // a member's alarm ended as the new normal
@@ -45,6 +47,7 @@ type Verdict struct {
 	Accepted bool    // with the end of an alarm: what it was about is the new normal
 	Level    float64 // the largest deviation relative to where an alarm begins; at least 1 while a member is in alarm
 	Evidence float64 // −log10 of the probability of a row as unusual while all is well
+	Now      float64 // the same by a fixed law, which compares rows of any time
 	Lead     int     // the member furthest out, in alarm the one to blame; -1 where no member was judged
 }
 
@@ -61,10 +64,12 @@ func New(members int, c Config) (*Monitor, error) {
 	}
 	c.crowd = crowdFactor(members)
 	m := &Monitor{
-		config: c, members: make([]member, members), lead: -1, joint: NewJoint(members), levels: make([]float64, members),
+		config: c, members: make([]member, members), solos: make([]solo, members), lead: -1,
+		joint: NewJoint(members), alone: make([]float64, members), tells: told(&c, members),
 	}
 	for i := range m.members {
 		m.members[i].history = make([]float64, 0, c.TrainRows)
+		m.solos[i].configure(&m.config)
 	}
 	return m, nil
 }
@@ -78,12 +83,16 @@ func crowdFactor(members int) float64 {
 // Fit learns every member from rows instead, in time order, however many there are; more than 100,000 are too many and
 // only the last of them are used. A member with fewer than 20 finite readings goes on learning from the stream. It
 // fails, and changes nothing, where a row has another length or all members have too few readings.
-func (m *Monitor) Fit(rows [][]float64) error {
+func (m *Monitor) Fit(rows [][]float64, times []int64) error {
 	for i, row := range rows {
 		if len(row) != len(m.members) {
 			return fmt.Errorf("group: row %d has %d members, want %d", i, len(row), len(m.members))
 		}
 	}
+	if len(times) != len(rows) {
+		return fmt.Errorf("group: %d times, want one for each of %d rows", len(times), len(rows))
+	}
+	times = times[max(0, len(rows)-maxTrain):]
 	rows = rows[max(0, len(rows)-maxTrain):]
 	columns := make([][]float64, len(m.members))
 	learned := 0
@@ -107,54 +116,75 @@ func (m *Monitor) Fit(rows [][]float64) error {
 		m.members[j] = member{}
 		m.members[j].learn(&m.config, x)
 	}
-	m.quiet, m.lead, m.age, m.alone, m.together, m.tired, m.accepted = 0, -1, 0, 0, false, false, false
+	m.quiet, m.lead, m.age, m.longs, m.together, m.tired, m.accepted = 0, -1, 0, 0, false, false, false
 	m.joint = NewJoint(len(m.members))
-	for _, row := range rows {
-		m.joint.Next(row, m.levels, false)
+	clear(m.solos)
+	for j := range m.solos {
+		m.solos[j].configure(&m.config)
+	}
+	for i, row := range rows {
+		m.listen(row, times[i], nil)
+		m.joint.Next(row, m.alone, false, true)
 	}
 	return nil
 }
 
-// Observe judges a row and learns from it, unless the group is in alarm. A NaN or an infinity is a member that is
-// missing: its state stays as it is. A row of another length than the group is not judged.
-func (m *Monitor) Observe(row []float64) Verdict {
+// listen lets each member's own watch judge it.
+func (m *Monitor) listen(row []float64, at int64, held []bool) (away bool) {
+	for j, x := range row {
+		k := &m.solos[j]
+		if held == nil || !held[j] {
+			k.evidence = 0
+			if finite(x) && k.observe(&m.config, x, at, m.tells) {
+				m.accepted = true
+			}
+		}
+		m.alone[j] = k.evidence
+		away = away || k.told
+	}
+	return away
+}
+
+// Observe judges a row taken at a time in Unix ns and learns from it, unless the group is in alarm. A NaN or an infinity
+// is a member that is missing: its state stays as it is. What is held is a member's last reading once more; nil is none.
+// A row of another length than the group is not judged.
+func (m *Monitor) Observe(row []float64, at int64, held []bool) Verdict {
 	v := Verdict{Lead: -1}
 	if len(row) != len(m.members) {
 		return v
 	}
 	was := m.quiet > 0
-	active := false
+	active := m.listen(row, at, held)
 	for j, x := range row {
 		k := &m.members[j]
 		if finite(x) {
 			m.accepted = k.observe(&m.config, x) || m.accepted
 		}
-		m.levels[j] = k.deviation
 		active = active || k.phase == alarm
 		if k.phase == learning || !finite(x) {
 			continue
 		}
 		v.Ready = true
-		if level := k.level(&m.config); v.Lead < 0 || level > v.Level {
+		if level := m.Level(j); v.Lead < 0 || level > v.Level {
 			v.Level, v.Lead = level, j
 		}
 	}
 	// Where no member has left its level it may be the measure that is wrong: it is moved, slowly.
-	hold := active || m.together && m.age%holdRows != 0
-	evidence, strange, ok := m.joint.Next(row, m.levels, hold)
-	if ok {
-		v.Evidence = evidence
+	hold := active || m.together
+	t := m.joint.Next(row, m.alone, hold, m.age%holdRows == 0)
+	if t.Judged {
+		v.Evidence, v.Now = t.Evidence, t.Now
 	}
 	m.unite(v.Evidence, active)
 	switch {
 	case active:
-		m.quiet = max(m.config.Quiet, 1)
-		if v.Lead >= 0 && m.members[v.Lead].phase == alarm {
+		m.quiet = max(min(m.config.Quiet, m.age+1), 1)
+		if v.Lead >= 0 && m.Alarmed(v.Lead) {
 			m.lead = v.Lead
 		}
 	case m.together:
-		if m.quiet == 0 && strange >= 0 {
-			m.lead = strange
+		if m.quiet == 0 && t.Lead >= 0 {
+			m.lead = t.Lead
 		}
 		m.quiet = max(min(m.config.Quiet, soonOver), m.quiet, 1)
 	case m.quiet > 0:
@@ -175,17 +205,16 @@ func (m *Monitor) Observe(row []float64) Verdict {
 }
 
 // unite follows what the members show together. Their alarm begins at the evidence that is asked for and lasts while
-// there is some. Where no member is away from its level it is not believed for long, as the measure itself suffers from
-// what it does not learn; then there must be none before it begins again.
+// there is some, until that is accepted; then there must be none before it begins again.
 func (m *Monitor) unite(evidence float64, active bool) {
-	if m.alone++; active || !m.together {
-		m.alone = 0
+	if m.longs++; active || !m.together {
+		m.longs = 0
 	}
 	switch {
 	case evidence < someEvidence:
 		m.together, m.tired = false, false
-	case m.alone >= aloneMost:
-		m.together, m.tired = false, true
+	case m.config.MaxAge > 0 && m.longs >= m.config.MaxAge:
+		m.together, m.tired, m.accepted = false, true, true
 	case !m.tired && evidence >= m.config.Together+runs:
 		m.together = true
 	}
@@ -197,7 +226,9 @@ func (m *Monitor) Accept() {
 		if k := &m.members[j]; k.phase == alarm {
 			k.recover(&m.config)
 		}
+		m.solos[j].accept(&m.config)
 	}
+	m.tired = m.together
 	m.together, m.accepted = false, true
 	m.quiet = min(m.quiet, 1)
 }
@@ -209,7 +240,7 @@ func (m *Monitor) Allow(rows [][]float64) {
 	}
 	for _, row := range rows {
 		if len(row) == len(m.members) {
-			m.joint.Next(row, m.levels, false)
+			m.joint.Next(row, m.alone, false, true)
 		}
 	}
 }
@@ -239,10 +270,22 @@ func (m *Monitor) Learned(j int) float64 {
 }
 
 // Level is member j's deviation relative to where its alarm begins, at least 1 while it is in alarm.
-func (m *Monitor) Level(j int) float64 { return m.members[j].level(&m.config) }
+func (m *Monitor) Level(j int) float64 {
+	level := m.members[j].level(&m.config)
+	if s := &m.solos[j]; s.told {
+		level = max(level, 1, s.evidence/m.tells)
+	}
+	return level
+}
 
 // Alarmed reports whether member j itself is in alarm.
-func (m *Monitor) Alarmed(j int) bool { return m.members[j].phase == alarm }
+func (m *Monitor) Alarmed(j int) bool { return m.members[j].phase == alarm || m.solos[j].told }
+
+// Charted reports whether member j is away from its baseline.
+func (m *Monitor) Charted(j int) bool { return m.members[j].phase == alarm }
+
+// Alone is what member j's own watch says of its last reading.
+func (m *Monitor) Alone(j int) watch.Verdict { return m.solos[j].verdict }
 
 // Evidence is how unusual a member was in the last row together with the others, and what was most unusual about it.
 func (m *Monitor) Evidence(j int) (Sign, float64) { return m.joint.Evidence(j) }
@@ -266,11 +309,12 @@ func (m *Monitor) EncodeState(w *state.Writer) {
 	w.Int(int64(m.lead))
 	w.Int(int64(m.age))
 	w.Bool(m.together)
-	w.Int(int64(m.alone))
+	w.Int(int64(m.longs))
 	w.Bool(m.tired)
 	w.Bool(m.accepted)
 	for j := range m.members {
 		m.members[j].encode(w)
+		m.solos[j].encode(w)
 	}
 	m.joint.EncodeState(w)
 }
@@ -289,11 +333,13 @@ func (m *Monitor) DecodeState(r *state.Reader) {
 	}
 	m.age = r.Count("age", math.MaxInt32)
 	m.together = r.Bool()
-	m.alone = r.Count("rows alone", aloneMost)
+	m.longs = r.Count("rows together", math.MaxInt32)
 	m.tired, m.accepted = r.Bool(), r.Bool()
 	for j := range m.members {
 		m.members[j] = member{}
 		m.members[j].decode(r, &m.config)
+		m.solos[j] = solo{}
+		m.solos[j].decode(r, &m.config)
 	}
 	m.joint = NewJoint(len(m.members))
 	m.joint.DecodeState(r)

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -34,7 +35,7 @@ func Example() {
 			flow -= 3
 		}
 		temperature += 0.1 * random.NormFloat64()
-		v := monitor.Observe([]float64{flow, temperature})
+		v := monitor.Observe([]float64{flow, temperature}, sec(i), nil)
 		if v.Alarm != before {
 			fmt.Printf("row %d: alarm %t\n", i, v.Alarm)
 			if v.Alarm {
@@ -48,6 +49,18 @@ func Example() {
 	// row 602: alarm true
 	// member 0 left its level of 32
 	// row 733: alarm false
+}
+
+// sec is the time of row i of a group that is read every second.
+func sec(i int) int64 { return int64(i) * int64(time.Second) }
+
+// secs are the times of so many rows.
+func secs(n int) []int64 {
+	times := make([]int64, n)
+	for i := range times {
+		times[i] = sec(i)
+	}
+	return times
 }
 
 func must(t testing.TB, members int, c group.Config) *group.Monitor {
@@ -139,7 +152,7 @@ func TestVerdicts(t *testing.T) {
 			m := must(t, 3, test.config)
 			got := make([]group.Verdict, len(rows))
 			for i, row := range rows {
-				got[i] = m.Observe(row)
+				got[i] = m.Observe(row, sec(i), nil)
 				if got[i].Alarm && got[i].Lead != test.lead {
 					t.Fatalf("row %d blames member %d, want %d", i, got[i].Lead, test.lead)
 				}
@@ -171,7 +184,7 @@ func TestInvariance(t *testing.T) {
 		for j, x := range row {
 			scaled[j] = 1e4 - 1000*x/float64(j+1)
 		}
-		va, vb := a.Observe(row), b.Observe(scaled)
+		va, vb := a.Observe(row, sec(i), nil), b.Observe(scaled, sec(i), nil)
 		if diff := cmp.Diff(va, vb, cmpopts.EquateApprox(1e-3, 1e-3)); diff != "" {
 			t.Fatalf("row %d in one unit and in another: %s", i, diff)
 		}
@@ -186,7 +199,7 @@ func TestStillMember(t *testing.T) {
 			if i >= 600 {
 				x += 0.01 * unit
 			}
-			v := m.Observe([]float64{x})
+			v := m.Observe([]float64{x}, sec(i), nil)
 			if want := i >= 608; v.Alarm != want {
 				t.Fatalf("unit %g, row %d: alarm %t, want %t", unit, i, v.Alarm, want)
 			}
@@ -200,7 +213,7 @@ func TestLateMemberLearnsByItself(t *testing.T) {
 	shift(rows, 1, 0, 1000, math.NaN())
 	shift(rows, 1, 1500, 1600, 8)
 	for i, row := range rows {
-		v := m.Observe(row)
+		v := m.Observe(row, sec(i), nil)
 		if want := i >= 399; v.Ready != want {
 			t.Fatalf("row %d: ready %t", i, v.Ready)
 		}
@@ -221,15 +234,15 @@ func TestFitIsLearningFromTheStream(t *testing.T) {
 	rows := noise(9, 1000, 3)
 	shift(rows, 0, 700, 800, 6)
 	stream, fitted := must(t, 3, group.DefaultConfig()), must(t, 3, group.DefaultConfig())
-	if err := fitted.Fit(rows[:400]); err != nil {
+	if err := fitted.Fit(rows[:400], secs(400)); err != nil {
 		t.Fatal(err)
 	}
 	for i, row := range rows {
-		a := stream.Observe(row)
+		a := stream.Observe(row, sec(i), nil)
 		if i < 400 {
 			continue
 		}
-		if b := fitted.Observe(row); a != b {
+		if b := fitted.Observe(row, sec(i), nil); a != b {
 			t.Fatalf("row %d: %+v from the stream, %+v from Fit", i, a, b)
 		}
 	}
@@ -237,10 +250,10 @@ func TestFitIsLearningFromTheStream(t *testing.T) {
 
 func TestFitRejects(t *testing.T) {
 	m := must(t, 2, group.DefaultConfig())
-	if err := m.Fit(noise(1, 19, 2)); !errors.Is(err, group.ErrTooFew) {
+	if err := m.Fit(noise(1, 19, 2), secs(19)); !errors.Is(err, group.ErrTooFew) {
 		t.Errorf("19 rows: %v, want ErrTooFew", err)
 	}
-	if err := m.Fit([][]float64{{1, 2}, {1}}); err == nil || !strings.Contains(err.Error(), "row 1 has 1 members, want 2") {
+	if err := m.Fit([][]float64{{1, 2}, {1}}, secs(2)); err == nil || !strings.Contains(err.Error(), "row 1 has 1 members, want 2") {
 		t.Errorf("short row: %v", err)
 	}
 }
@@ -267,8 +280,8 @@ func TestStateContinues(t *testing.T) {
 	shift(rows, 1, 600, 900, 6)
 	for _, at := range []int{0, 100, 400, 610, 905, 1200} {
 		whole := must(t, 3, group.DefaultConfig())
-		for _, row := range rows[:at] {
-			whole.Observe(row)
+		for i, row := range rows[:at] {
+			whole.Observe(row, sec(i), nil)
 		}
 		var w state.Writer
 		whole.EncodeState(&w)
@@ -279,7 +292,7 @@ func TestStateContinues(t *testing.T) {
 			t.Fatalf("at %d: %v", at, err)
 		}
 		for i, row := range rows[at:] {
-			if diff := cmp.Diff(whole.Observe(row), restored.Observe(row)); diff != "" {
+			if diff := cmp.Diff(whole.Observe(row, sec(at+i), nil), restored.Observe(row, sec(at+i), nil)); diff != "" {
 				t.Fatalf("restored at %d, row %d: %s", at, at+i, diff)
 			}
 		}
@@ -292,8 +305,8 @@ func FuzzDecodeState(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, row := range noise(1, n, 2) {
-			m.Observe(row)
+		for i, row := range noise(1, n, 2) {
+			m.Observe(row, sec(i), nil)
 		}
 		var w state.Writer
 		m.EncodeState(&w)
@@ -306,8 +319,8 @@ func FuzzDecodeState(f *testing.F) {
 		if r.Close() != nil {
 			return
 		}
-		for _, row := range noise(2, 20, 2) {
-			if v := m.Observe(row); math.IsNaN(v.Level) {
+		for i, row := range noise(2, 20, 2) {
+			if v := m.Observe(row, sec(i), nil); math.IsNaN(v.Level) {
 				t.Fatalf("%+v", v)
 			}
 		}
@@ -322,11 +335,11 @@ func TestExtremeReadings(t *testing.T) {
 	m := must(t, 2, c)
 	for i := range 2000 {
 		row := []float64{extremes[r.IntN(len(extremes))], extremes[r.IntN(len(extremes))]}
-		if v := m.Observe(row); math.IsNaN(v.Level) || v.Lead >= 2 {
+		if v := m.Observe(row, sec(i), nil); math.IsNaN(v.Level) || v.Lead >= 2 {
 			t.Fatalf("row %d %v: %+v", i, row, v)
 		}
 	}
-	if v := m.Observe([]float64{1}); v.Ready || v.Alarm || v.Lead != -1 {
+	if v := m.Observe([]float64{1}, sec(2000), nil); v.Ready || v.Alarm || v.Lead != -1 {
 		t.Errorf("short row: %+v", v)
 	}
 }
@@ -334,11 +347,11 @@ func TestExtremeReadings(t *testing.T) {
 func TestObserveDoesNotAllocate(t *testing.T) {
 	m := must(t, 8, group.DefaultConfig())
 	rows := noise(2, 1000, 8)
-	for _, row := range rows {
-		m.Observe(row)
+	for i, row := range rows {
+		m.Observe(row, sec(i), nil)
 	}
-	i := 0
-	if n := testing.AllocsPerRun(1000, func() { m.Observe(rows[i%len(rows)]); i++ }); n != 0 {
+	i := len(rows)
+	if n := testing.AllocsPerRun(1000, func() { m.Observe(rows[i%len(rows)], sec(i), nil); i++ }); n != 0 {
 		t.Errorf("%v allocations a row", n)
 	}
 }
@@ -346,13 +359,13 @@ func TestObserveDoesNotAllocate(t *testing.T) {
 func BenchmarkObserve8(b *testing.B) {
 	m := must(b, 8, group.DefaultConfig())
 	rows := noise(2, 1024, 8)
-	for _, row := range rows {
-		m.Observe(row)
+	for i, row := range rows {
+		m.Observe(row, sec(i), nil)
 	}
 	b.ReportAllocs()
-	i := 0
+	i := len(rows)
 	for b.Loop() {
-		m.Observe(rows[i&1023])
+		m.Observe(rows[i&1023], sec(i), nil)
 		i++
 	}
 }
@@ -368,12 +381,12 @@ func TestSlowWandererIsNoAlarm(t *testing.T) {
 		for j := range level {
 			level[j] = r.NormFloat64()
 		}
-		for range n {
+		for i := range n {
 			for j := range level {
 				level[j] = coefficient*level[j] + math.Sqrt(1-coefficient*coefficient)*r.NormFloat64()
 				row[j] = 20 + level[j]
 			}
-			if m.Observe(row).Alarm {
+			if m.Observe(row, sec(i), nil).Alarm {
 				flagged++
 			}
 		}
@@ -398,7 +411,7 @@ func TestBrokenRelation(t *testing.T) {
 		if broken := i >= 11_000 && i < 11_200; broken {
 			row[1] = -row[1]
 		}
-		v := m.Observe(row)
+		v := m.Observe(row, sec(i), nil)
 		if i > 11_020 && i < 11_200 && v.Alarm {
 			found++
 			if sign, _ := m.Evidence(1); v.Lead == 1 && sign == group.Relation {
@@ -420,7 +433,7 @@ func TestOftenIsUsual(t *testing.T) {
 	}
 	early, late := 0, 0
 	for i, row := range rows {
-		switch v := m.Observe(row); {
+		switch v := m.Observe(row, sec(i), nil); {
 		case v.Alarm && i < 3000:
 			early++
 		case v.Alarm && i >= 9000:
@@ -442,7 +455,7 @@ func TestAllow(t *testing.T) {
 	shift(rows, 1, 7000, 7100, 5)
 	alarms := map[int]int{}
 	for i, row := range rows {
-		if m.Observe(row).Alarm {
+		if m.Observe(row, sec(i), nil).Alarm {
 			alarms[i/1000]++
 		}
 		if i == 1300 {

@@ -89,7 +89,7 @@ func score(t *testing.T, files []series, from, to int, see func(row []float64) [
 			t.Fatal(err)
 		}
 		for i := from; i < len(f.rows); i++ {
-			v := m.Observe(see(f.rows[i]))
+			v := m.Observe(see(f.rows[i]), sec(i), nil)
 			if i >= to {
 				o.add(f.truth[i], v.Alarm)
 			}

@@ -47,6 +47,7 @@ func (d *Detector) EncodeState(w *state.Writer) {
 	w.Float(d.learned)
 	w.Float(d.smallest)
 	w.Floats(d.scale[:])
+	w.Floats(d.us[:]) // of the beginning of what is open
 	for _, v := range d.season() {
 		w.Float(*v)
 	}
@@ -90,6 +91,12 @@ func (d *Detector) DecodeState(r *state.Reader) {
 	for j, s := range d.scale {
 		if !(s >= 0 && s <= 4*largest) {
 			r.Fail("scale %d is %v", j, s)
+		}
+	}
+	r.FloatsTo("rarities", d.us[:])
+	for _, u := range d.us {
+		if !(u >= 0 && u <= 4*mostU) {
+			r.Fail("a rarity is %v", u)
 		}
 	}
 	for _, v := range d.season() {
