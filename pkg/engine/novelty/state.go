@@ -12,7 +12,7 @@ import (
 // EncodeState implements state.Part.
 func (d *Detector) EncodeState(w *state.Writer) {
 	w.Uint(uint64(d.t))
-	for _, v := range []float64{d.prev, d.mean, d.dev, d.slow} {
+	for _, v := range []float64{d.prev, d.slow} {
 		w.Float(v)
 	}
 	w.Floats(d.hist[:])
@@ -28,9 +28,8 @@ func (d *Detector) EncodeState(w *state.Writer) {
 // DecodeState implements state.Part.
 func (d *Detector) DecodeState(r *state.Reader) {
 	d.t = uint32(r.Count("readings", math.MaxInt32-1))
-	d.prev, d.mean = value(r, "last reading"), value(r, "mean")
-	d.dev, d.slow = r.Min("deviation", 0), value(r, "average")
-	for i, n := 0, r.Count("newest readings", histRows); i < n && r.Err() == nil; i++ {
+	d.prev, d.slow = value(r, "last reading"), value(r, "average")
+	for i, n := 0, r.Count("newest readings", medianRows); i < n && r.Err() == nil; i++ {
 		d.hist[i] = value(r, "newest reading")
 	}
 	for i, n := 0, r.Count("median's readings", medianRows); i < n && r.Err() == nil; i++ {
