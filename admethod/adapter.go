@@ -122,8 +122,5 @@ type AdapterRegistry struct {
 	registry.Registry[AdapterFactory]
 }
 
-// Adapters is the registry that adapters register themselves in when they are imported.
-var Adapters = new(AdapterRegistry)
-
 // RegisterAdapter adds an adapter to [Adapters]. It panics on a duplicate name.
 func RegisterAdapter(f AdapterFactory) { Adapters.Register(f.Name, f) }

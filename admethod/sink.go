@@ -77,8 +77,5 @@ type SinkRegistry struct {
 	registry.Registry[SinkFactory]
 }
 
-// Sinks is the registry that sinks register themselves in when they are imported.
-var Sinks = new(SinkRegistry)
-
 // RegisterSink adds a sink to [Sinks]. It panics on a duplicate name.
 func RegisterSink(f SinkFactory) { Sinks.Register(f.Name, f) }

@@ -16,6 +16,9 @@ import (
 
 // Registry maps names to values. The zero value is empty and ready for use; it is safe for concurrent use.
 type Registry[T any] struct {
+	// Packages are import paths by the names of items that a program may leave out: an error says what to import.
+	Packages map[string]string
+
 	mu    sync.RWMutex
 	items map[string]T
 }
@@ -45,6 +48,9 @@ func (r *Registry[T]) Lookup(role, name string) (T, error) {
 		return item, nil
 	}
 	var none T
+	if path := r.Packages[name]; path != "" {
+		return none, fmt.Errorf("%s %q is not linked into this program: import _ %q where its main is", role, name, path)
+	}
 	names := slices.Sorted(maps.Keys(r.items))
 	if len(names) == 0 {
 		return none, fmt.Errorf("unknown %s %q: none is linked (forgotten import?)", role, name)

@@ -24,6 +24,18 @@ func ExampleRegistry() {
 	// unknown detector "forest": forgotten import? registered: pca, zscore
 }
 
+// What a program has left out is told from what nobody knows.
+func ExampleRegistry_packages() {
+	sinks := Registry[int]{Packages: map[string]string{"mqtt": "example.org/sink/mqtt"}}
+	_, err := sinks.Lookup("sink", "mqtt")
+	fmt.Println(err)
+	sinks.Register("mqtt", 1)
+	fmt.Println(sinks.Lookup("sink", "mqtt"))
+	// Output:
+	// sink "mqtt" is not linked into this program: import _ "example.org/sink/mqtt" where its main is
+	// 1 <nil>
+}
+
 func TestRegistry(t *testing.T) {
 	var r Registry[string]
 	if _, err := r.Lookup("sink", "log"); err == nil {

@@ -26,17 +26,17 @@ const (
 	admethodAuto = SDK + "/admethod/auto"
 )
 
-// What a patched mapper links: everything that the library has, or what detection inside the mapper needs.
+// What a patched mapper links: what detection inside the mapper needs, or everything that the library has.
 const (
-	LinkAll  = "all"
 	LinkAuto = "auto"
+	LinkAll  = "all"
 )
 
 func linked(link string) string {
-	if link == LinkAuto {
-		return admethodAuto
+	if link == LinkAll {
+		return admethodAll
 	}
-	return admethodAll
+	return admethodAuto
 }
 
 // Change is one file that a patch changes or adds.
@@ -46,8 +46,8 @@ type Change struct {
 }
 
 // Patch says what adds detection to a mapper that KubeEdge v1.18 to v1.23 generated: the import and the handler's line
-// in device/device.go, the end on a signal in cmd, the requirements in go.mod, and what keeps a mapper of that version from building and passing
-// go vet with the framework of v1.23. It writes nothing. A mapper that has all of it needs no change; one that is not as
+// in device/device.go, the end on a signal in cmd, the requirements in go.mod, and what keeps a mapper of that version
+// from building and passing go vet with the framework of v1.23. It writes nothing. A mapper that has all of it needs no change; one that is not as
 // KubeEdge generates it is an error that says where. Of o, SDKPath and SDKVersion count.
 func Patch(dir string, o Options) ([]Change, error) {
 	files, err := load(dir)

@@ -76,7 +76,7 @@ func TestPatch(t *testing.T) {
 				t.Errorf("changed files (-want +got):\n%s", diff)
 			}
 			device := after[deviceFile]
-			if strings.Count(device, handlerLine) != 1 || strings.Count(device, admethodAll) != 1 {
+			if strings.Count(device, handlerLine) != 1 || strings.Count(device, admethodAuto) != 1 {
 				t.Errorf("device.go:\n%s", device)
 			}
 			if own := newDataModel + "\n\t\t\t" + handlerLine; strings.Contains(device, own) != (version == "v1.18") {
@@ -120,7 +120,7 @@ func TestPatchRefuses(t *testing.T) {
 		{"another handler", "v1.23", deviceFile, "func dataHandler(ctx context.Context, dev ", "func dataHandler(ctx context.Context, d ", "device.go:96: want dataHandler(ctx, dev)"},
 		{"another loop", "v1.23", deviceFile, "for _, twin := range dev", "for _, t := range dev", "device.go:105: want dataHandler(ctx, dev)"},
 		{"no loop", "v1.23", deviceFile, "func dataHandler(", "func handleData(", "device.go:6: want dataHandler(ctx, dev)"},
-		{"half a patch", "v1.23", deviceFile, `"k8s.io/klog/v2"`, `"k8s.io/klog/v2"; admethod "` + admethodAll + `"`, "but not both"},
+		{"half a patch", "v1.23", deviceFile, `"k8s.io/klog/v2"`, `"k8s.io/klog/v2"; admethod "` + admethodAuto + `"`, "but not both"},
 		{"the name is taken", "v1.23", deviceFile, `"k8s.io/klog/v2"`, `admethod "k8s.io/klog/v2"`, "device.go:19: the name admethod is taken"},
 		{"two own handlers", "v1.23", deviceFile, "			adHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig)", "			adHandler(); adHandler()", "device.go:157: calls adHandler a second time"},
 		{"no Go", "v1.23", deviceFile, "package device", "pakcage device", "device.go:6:1: expected 'package'"},

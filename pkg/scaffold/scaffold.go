@@ -42,7 +42,7 @@ type Options struct {
 	SDKPath    string     // absolute path of a checkout that replaces the SDK; "" uses SDKVersion
 	SDKVersion string     // version of the SDK; required without SDKPath
 
-	Link string            // LinkAll, the default, or LinkAuto: what a patched mapper links
+	Link string            // LinkAuto, the default, or LinkAll: what a patched mapper links
 	Note func(text string) // gets what a person should know of a patch; may be nil
 }
 

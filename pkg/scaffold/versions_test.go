@@ -310,7 +310,7 @@ func TestPatchKeepsTheAuthorsOwn(t *testing.T) {
 }
 
 func TestPatchLinks(t *testing.T) {
-	for link, want := range map[string]string{"": admethodAll, LinkAll: admethodAll, LinkAuto: admethodAuto} {
+	for link, want := range map[string]string{"": admethodAuto, LinkAll: admethodAll, LinkAuto: admethodAuto} {
 		dir, o := generated(t, "v1.23")
 		o.Link = link
 		changes, err := Patch(dir, o)

@@ -27,13 +27,16 @@ SIGTERM in cmd, what go.mod needs, and what keeps such a mapper from building wi
 the framework of v1.23. Lines that are not edited stay as they are. Either all
 files are changed or none. A mapper that has detection already is left alone;
 what patch does not recognise it refuses, and says where. Run go mod tidy in the
-mapper afterwards.`,
+mapper afterwards. What was learned survives a stop if the mapper has a directory
+for it, in EDGE_ANOMALY_STATE_DIR. Where verdicts are to go elsewhere than to the
+log, --link all links every sink and adapter, or import the one that is used
+beside admethod/auto: an error names the package.`,
 		Example: `  adctl patch --dry-run ./my-mapper
   adctl patch ./my-mapper && cd my-mapper && go mod tidy && go build ./...`,
 		Args: wrongArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Link != scaffold.LinkAll && o.Link != scaffold.LinkAuto {
-				return usage(fmt.Errorf("--link: got %q, want %s or %s", o.Link, scaffold.LinkAll, scaffold.LinkAuto))
+				return usage(fmt.Errorf("--link: got %q, want %s or %s", o.Link, scaffold.LinkAuto, scaffold.LinkAll))
 			}
 			if err := findSDK(&o); err != nil {
 				return usage(err)
@@ -62,7 +65,7 @@ mapper afterwards.`,
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the changes as a unified diff and write nothing")
-	cmd.Flags().StringVar(&o.Link, "link", scaffold.LinkAll, "what the mapper links: all that the library has, or auto: detection inside the mapper with all detectors and the sink log, half as large")
+	cmd.Flags().StringVar(&o.Link, "link", scaffold.LinkAuto, "what the mapper links: auto, which is detection inside the mapper with all detectors and the sink log, or all: every adapter and sink, twice as large")
 	cmd.Flags().StringVar(&o.SDKPath, "sdk-path", "", "checkout of "+scaffold.SDK+" to use (default the one that adctl runs from, if any)")
 	return cmd
 }
