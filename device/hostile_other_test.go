@@ -9,3 +9,6 @@ import "testing"
 
 // watchOpens sees nothing where there is no inotify.
 func watchOpens(*testing.T, string) func() []string { return func() []string { return nil } }
+
+// watchedApart watches nothing there either.
+func watchedApart(*testing.T, func(*rig)) bool { return false }

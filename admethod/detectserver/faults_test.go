@@ -256,9 +256,14 @@ func TestFirstOneWins(t *testing.T) {
 // What was read is judged once, and answered again as it was answered; what was lost is judged on the repeat.
 func TestRepeatsOverConnections(t *testing.T) {
 	rows := new(drivertest.Recorder)
-	release := make(chan struct{})
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	hangs := drivertest.Func("hangs", func(_ driver.Row, out *driver.Result) {
+		entered <- struct{}{}
+		<-release
+		out.Judge(0, driver.KindNone)
+	})
 	address, _ := serve(t, Config{
-		Insecure: true, Drivers: driver.NewRegistry(rows.Factory(), drivertest.Hangs(release)),
+		Insecure: true, Drivers: driver.NewRegistry(rows.Factory(), hangs),
 		Deadline: 10 * time.Minute, // half of it is the patience with a detector that hangs, also on a busy machine
 		Defaults: map[string]any{"detector": "recorder"},
 	})
@@ -290,6 +295,7 @@ func TestRepeatsOverConnections(t *testing.T) {
 		return m
 	}
 	tell(t, first, stuck(0))
+	<-entered
 	third := dial(t, address, insecure.NewCredentials())
 	tell(t, third, stuck(1))
 	if got := hear(t, first); got.Message != "sent again" {

@@ -45,8 +45,8 @@ type Config struct {
 	Folder      string   `param:"folder" doc:"folder that holds the scripts"`
 	Run         []string `param:"run" doc:"activities without match that run on every anomaly"`
 	Allow       []string `param:"allow" doc:"programs that may run a script, for exec"`
-	Concurrency int      `param:"concurrency" min:"1" max:"256" doc:"scripts that run at one time"`
-	Queue       int      `param:"queue" min:"1" max:"10000" doc:"runs that wait; what finds no room is not started, and tried again with the next verdict"`
+	Concurrency int      `param:"concurrency" min:"1" max:"256" doc:"scripts that run at one time; as many again may run of namespaces of which none does"`
+	Queue       int      `param:"queue" min:"1" max:"10000" doc:"runs of a namespace that wait; what finds no room is not started, and tried again with the next verdict"`
 	Output      int      `param:"output" min:"0" max:"1048576" doc:"bytes kept of what a script prints"`
 }
 
@@ -90,10 +90,15 @@ type sink struct {
 		keys map[driver.Key]struct{}
 	}
 
-	queue   chan struct{}    // one for each run that waits
-	lined   map[string][]job // that wait, by namespace; guarded by mu
-	turns   []string         // namespaces of those, the next first; likewise
-	waiting map[string]int   // runs that wait or are to, by namespace; likewise
+	// Guarded by mu.
+	lined   map[string][]job // that wait, by namespace
+	turns   []string         // namespaces of those, the next first
+	waiting map[string]int   // runs that wait or are to, by namespace
+	queued  int              // all of these
+	running map[string]int   // runs, by namespace
+	busy    int              // all of these
+	changed sync.Cond        // a run may begin, or none will any more
+
 	workers sync.WaitGroup
 	cancel  context.CancelFunc
 	remove  []func()
@@ -137,9 +142,10 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	}
 	s := &sink{
 		config: config, folder: folder, routes: routes, now: time.Now,
-		status: make(map[string]*status), queue: make(chan struct{}, config.Queue+reserved),
-		lined: make(map[string][]job), waiting: make(map[string]int),
+		status: make(map[string]*status),
+		lined:  make(map[string][]job), waiting: make(map[string]int), running: make(map[string]int),
 	}
+	s.changed.L = &s.mu
 	info, err = os.Stat(config.File)
 	if err == nil && info.Mode().Perm()&0o002 != 0 {
 		err = fmt.Errorf("%s: everybody may write it; want a file that others cannot change", config.File)
@@ -175,11 +181,15 @@ func (s *sink) Start(ctx context.Context) error {
 		return err
 	}
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for range s.config.Concurrency {
+	for range 2 * s.config.Concurrency {
 		s.workers.Go(func() {
-			for range s.queue {
-				j := s.next()
+			for {
+				j, ok := s.next()
+				if !ok {
+					return
+				}
 				_ = guard.Do("an activity", func() { s.work(ctx, &j) }) // is logged
+				s.ended(&j)
 			}
 		})
 	}
@@ -236,11 +246,12 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 			if _, locked := s.locks.held[id]; locked || !a.matches(r) {
 				continue
 			}
-			if !s.room(r.Key.Namespace, len(jobs)) || s.locks.full(r.Key.Namespace) {
+			if !s.room(r.Key.Namespace) || s.locks.full(r.Key.Namespace) {
 				s.status[a.Name].Skipped++
 				continue
 			}
 			s.waiting[r.Key.Namespace]++
+			s.queued++
 			s.locks.add(id, Lock{
 				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
 				Since: s.now().UTC(), began: s.now(), Model: r.Model, Incident: name(r.Incident.ID),
@@ -268,39 +279,70 @@ func (s *sink) enqueue(j job) {
 		s.turns = append(s.turns, namespace)
 	}
 	s.lined[namespace] = append(s.lined[namespace], j)
-	s.queue <- struct{}{}
+	s.changed.Signal()
 }
 
-// next takes the run whose turn it is: namespaces take turns, so that one with many slow scripts delays another's by those
-// that run already, not by those that wait.
-func (s *sink) next() job {
+// next waits for a run whose turn it is, and takes it; ok is false when there will be none. Namespaces take turns, and
+// where scripts hang others begin all the same: half of the workers take runs of namespaces only of which none runs. So one
+// with many slow scripts delays no other's. What has begun ends, see [sink.ended].
+func (s *sink) next() (j job, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	namespace := s.turns[0]
-	s.turns = slices.Delete(s.turns, 0, 1)
+	for {
+		i := slices.IndexFunc(s.turns, func(namespace string) bool {
+			return s.busy < s.config.Concurrency || s.running[namespace] == 0
+		})
+		switch {
+		case i >= 0:
+			return s.begins(i), true
+		case s.closed && len(s.turns) == 0:
+			return job{}, false
+		}
+		s.changed.Wait()
+	}
+}
+
+// begins takes a run of the namespace at a place in the order of turns. The caller holds mu.
+func (s *sink) begins(i int) job {
+	namespace := s.turns[i]
+	s.turns = slices.Delete(s.turns, i, i+1)
 	j := s.lined[namespace][0]
 	if s.lined[namespace] = slices.Delete(s.lined[namespace], 0, 1); len(s.lined[namespace]) > 0 {
 		s.turns = append(s.turns, namespace)
 	} else {
 		delete(s.lined, namespace)
 	}
+	s.running[namespace]++
+	s.busy++
 	return j
 }
 
-// room reports whether a run of a namespace may wait, behind more that are to be queued. A few places are for those of
-// which none waits: a namespace in which all goes wrong at once keeps no other's activities from running. The caller
-// holds mu, and alone adds to the queue: what has room now will have room then.
-func (s *sink) room(namespace string, more int) bool {
-	n := len(s.queue) + more
-	return n < s.config.Queue || n < cap(s.queue) && s.waiting[namespace] == 0
+// ended notes that a run is over, however it ended.
+func (s *sink) ended(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	namespace := j.result.Key.Namespace
+	if s.running[namespace]--; s.running[namespace] <= 0 {
+		delete(s.running, namespace)
+	}
+	s.busy--
+	s.changed.Broadcast()
 }
 
-// reserved is how many places the queue has beyond the configured ones.
-const reserved = 64
+// room reports whether a run of a namespace may wait: each has its own places, and beyond what all have together one.
+// The caller holds mu.
+func (s *sink) room(namespace string) bool {
+	n := s.waiting[namespace]
+	return n < s.config.Queue && (n == 0 || s.queued < namespaces*s.config.Queue)
+}
+
+// namespaces is for how many there is room in the queue.
+const namespaces = 64
 
 // taken notes that a run waits no more. The caller holds mu.
 func (s *sink) taken(j *job) {
 	namespace := j.result.Key.Namespace
+	s.queued--
 	if s.waiting[namespace]--; s.waiting[namespace] <= 0 {
 		delete(s.waiting, namespace)
 	}
@@ -413,6 +455,7 @@ func (s *sink) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	was := s.closed
 	s.closed = true
+	s.changed.Broadcast()
 	s.mu.Unlock()
 	if was || s.cancel == nil {
 		return nil
@@ -420,7 +463,6 @@ func (s *sink) Shutdown(ctx context.Context) error {
 	for _, remove := range s.remove {
 		remove()
 	}
-	close(s.queue)
 	stop := context.AfterFunc(ctx, s.cancel)
 	s.workers.Wait()
 	stop()

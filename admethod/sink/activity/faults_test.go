@@ -193,7 +193,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	sinktest.Eventually(t, "all that had room have run", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.status["a"].Running == 0 && len(s.queue) == 0
+		return s.status["a"].Running == 0 && s.queued == 0
 	})
 	log, err := os.ReadFile(filepath.Join(dir, "scripts", "log"))
 	if err != nil {
@@ -314,33 +314,47 @@ func TestUndisturbed(t *testing.T) {
 	})
 }
 
-// A namespace in which all goes wrong at once takes neither the locks nor the places in the queue of another.
+// A namespace in which all goes wrong at once takes neither the locks, nor the places in the queue, nor the workers of
+// another, and nor do ten of them.
 func TestNamespacesDoNotSkipEachOther(t *testing.T) {
-	dir := setup(t, "activities: [{name: a, match: {}, command: {shell_file: a.sh}}]", map[string]string{"a.sh": "while :; do sleep 1; done"})
+	dir := setup(t, "activities: [{name: a, match: {}, command: {shell_file: a.sh}}]",
+		map[string]string{"a.sh": `case $ANOMALY_NAMESPACE in greedy*|crowded) while :; do sleep 1; done;; esac`})
 	s := start(t, dir, func(c *Config) { c.Concurrency, c.Queue = 1, 8 })
 	s.mu.Lock()
-	for i := range 2 * maxLocks {
-		id := lockID{"a", driver.Key{Namespace: "greedy", Device: strconv.Itoa(i), Property: "p"}}
-		if s.locks.full("greedy") {
-			break
+	for k := range 11 {
+		greedy := "greedy" + strconv.Itoa(k)
+		for i := range maxLocks {
+			id := lockID{"a", driver.Key{Namespace: greedy, Device: strconv.Itoa(i), Property: "p"}}
+			if !s.locks.full(greedy) {
+				s.locks.add(id, Lock{Activity: "a", Namespace: greedy, Device: id.key.Device, Property: "p", began: s.now()})
+			}
 		}
-		s.locks.add(id, Lock{Activity: "a", Namespace: "greedy", Device: id.key.Device, Property: "p", began: s.now()})
 	}
 	s.mu.Unlock()
-	for i := range 12 {
-		v := verdict("light-"+strconv.Itoa(i), driver.Critical)
-		v.Key.Namespace = "crowded"
-		s.put(t, v)
+	of := func(namespace string, n int) (vs []driver.Result) {
+		for i := range n {
+			v := verdict("light-"+strconv.Itoa(i), driver.Critical)
+			v.Key.Namespace = namespace
+			vs = append(vs, v)
+		}
+		return vs
 	}
-	greedy, modest := verdict("light-1", driver.Critical), verdict("light-1", driver.Critical)
-	greedy.Key.Namespace, modest.Key.Namespace = "greedy", "modest"
-	s.put(t, greedy, modest)
+	s.put(t, append(of("crowded", 12), of("greedy0", 1)...)...)
+	s.put(t, of("modest", 8)...)
+	sinktest.Eventually(t, "all of the modest namespace have run", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.status["a"].Runs == 8
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.locks.held[lockID{"a", greedy.Key}]; ok || s.locks.of["greedy"] != maxLocks {
-		t.Errorf("%d locks of one namespace", s.locks.of["greedy"])
+	if n := s.locks.of["greedy0"]; n != maxLocks {
+		t.Errorf("%d locks of one namespace", n)
 	}
-	if _, ok := s.locks.held[lockID{"a", modest.Key}]; !ok || s.waiting["modest"] != 1 {
-		t.Errorf("the activity of another namespace is skipped; %d of it wait", s.waiting["modest"])
+	if n := len(s.locks.held); n > maxAllLocks+13*ownLocks {
+		t.Errorf("%d locks of all", n)
+	}
+	if st := s.status["a"]; s.running["crowded"] != 1 || s.running["modest"] != 0 || s.waiting["crowded"]+1 < 8 || s.locks.of["modest"] != 8 || st.Failed != 0 {
+		t.Errorf("%+v; run %v, wait %v", *st, s.running, s.waiting)
 	}
 }

@@ -56,10 +56,11 @@ func (l *Lock) id() lockID {
 func (id lockID) name() string { return id.activity + "@" + id.key.String() }
 
 // These bound memory and file. Beyond them no activity starts: without a lock it might run over and over. No namespace can
-// take the locks of another.
+// take the locks of another, nor can many together: each has a few of its own.
 const (
 	maxLocks    = 10_000        // of a namespace
-	maxAllLocks = 10 * maxLocks // of all
+	maxAllLocks = 10 * maxLocks // of all, but for
+	ownLocks    = 16            // of each namespace
 )
 
 // locks is the table of locks and the file that holds it; callers serialize.
@@ -80,7 +81,8 @@ func (t *locks) add(id lockID, l Lock) {
 
 // full reports whether there is no room for a lock of a namespace.
 func (t *locks) full(namespace string) bool {
-	return t.of[namespace] >= maxLocks || len(t.held) >= maxAllLocks
+	own := t.of[namespace]
+	return own >= maxLocks || own >= ownLocks && len(t.held) >= maxAllLocks
 }
 
 // load reads the file. One that is damaged is set aside: activities may then run once more.
