@@ -100,6 +100,19 @@ func (f Factory) Open(s Settings, raw map[string]any) (Detector, error) {
 	return d, nil
 }
 
+// Heard is the same factory; hear is called with each detector that it opens.
+func (f Factory) Heard(hear func(Detector)) Factory {
+	open := f.open
+	f.open = func(s Settings, raw map[string]any) (Detector, error) {
+		d, err := open(s, raw)
+		if err == nil {
+			hear(d)
+		}
+		return d, err
+	}
+	return f
+}
+
 // Registry holds factories by name. The zero value is empty and ready for use; it is safe for concurrent use.
 type Registry struct{ factories registry.Registry[Factory] }
 

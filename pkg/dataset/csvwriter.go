@@ -21,13 +21,16 @@ type CSVWriter struct {
 
 // NewCSVWriter writes to dst, the header first.
 func NewCSVWriter(dst io.Writer, columns ...string) *CSVWriter {
-	w := &CSVWriter{dst: bufio.NewWriterSize(dst, 64<<10)}
+	w := NewCSVRows(dst)
 	for _, c := range columns {
 		w.Text(c)
 	}
 	w.End()
 	return w
 }
+
+// NewCSVRows writes to dst, without a header.
+func NewCSVRows(dst io.Writer) *CSVWriter { return &CSVWriter{dst: bufio.NewWriterSize(dst, 64<<10)} }
 
 // Text writes a field, quoted where its content asks for it.
 func (w *CSVWriter) Text(s string) {

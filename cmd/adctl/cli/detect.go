@@ -4,45 +4,64 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 type detectOptions struct {
-	detector      string
-	model         string
-	trainRows     int
-	set           []string
-	input, output string
-	format        string
-	dataType      string
-	in            inputOptions
-	members       []string
-	report, png   string
-	quiet         bool
+	detector    string
+	model       string
+	trainRows   int
+	set         []string
+	input       string // the old spelling of a file to read
+	files       []string
+	output      string
+	format      string
+	failOn      string
+	alarms      string
+	dataType    string
+	in          inputOptions
+	members     []string
+	report, png string
+	quiet       bool
 }
 
 func newDetect() *cobra.Command {
 	var o detectOptions
 	cmd := &cobra.Command{
-		Use:   "detect --input FILE.csv --output OUT.csv",
-		Short: "Score the readings of a CSV file, of one property or of a group",
-		Long: `detect streams a CSV file of readings, in its order, through the detector that a
-mapper would run, and writes one row for each row that it read.
+		Use:   "detect FILE…",
+		Short: "Judge the readings of recordings: of one property, of several, or of a group",
+		Long: `detect runs recordings, each in its order, through the detectors that a mapper would
+run. It tells what was judged by what, and the incidents that a mapper would tell of.
+
+A summary goes to standard error, and to a terminal alone: the rows, one for each
+row that was read, go to --output FILE, or to standard output where that is no
+terminal or -o csv is given. -o json and -o yaml write the summary for programs,
+-o table writes it to standard output.
+
+Exit status: 0 fine; 1 anomalies were found, with --fail-on warning or critical
+(and for what else did not succeed); 2 wrong arguments, or a file that cannot be
+used; 3 nothing could be judged, for example since there are too few rows.
+
+What is judged by what
+----------------------
+Where no detector is named, each column of numbers is judged alone by auto; of a
+table with several, all of them together by autogroup as well, and incidents that
+overlap are one account, which names the columns to blame. A detector of single
+properties that is named judges each column alone; one of groups, all together.
+A column named value is judged alone, whatever is beside it. Rows that tell of
+several series, such as by entity_id, are split: each series is judged alone, and
+named in a column series.
 
 One property
 ------------
@@ -83,13 +102,12 @@ rows are no anomalies unless quality.missing or quality.late are set. Output:
   expected,lower,upper  as above, of the member that the verdict is about
 
 A row that cannot be used is named on standard error; its output is a row of
-severity unknown and kind invalid. --format pred writes the column anomaly alone
-under the header pred, for programs that score it.
+severity unknown and kind invalid. -o pred writes the column anomaly alone under
+the header pred, for programs that score it.
 
-A group is scored if there are several members and the detector takes several,
-and always with --model, --columns, --train-rows or --format pred. Where no
-detector is named, it is that of the model, or autogroup for a group without a
-column named value, else auto.
+A table is judged as a group alone by --model, --train-rows and -o pred, or a
+detector of groups. Its output is that of a group also where columns are judged
+alone; of several files a column file comes first.
 
 Both
 ----
@@ -101,17 +119,14 @@ dates and more; times without a zone are UTC unless --timezone says where they
 are. 03/04/2026 is two days: unless another row tells, --time-format has to.
 Numbers may have decimal commas, thousands separators and units. A column is of
 numbers if most of its cells are; the others, such as unavailable, count as
-invalid. A row for each of several properties, told apart by a column such as
-entity_id, makes series: each is judged alone, and named in a column series.
-Rows that come newest first, or in no order, are sorted. What was made of the
-file is said on standard error. Rows that cannot be used do not fail the
-program; a file of which nothing can be used exits with 2.
+invalid. Rows that come newest first, or in no order, are sorted. What was made of the
+file is said on standard error. Rows that cannot be used do not fail the program.
 
 Settings are those of a Device, under pushMethod.anomalyDetection:
   --set threshold=0.9 --set detector.window=60
 
-A summary of the incidents goes to standard error: those that a mapper would
-tell of, and how they ended.
+--alarms 1/week sets how many false alarms a property may give, as the key alarms
+does in a Device: the threshold follows from the time between the readings.
 
 Labels
 ------
@@ -122,29 +137,34 @@ of the labelled faults were found, after which delay, and how many alerts were
 false. adctl label and adctl export make such a column.
 
 --report FILE.html shows the run to a person: readings, the expected band,
-incidents, labels, and what each threshold would have cost. The file needs nothing
-from anywhere else. --png FILE.png is a picture of the same.`,
-		Example: `  adctl detect --input boiler.csv --output verdicts.csv
-  adctl detect --detector autogroup --train-rows 400 --input pump.csv --output verdicts.csv
-  adctl detect --model room.model --input room.csv
-  adctl detect --input week.csv --output verdicts.csv --report week.html --png week.png
-  adctl detect --detector ewma --set detector.window=60 --input boiler.csv --output - | grep critical`,
-		Args: wrongArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+incidents, labels, and what each threshold costs: the rows are judged at each of
+them, which takes its time. The file needs nothing from anywhere else. --png
+FILE.png is a picture of the same.`,
+		Example: `  adctl detect boiler.csv
+  adctl detect boiler.csv --output verdicts.csv --report boiler.html
+  adctl detect --fail-on critical *.csv
+  adctl detect pump.csv --detector autogroup --train-rows 400 --output verdicts.csv
+  adctl detect room.csv --model room.model -o json
+  adctl detect boiler.csv --detector ewma --set detector.window=60 -o csv | grep critical`,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		ValidArgsFunction: filesOnly("csv", "tsv", "jsonl", "ndjson", "json", "parquet", "xlsx", "gz", "zst"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.detector, "detector", admethod.DefaultConfig().Detector, "driver that judges the readings; adctl drivers lists them")
 	f.StringVar(&o.model, "model", "", "file of a trained model that judges the rows of a group")
 	f.IntVar(&o.trainRows, "train-rows", 0, "first rows of a group to learn from; the detector's own default where 0")
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value; repeatable")
-	f.StringVarP(&o.input, "input", "i", "", "CSV file to read; - is standard input")
-	f.StringVarP(&o.output, "output", "o", "-", "CSV file to write; - is standard output")
-	f.StringVar(&o.format, "format", "full", "of the output: full, or pred for 0 and 1 alone")
+	f.StringVarP(&o.input, "input", "i", "", "file to read; the old spelling of FILE")
+	f.StringVar(&o.output, "output", "", "file to write the rows to, as CSV; - is standard output")
+	f.StringVarP(&o.format, "format", "o", "", "what to write to standard output: table, csv, json, yaml, or pred for 0 and 1 alone")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 1 if there are anomalies of this severity or worse: warning or critical")
+	f.StringVar(&o.alarms, "alarms", "", "false alarms of a property in a time, such as 1/week; sets the threshold by the time between readings")
 	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
 	o.in.flags(f)
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
 	f.StringVar(&o.report, "report", "", "HTML file to write with charts of the run")
 	f.StringVar(&o.png, "png", "", "PNG file to write with charts of the run")
+	complete(cmd)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no summary, no progress, no names of bad rows")
 	return cmd
 }
@@ -162,97 +182,132 @@ func config(detector string, set []string) (admethod.ADMethodConfig, error) {
 	return c, usage(err)
 }
 
-func (o *detectOptions) run(cmd *cobra.Command) (err error) {
-	if o.input == "" {
-		return usage(errors.New("--input: want a file, or - for standard input"))
+// run judges one file after the other. The exit status is the worst: a file that cannot be used, anomalies, nothing judged.
+func (o *detectOptions) run(cmd *cobra.Command, args []string) (err error) {
+	log := io.Discard
+	if !o.quiet {
+		log = cmd.ErrOrStderr()
 	}
-	if o.format != "full" && o.format != "pred" {
-		return usage(fmt.Errorf("--format: got %q, want full or pred", o.format))
-	}
-	plan, err := o.plan(cmd.Flags().Changed("detector"))
-	if err != nil {
-		return err
-	}
-	in, err := o.open(cmd.InOrStdin())
+	worst, err := o.settle(cmd, args, log)
 	if err != nil {
 		return usage(err)
 	}
-	defer in.Close()
-	src, err := plan.look(in)
-	if err != nil {
-		return usage(fmt.Errorf("%s: %w", o.inputName(), err))
+	named := cmd.Flags().Changed("detector")
+	if _, err := o.plan(named); err != nil { // what is wrong with the arguments, before anything is created
+		return err
 	}
-	c, err := config(plan.detector, plan.settings(o.set))
+	rows, err := o.create(cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
-	out, err := o.create(in, cmd.OutOrStdout())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-
-	log := io.Discard
-	var bar *progress
-	if !o.quiet {
-		log = cmd.ErrOrStderr()
-		bar = newProgress(in, out, log, "detect")
-	}
-	defer bar.done()
-	var t *tally
-	shown := o.backtest(&c, plan)
-	switch {
-	case plan.group:
-		s := newRowScorer(c, plan, src, out, o.format == "pred")
-		s.shown = shown
-		s.log, s.progress = log, bar
-		err, t = s.run(cmd.Context()), &s.tally
-	case src.Long():
-		s := &scorer{config: c, dataType: o.dataType, columns: src.Columns()}
-		s.log, s.progress, s.shown = log, bar, shown
-		err, t = s.each(cmd.Context(), src, out), &s.tally
-	default:
-		s := &scorer{
-			config: c, dataType: o.dataType, columns: src.Columns(),
-			in: records{src}, out: dataset.NewCSVWriter(out, outputColumns...),
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var all []*summary
+	unusable := 0
+	for i, name := range o.files {
+		var bar *progress
+		r := &detection{detectOptions: o, name: name, log: log, rows: rows, first: i == 0}
+		in, err := o.open(name, cmd.InOrStdin())
+		if err == nil {
+			if !o.quiet {
+				bar = newProgress(in, rows, log, "detect")
+			}
+			r.progress = bar
+			err = r.run(cmd.Context(), in, named)
+			bar.done()
+			err = errors.Join(err, in.Close())
+		} else {
+			err = usage(err)
 		}
-		s.log, s.progress, s.shown = log, bar, shown
-		err, t = s.run(cmd.Context()), &s.tally
+		var u *usageError
+		switch {
+		case err == nil:
+			all = append(all, r.summary())
+			all[len(all)-1].manyFiles = len(o.files) > 1
+		case len(o.files) > 1 && errors.As(err, &u): // the others may be fine
+			fmt.Fprintf(log, "adctl: %v\n", err)
+			unusable++
+			continue
+		default:
+			return err
+		}
+		if o.format == "table" {
+			all[len(all)-1].text(cmd.OutOrStdout())
+		} else {
+			all[len(all)-1].text(log)
+		}
 	}
-	bar.done()
-	for _, note := range src.Notes() {
-		fmt.Fprintln(log, note)
+	if err := o.write(cmd.OutOrStdout(), all); err != nil {
+		return err
 	}
-	if err == nil {
-		t.labelled = src.Labelled() // a column that is empty is no truth
-		summarize(log, t)
-		err = shown.write()
+	if unusable > 0 {
+		return usage(fmt.Errorf("%d of %d files cannot be used", unusable, len(o.files)))
 	}
-	return err
+	return statusOf(all, worst)
 }
 
-// inputName is what messages call the input.
-func (o *detectOptions) inputName() string {
-	if o.input == "-" {
-		return "standard input"
+// statusOf is the exit status that is not 0, as an error.
+func statusOf(all []*summary, worst driver.Severity) error {
+	status := exitOK
+	for _, s := range all {
+		switch {
+		case worst != driver.Unknown && s.worst >= worst:
+			return exitStatus(exitFailed)
+		case s.Judged == 0 && s.Anomalous == 0:
+			status = exitNothing
+		}
 	}
-	return o.input
+	if status != exitOK {
+		return exitStatus(status)
+	}
+	return nil
 }
 
-// open opens the input; closing it leaves standard input open.
-func (o *detectOptions) open(stdin io.Reader) (io.ReadCloser, error) {
-	if o.input == "-" {
+// settle checks the arguments, old spellings among them. It returns the severity from which to fail, Unknown for none.
+func (o *detectOptions) settle(cmd *cobra.Command, args []string, log io.Writer) (worst driver.Severity, err error) {
+	o.files = args
+	if o.input != "" {
+		fmt.Fprintln(log, "--input is deprecated: adctl detect FILE…")
+		o.files = append([]string{o.input}, o.files...)
+	}
+	if len(o.files) == 0 {
+		return 0, errors.New("want a file to read, or - for standard input")
+	}
+	switch o.format {
+	case "", "table", "csv", "json", "yaml", "pred":
+	case "full":
+		fmt.Fprintln(log, "--format full is deprecated: -o csv")
+		o.format = "csv"
+	default:
+		if err := fileAsFormat(cmd, &o.format, &o.output, "", "table", "csv", "json", "yaml", "pred"); err != nil {
+			return 0, err
+		}
+	}
+	if len(o.files) > 1 && (o.report != "" || o.png != "" || o.format == "pred") {
+		return 0, fmt.Errorf("--report, --png and -o pred are for one file, got %d", len(o.files))
+	}
+	if o.failOn == "" {
+		return 0, nil
+	}
+	if err := worst.UnmarshalText([]byte(o.failOn)); err != nil || !worst.Anomalous() {
+		return 0, fmt.Errorf("--fail-on: got %q, want warning or critical", o.failOn)
+	}
+	return worst, nil
+}
+
+// open opens a file; closing it leaves standard input open.
+func (o *detectOptions) open(name string, stdin io.Reader) (io.ReadCloser, error) {
+	if name == "-" {
 		return io.NopCloser(stdin), nil
 	}
-	return os.Open(o.input)
+	return os.Open(name)
 }
 
-// create creates the output. It refuses to overwrite the input, also by a report.
-func (o *detectOptions) create(in io.Reader, stdout io.Writer) (io.WriteCloser, error) {
-	if f, ok := in.(*os.File); ok {
-		from, err := f.Stat()
+// create creates what rows are written to. It refuses to overwrite an input, also by a report.
+func (o *detectOptions) create(stdout io.Writer) (io.WriteCloser, error) {
+	for _, name := range o.files {
+		from, err := os.Stat(name)
 		if err != nil {
-			return nil, usage(err)
+			continue
 		}
 		for flag, name := range map[string]string{"--output": o.output, "--report": o.report, "--png": o.png} {
 			if to, err := os.Stat(name); err == nil && os.SameFile(from, to) {
@@ -260,171 +315,28 @@ func (o *detectOptions) create(in io.Reader, stdout io.Writer) (io.WriteCloser, 
 			}
 		}
 	}
-	if o.output == "-" {
+	switch {
+	case o.output != "" && o.output != "-":
+		return os.Create(o.output)
+	case o.output == "-" || o.format == "csv" || o.format == "pred" || o.format == "" && !terminal(stdout):
 		return keepOpen{stdout}, nil
 	}
-	return os.Create(o.output)
+	return keepOpen{io.Discard}, nil
 }
 
 type keepOpen struct{ io.Writer }
 
 func (keepOpen) Close() error { return nil }
 
+var (
+	rowColumns  = []string{"timestamp", "anomaly_score", "anomaly", "severity", "kind", "blamed", "onset", "incident", "expected", "lower", "upper"}
+	predColumns = []string{"pred"}
+)
+
 var outputColumns = []string{"timestamp", "value", "anomaly_score", "severity", "kind", "expected", "lower", "upper", "onset", "incident"}
-
-// scorer streams records through a detector and counts what happens.
-type scorer struct {
-	config   admethod.ADMethodConfig
-	dataType string
-	columns  []input.Column
-	in       recordReader
-	out      *dataset.CSVWriter
-	progress *progress // nil for none
-	shown    *backtest // nil for none
-	tally
-
-	stream  *replay.Stream // nil before the first record
-	numeric bool
-	named   bool // rows begin with the name of their series
-	waiting []record
-}
-
-// recordReader gives the records of one property.
-type recordReader interface {
-	Read() (record, error) // errors as those of input.Reader
-	Offset() int64
-	Buffered() bool
-	LabelColumn() bool
-}
-
-// each scores the series of a recording one after the other, each by a detector of its own.
-func (s *scorer) each(ctx context.Context, src *input.Reader, out io.Writer) error {
-	names, series, err := split(src, s.skipped)
-	if err != nil {
-		return usage(err)
-	}
-	columns := outputColumns
-	switch s.named = len(names) > 1; {
-	case len(names) == 0:
-		return usage(fmt.Errorf("none of %d rows can be used", s.bad))
-	case s.named && s.shown != nil:
-		return usage(fmt.Errorf("--report and --png show one property or one group, the file has %d series: choose one, or export it --format wide", len(names)))
-	case s.named:
-		columns = append([]string{"series"}, outputColumns...)
-	}
-	s.out = dataset.NewCSVWriter(out, columns...)
-	dataType := s.dataType
-	for _, name := range names {
-		s.in = &recorded{rest: series[name], labelled: src.LabelColumn(), offset: src.Offset()}
-		s.stream, s.dataType = nil, dataType
-		if err := s.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (s *scorer) run(ctx context.Context) (err error) {
-	defer func() {
-		if s.stream != nil {
-			err = errors.Join(err, s.stream.Close(context.WithoutCancel(ctx)))
-		}
-		err = errors.Join(err, s.out.Flush())
-	}()
-	for {
-		record, err := s.in.Read()
-		var bad *dataset.RowError
-		switch {
-		case errors.As(err, &bad):
-			s.skipped(bad)
-			continue
-		case errors.Is(err, io.EOF):
-			if s.read == 0 && s.bad > 0 {
-				return usage(fmt.Errorf("none of %d rows can be used", s.bad))
-			}
-			return s.drain(ctx)
-		case err != nil:
-			return errors.Join(usage(err), s.drain(ctx))
-		}
-		if s.stream == nil {
-			if err := s.open(ctx); err != nil {
-				return err
-			}
-		}
-		s.read++
-		s.waiting = append(s.waiting, record)
-		s.hand(&record)
-		// Rows are judged in batches, but none waits while the input does.
-		if len(s.waiting) >= replay.MaxBatch || !s.in.Buffered() {
-			if err := s.drain(ctx); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// open binds the property when its first record is here.
-func (s *scorer) open(ctx context.Context) error {
-	if s.dataType == "" {
-		if s.dataType = "double"; s.columns[0].Text {
-			s.dataType = "string"
-		}
-	}
-	s.numeric = s.dataType != "string"
-	s.labelled = s.in.LabelColumn()
-	s.shown.begin([]string{s.columns[0].Name}, s.labelled)
-	var err error
-	s.stream, err = replay.Open(ctx, replay.Options{Config: s.config, Meta: admethod.Meta{DataType: s.dataType}})
-	return usage(err)
-}
-
-func (s *scorer) hand(r *record) {
-	switch {
-	case s.numeric && !math.IsNaN(r.Value):
-		s.stream.Observe(r.At, r.Value)
-	case strings.TrimSpace(r.Text) == "":
-		s.stream.ObserveAny(r.At, nil)
-	default:
-		s.stream.ObserveAny(r.At, r.Text)
-	}
-}
-
-// drain writes the rows of all records that wait.
-func (s *scorer) drain(ctx context.Context) error {
-	if len(s.waiting) == 0 {
-		return nil
-	}
-	outcomes, err := s.stream.Drain(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range outcomes {
-		s.write(&s.waiting[i], &outcomes[i])
-	}
-	s.waiting = s.waiting[:0]
-	s.progress.set(s.in.Offset(), s.read)
-	return s.out.Flush()
-}
 
 // forecastDigits are the significant digits of a forecast: more than any sensor has.
 const forecastDigits = 9
-
-func (s *scorer) write(r *record, o *replay.Outcome) {
-	score := s.count(r.At, o, r.label)
-	s.shown.reading(r, o)
-	w := s.out
-	if s.named {
-		w.Text(r.series)
-	}
-	w.Text(r.timestamp)
-	w.Text(r.Text)
-	w.Number(score)
-	w.Text(o.Severity.String())
-	w.Text(string(o.Kind))
-	forecast(w, o.Expected, o.Lower, o.Upper)
-	news(w, o.Onset, o.Incident)
-	w.End()
-}
 
 func forecast(w *dataset.CSVWriter, numbers ...float64) {
 	for _, v := range numbers {

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/formats"
-	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
@@ -55,80 +53,6 @@ func (o *inputOptions) open(src io.Reader) (*input.Reader, error) {
 	}
 	return input.NewReader(src, o.Options)
 }
-
-// record is a reading of one property.
-type record struct {
-	dataset.Reading
-	timestamp string // as in the file
-	series    string
-	label     bool
-}
-
-// records are the rows of a recording with one column of readings.
-type records struct{ *input.Reader }
-
-// Read returns the next record, with the errors of input.Reader.
-func (r records) Read() (record, error) {
-	row, err := r.Reader.Read()
-	if err != nil {
-		return record{}, err
-	}
-	return recordOf(&row), nil
-}
-
-func recordOf(row *input.Row) record {
-	return record{
-		Reading:   dataset.Reading{At: row.At, Value: row.Cells[0].Value, Text: row.Cells[0].Text},
-		timestamp: row.Timestamp, label: row.Label, series: row.Series,
-	}
-}
-
-// mostSeries bounds how many series a file may be split into.
-const mostSeries = 10_000
-
-// split reads a whole recording, and gives the records of each of its series, in the order in which these begin.
-func split(r *input.Reader, skipped func(*dataset.RowError)) (names []string, all map[string][]record, err error) {
-	all = make(map[string][]record)
-	for {
-		row, err := r.Read()
-		var bad *dataset.RowError
-		switch {
-		case errors.Is(err, io.EOF):
-			return names, all, nil
-		case errors.As(err, &bad):
-			skipped(bad)
-			continue
-		case err != nil:
-			return nil, nil, err
-		}
-		if _, ok := all[row.Series]; !ok {
-			if names = append(names, row.Series); len(names) > mostSeries {
-				return nil, nil, fmt.Errorf("line %d: more than %d series: --series-columns says which columns tell them apart", row.Line, mostSeries)
-			}
-		}
-		all[row.Series] = append(all[row.Series], recordOf(&row))
-	}
-}
-
-// recorded are the records of one series.
-type recorded struct {
-	rest     []record
-	labelled bool
-	offset   int64
-}
-
-func (r *recorded) Read() (record, error) {
-	if len(r.rest) == 0 {
-		return record{}, io.EOF
-	}
-	next := r.rest[0]
-	r.rest = r.rest[1:]
-	return next, nil
-}
-
-func (r *recorded) Offset() int64     { return r.offset }
-func (r *recorded) Buffered() bool    { return true }
-func (r *recorded) LabelColumn() bool { return r.labelled }
 
 // columnNames are the headers of the columns of readings.
 func columnNames(r *input.Reader) []string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -27,6 +28,7 @@ type plan struct {
 	detector string
 	model    *model.Trained // nil for none
 	group    bool
+	each     bool     // each column is judged alone
 	members  []string // of the group; nil for all columns
 	absent   []string // members that the model knows and the input has no column of
 }
@@ -35,7 +37,7 @@ type plan struct {
 func (o *detectOptions) plan(named bool) (*plan, error) {
 	p := &plan{
 		options: o, named: named, detector: o.detector, members: o.members,
-		group: o.model != "" || o.members != nil || o.trainRows != 0 || o.format == "pred",
+		group: o.model != "" || o.trainRows != 0 || o.format == "pred",
 	}
 	if o.model != "" {
 		var err error
@@ -54,8 +56,12 @@ func (o *detectOptions) plan(named bool) (*plan, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	if p.named && f.Info().Members <= 1 && p.group && p.model == nil && len(o.members) != 1 && o.format != "pred" {
-		return nil, usage(fmt.Errorf("--detector: %q watches one property; --columns and --train-rows want one for a group, such as %s", p.detector, groupDetector))
+	if p.named && f.Info().Members <= 1 && o.trainRows != 0 {
+		return nil, usage(fmt.Errorf("--detector: %q watches one property; --train-rows wants one for a group, such as %s", p.detector, groupDetector))
+	}
+	if o.alarms != "" {
+		o.set = append(slices.Clip(o.set), "alarms="+o.alarms)
+		o.alarms = ""
 	}
 	return p, nil
 }
@@ -74,7 +80,7 @@ func readModel(path string) (*model.Trained, error) {
 }
 
 // look finds out what is in the input.
-func (p *plan) look(src io.Reader) (*input.Reader, error) {
+func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 	f, err := driver.Default.Lookup(p.detector)
 	if err != nil {
 		return nil, err
@@ -93,27 +99,141 @@ func (p *plan) look(src io.Reader) (*input.Reader, error) {
 		return nil, err
 	}
 	columns := columnNames(r)
-	if !p.group && len(columns) > 1 {
-		hasValue := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, "value") || strings.EqualFold(c, "_value") })
-		p.group = p.named && f.Info().Members > 1 || !p.named && hasValue < 0
-		switch {
-		case p.group:
-		case hasValue >= 0:
-			r.Only(hasValue)
-		default: // a detector of one property that is named
-			r.Only(0)
+	hasValue := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, "value") || strings.EqualFold(c, "_value") })
+	if len(columns) > 1 && hasValue >= 0 && p.members == nil && !p.group && !(p.named && f.Info().Members > 1) {
+		r.Only(hasValue)
+		others := slices.Delete(slices.Clone(columns), hasValue, hasValue+1)
+		fmt.Fprintf(log, "column %q is judged, and not %s: --columns chooses\n", columns[hasValue], strings.Join(others, ", "))
+		columns = columnNames(r)
+	}
+	several := len(columns) > 1
+	switch {
+	case p.model != nil:
+	case p.named && f.Info().Members > 1: // of one column too, as a property alone
+		p.group = p.group || several || p.members != nil
+		p.each = !p.group
+	case p.named:
+		p.each = true
+	case p.group:
+		p.detector = groupDetector
+	default: // each alone, and several together
+		p.each = true
+		p.group = several && !r.Long() || p.members != nil && !r.Long()
+		if p.group && !several {
+			p.each, p.detector = false, groupDetector
 		}
 	}
 	if p.group && r.Long() {
 		return nil, errors.New("a group wants a column for each member, the file has a row for each: export it --format wide, or choose a detector of single properties")
 	}
-	if p.group && !p.named {
-		p.detector = groupDetector
-	}
 	if p.model != nil {
 		return r, p.fit(columns)
 	}
 	return r, nil
+}
+
+// judging is what the columns are judged by.
+func (p *plan) judging(r *input.Reader, log io.Writer) (j judging, err error) {
+	set := p.settings(p.options.set)
+	if p.each && p.group && ofDetector(set) { // a key of one of the two detectors says which is meant
+		c, err := config(p.detector, set)
+		if err != nil {
+			return j, err
+		}
+		p.each = opens(&c)
+		p.group = !p.each
+	}
+	both := p.each && p.group
+	if p.each {
+		c, err := config(p.detector, set)
+		if err != nil {
+			return j, err
+		}
+		j.alone = paced(&c, r.Cadence())
+	}
+	if p.group {
+		name := p.detector
+		if both || !p.each && !p.named {
+			name = groupDetector
+		}
+		c, err := config(name, set)
+		if err != nil {
+			return j, err
+		}
+		p.detector = name
+		c = untimed(c)
+		if c.Settings()["rows.maxAge"] == nil && r.Cadence() > 0 { // that of four rows, as a mapper has it from the cycles
+			c.Rows.MaxAge = 4 * r.Cadence()
+		}
+		j.together = paced(&c, r.Cadence())
+	}
+	if j.alone != nil && len(r.Columns()) > 1 {
+		c := untimed(*j.alone)
+		j.alone = &c
+	}
+	j.model, j.dataType = p.options.model, p.options.dataType
+	var left []string
+	taker := j.together
+	if taker == nil {
+		taker = j.alone
+	}
+	text := j.alone != nil && j.together == nil && len(r.Columns()) == 1 || takesText(taker)
+	for i, c := range r.Columns() {
+		if c.Text && !text {
+			left = append(left, c.Name)
+			continue
+		}
+		j.columns, j.index = append(j.columns, c), append(j.index, i)
+	}
+	if left != nil {
+		fmt.Fprintf(log, "detector %s takes numbers, not the texts of %s: left out\n", taker.Detector, strings.Join(left, ", "))
+	}
+	if len(p.absent) > 0 {
+		fmt.Fprintf(log, "no column for %s: counts as missing\n", strings.Join(p.absent, ", "))
+	}
+	if len(j.columns) == 0 {
+		return j, fmt.Errorf("detector %s takes numbers, and no column has any", taker.Detector)
+	}
+	return j, nil
+}
+
+// ofDetector reports whether a setting is of the detector.
+func ofDetector(set []string) bool {
+	return slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "detector.") })
+}
+
+// opens reports whether the detector of single properties takes the settings.
+func opens(c *admethod.ADMethodConfig) bool {
+	member := driver.Member{Key: driver.Key{Property: "value"}, DataType: "double"}
+	_, err := driver.Default.Open(c.Detector, driver.Settings{Members: []driver.Member{member}}, c.Options["detector"])
+	return err == nil
+}
+
+// paced sets the threshold by the time between readings, where the configuration has a number of false alarms in a time.
+func paced(c *admethod.ADMethodConfig, cadence time.Duration) *admethod.ADMethodConfig {
+	if _, own := c.Settings()["threshold"]; own || c.Policy.Alarms.Count == 0 {
+		return c
+	}
+	if c.Quality.Cycle > 0 {
+		cadence = c.Quality.Cycle
+	}
+	if t := c.Policy.Alarms.Threshold(cadence); t > 0 {
+		c.Threshold = t
+	}
+	return c
+}
+
+// untimed turns the checks of the time between readings off, unless they are configured: all members of a row have its
+// time, so a gap tells of the recording, not of a member.
+func untimed(c admethod.ADMethodConfig) admethod.ADMethodConfig {
+	settings := c.Settings()
+	if settings["quality.missing"] == nil {
+		c.Quality.Missing = 0
+	}
+	if settings["quality.late"] == nil {
+		c.Quality.Late = 0
+	}
+	return c
 }
 
 // fit chooses the columns that the model knows.

@@ -5,7 +5,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +21,12 @@ import (
 )
 
 type doctorOptions struct {
-	node                       doctor.Node
-	cluster                    doctor.Cluster
-	config, kubeconfig, format string
-	context                    string
-	role                       bool
+	node               doctor.Node
+	cluster            doctor.Cluster
+	out                output
+	config, kubeconfig string
+	context            string
+	role               bool
 }
 
 func newDoctor() *cobra.Command {
@@ -57,11 +57,14 @@ arguments, or a configuration that cannot be read.`,
 				_, err := io.WriteString(cmd.OutOrStdout(), doctor.CloudCoreRole)
 				return err
 			}
-			return o.run(cmd.Context(), cmd.Flags().Changed("socket"), cmd.OutOrStdout())
+			if err := o.out.check(cmd); err != nil {
+				return err
+			}
+			return o.run(cmd, cmd.Flags().Changed("socket"))
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.format, "output", "o", "text", "text or json")
+	o.out.flags(cmd)
 	f.StringVar(&o.config, "config", "", "configuration file of the mapper")
 	f.StringVar(&o.node.Socket, "socket", "", "socket of EdgeCore (default that of --config, else "+device.DefaultEdgeCoreSocket+")")
 	f.StringVar(&o.node.EdgeCore, "edgecore", "", "program of EdgeCore (default the one in PATH)")
@@ -75,10 +78,8 @@ arguments, or a configuration that cannot be read.`,
 	return cmd
 }
 
-func (o *doctorOptions) run(ctx context.Context, socketGiven bool, out io.Writer) error {
-	if o.format != "text" && o.format != "json" {
-		return usage(fmt.Errorf("--output: got %q, want text or json", o.format))
-	}
+func (o *doctorOptions) run(cmd *cobra.Command, socketGiven bool) error {
+	ctx := cmd.Context()
 	if o.config != "" {
 		c, err := mapper.Load(o.config)
 		if err != nil {
@@ -103,7 +104,11 @@ func (o *doctorOptions) run(ctx context.Context, socketGiven bool, out io.Writer
 		o.cluster.Config, o.cluster.Now = c, time.Now()
 		lines = append(lines, doctor.CheckCluster(ctx, o.cluster)...)
 	}
-	if err := doctor.Write(out, o.format, lines); err != nil {
+	g := &grid{head: []string{"check", "state", "found", "remedy"}, all: func(w io.Writer) error { return doctor.Write(w, "text", lines) }}
+	for _, l := range lines {
+		g.add(l.Check, string(l.State), l.Found, l.Remedy)
+	}
+	if err := o.out.show(cmd, append([]doctor.Line{}, lines...), g); err != nil {
 		return err
 	}
 	if doctor.Failed(lines) > 0 {

@@ -4,11 +4,7 @@
 package cli
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -18,42 +14,31 @@ import (
 )
 
 func newDrivers() *cobra.Command {
-	var output string
+	var out output
 	cmd := &cobra.Command{
-		Use:   "drivers",
-		Short: "List the detectors, adapters and sinks that are linked",
-		Args:  wrongArgs(cobra.NoArgs),
+		Use:     "drivers",
+		Aliases: []string{"detectors"},
+		Short:   "List the detectors, adapters and sinks that are linked",
+		Example: `  adctl drivers
+  adctl drivers -o yaml`,
+		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := linked()
-			switch output {
-			case "table":
-				return listDrivers(cmd.OutOrStdout(), &r)
-			case "json":
-				return writeJSON(cmd.OutOrStdout(), r)
+			if err := out.check(cmd); err != nil {
+				return err
 			}
-			return usage(fmt.Errorf("--output: got %q, want table or json", output))
+			r := linked()
+			g := &grid{head: []string{"role", "name", "kinds", "summary"}}
+			for _, part := range r.Parts() {
+				g.add(part.Role, part.Name, strings.Join(part.Kinds, " "), part.Summary)
+			}
+			return out.show(cmd, r, g)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	out.flags(cmd)
 	return cmd
 }
 
 // linked describes all that this program links.
 func linked() reference.Reference {
 	return reference.Of(driver.Default, admethod.Adapters, admethod.Sinks)
-}
-
-func listDrivers(w io.Writer, r *reference.Reference) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ROLE\tNAME\tKINDS\tSUMMARY")
-	for _, part := range r.Parts() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", part.Role, part.Name, strings.Join(part.Kinds, " "), part.Summary)
-	}
-	return t.Flush()
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

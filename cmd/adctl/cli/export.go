@@ -80,22 +80,26 @@ be at work.`,
 			if err := s.parse(time.Now()); err != nil {
 				return err
 			}
+			if err := fileAsFormat(cmd, &opts.Format, &output, store.CSV, store.Formats()...); err != nil {
+				return usage(err)
+			}
 			return export(cmd, &s, opts, output)
 		},
 	}
 	s.flags(cmd)
 	cmd.Flags().StringArrayVar(&s.query.Verdicts, "verdict", nil, "severity of the verdict: none, unknown, normal, warning or critical; may be given more than once")
 	cmd.Flags().StringVar(&s.query.Label, "label", "", "label that the readings carry, or a pattern")
-	cmd.Flags().StringVar(&opts.Format, "format", store.CSV, "one of "+strings.Join(store.Formats(), ", "))
+	cmd.Flags().StringVarP(&opts.Format, "format", "o", store.CSV, "one of "+strings.Join(store.Formats(), ", "))
 	cmd.Flags().DurationVar(&opts.Align, "align", 0, "of the format wide: times are rounded down to multiples of this")
-	cmd.Flags().StringVarP(&output, "output", "o", "-", "file to write; - is the standard output")
+	cmd.Flags().StringVar(&output, "output", "", "file to write; standard output where empty")
+	_ = cmd.RegisterFlagCompletionFunc("format", words(store.Formats()...)) // fails for a flag that is not there
 	return cmd
 }
 
 // export writes a file that is there as a whole or not at all.
 func export(cmd *cobra.Command, s *selection, opts store.ExportOptions, output string) (err error) {
 	out := cmd.OutOrStdout()
-	if output != "-" {
+	if output != "-" && output != "" {
 		f, err := os.Create(output + ".tmp")
 		if err != nil {
 			return err

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +33,7 @@ func newModel() *cobra.Command {
 }
 
 func newModelShow() *cobra.Command {
-	var output string
+	var out output
 	cmd := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Tell what a model file holds",
@@ -42,23 +41,21 @@ func newModelShow() *cobra.Command {
 was trained on, settings, measures of the training and of the held-out check;
 and its size and version, the name and checksum by which verdicts refer to it.`,
 		Example: `  adctl model show room.model
-  adctl model show room.model --output json | jq .metrics`,
+  adctl model show room.model -o json | jq .metrics`,
 		Args: wrongArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "table" && output != "json" {
-				return usage(fmt.Errorf("--output: got %q, want table or json", output))
+			if err := out.check(cmd); err != nil {
+				return err
 			}
 			f, err := openModelFile(args[0])
 			if err != nil {
 				return usage(err)
 			}
-			if output == "json" {
-				return writeJSON(cmd.OutOrStdout(), f)
-			}
-			return f.table(cmd.OutOrStdout())
+			return out.show(cmd, f, f.table())
 		},
+		ValidArgsFunction: filesOnly("model"),
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	out.flags(cmd)
 	return cmd
 }
 
@@ -149,22 +146,31 @@ func settingsOf(f *model.Facts) []string {
 	return pairs
 }
 
-func (f *modelFile) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "version\t%s\nbytes\t%d\ndetector\t%s\nmembers\t%s\nrows\t%d\n", f.Version, f.Bytes, f.Driver, strings.Join(f.Members, ", "), f.Rows)
+func (f *modelFile) table() *grid {
+	g := new(grid)
+	g.add("version", f.Version)
+	g.add("bytes", strconv.Itoa(f.Bytes))
+	g.add("detector", f.Driver)
+	g.add("members", strings.Join(f.Members, ", "))
+	g.add("rows", strconv.Itoa(f.Rows))
 	if !f.From.IsZero() || !f.To.IsZero() {
-		fmt.Fprintf(t, "from\t%s\nto\t%s\n", stamp(f.From), stamp(f.To))
+		g.add("from", stamp(f.From))
+		g.add("to", stamp(f.To))
 	}
 	for _, pair := range settingsOf(&f.Facts) {
 		key, value, _ := strings.Cut(pair, "=")
-		fmt.Fprintf(t, "%s\t%s\n", key, value)
+		g.add(key, value)
 	}
 	for _, key := range slices.Sorted(maps.Keys(f.Metrics)) {
-		fmt.Fprintf(t, "%s\t%s\n", key, strconv.FormatFloat(f.Metrics[key], 'g', 6, 64))
+		g.add(key, strconv.FormatFloat(f.Metrics[key], 'g', 6, 64))
 	}
-	if err := t.Flush(); err != nil || f.Driver != training.NetworkDriver {
-		return err
+	if f.Driver == training.NetworkDriver {
+		g.tail = f.structure
 	}
+	return g
+}
+
+func (f *modelFile) structure(w io.Writer) error {
 	n, err := training.ReadNetwork(f.model)
 	if err != nil {
 		return errors.Join(errors.New("the file is whole, the network in it is not"), err)

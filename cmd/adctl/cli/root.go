@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -23,7 +24,14 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // what was asked for did not succeed, or a check found a difference
 	exitUsage  = 2 // wrong arguments or configuration, or an input that cannot be read
+	// exitNothing is that of a file that could be read, but of which nothing could be judged.
+	exitNothing = 3
 )
+
+// exitStatus ends the program with a status of which all is said already.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 // usageError is an error that ends the program with exitUsage.
 type usageError struct{ err error }
@@ -53,6 +61,10 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
 	fmt.Fprintf(stderr, "adctl: %v\n", err)
 	var u *usageError
 	if errors.As(err, &u) {
@@ -77,18 +89,45 @@ func newRoot() *cobra.Command {
 		Long: `adctl runs recorded readings through the very detectors that a mapper runs,
 trains, measures and documents these detectors.
 
-Exit codes: 0 success; 1 what was asked for did not succeed, or a check found a
-difference; 2 wrong arguments or configuration, or an input that cannot be read.`,
-		Version:           version(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              wrongArgs(cobra.NoArgs),
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+Exit status: 0 success; 1 what was asked for did not succeed, or a check found a
+difference; 2 wrong arguments or configuration, or an input that cannot be used;
+3 nothing could be judged (detect).`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          wrongArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newNew(), newPatch(), newDetect(), newTrain(), newModel(), newLint(), newDoctor(), newExport(), newLabel(), newDocs(), newDrivers(), newBench(), newVerdicts(), newFeedback())
+	root.AddCommand(newNew(), newPatch(), newDetect(), newTrain(), newModel(), newLint(), newDoctor(), newExport(), newLabel(), newDocs(), newDrivers(), newBench(), newVerdicts(), newFeedback(), newVersion())
 	return root
+}
+
+// newVersion tells which program this is.
+func newVersion() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Tell the version of this program",
+		Args:  wrongArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(cmd); err != nil {
+				return err
+			}
+			v := struct {
+				Version string `json:"version"`
+				Go      string `json:"go"`
+				System  string `json:"system"`
+			}{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			g := new(grid)
+			g.add("adctl", v.Version)
+			g.add("go", v.Go)
+			g.add("system", v.System)
+			return out.show(cmd, v, g)
+		},
+	}
+	out.flags(cmd)
+	return cmd
 }
 
 // wrongArgs makes a usage error of what check finds wrong.

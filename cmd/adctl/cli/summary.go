@@ -9,97 +9,378 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
+	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
-// mostListed is how many incidents a summary lists.
-const mostListed = 50
-
-// mostNamed is how many bad rows are named one by one.
-const mostNamed = 20
+const (
+	mostListed  = 50 // incidents of a summary
+	mostNamed   = 20 // different errors of rows that are named
+	mostColumns = 10 // columns of which a summary says what judged them
+)
 
 // tally counts what happens in a run of detect.
 type tally struct {
 	log                          io.Writer // of bad rows
 	read, bad, judged, anomalous int
-	incidents                    replay.Incidents
+	rows                         int // that have an outcome
+	learned                      int // rows before the first that was judged
+	firstAt, judgedFrom          time.Time
+	worst                        driver.Severity
 	labelled                     bool // the input says what is anomalous
 	truth                        report.Truth
+	errors                       map[string]int // of rows that cannot be used
+	order                        []string       // of errors, as they came
 }
 
-// skipped counts a row that cannot be used, and names it.
+// skipped counts a row that cannot be used. It names the first one of each error.
 func (t *tally) skipped(err *dataset.RowError) {
-	if t.bad++; t.bad <= mostNamed {
+	t.bad++
+	text := err.Err.Error()
+	n, known := t.errors[text]
+	if !known && len(t.errors) == mostNamed {
+		return
+	}
+	if !known {
 		fmt.Fprintf(t.log, "%v: skipped\n", err)
+		t.order = append(t.order, text)
+	}
+	if t.errors == nil {
+		t.errors = make(map[string]int)
+	}
+	t.errors[text] = n + 1
+}
+
+// repeated tells how often each error came again.
+func (t *tally) repeated(w io.Writer) {
+	named := 0
+	for _, text := range t.order {
+		n := t.errors[text]
+		if named += n; n > 1 {
+			fmt.Fprintf(w, "%d rows more: %s\n", n-1, text)
+		}
+	}
+	if n := t.bad - named; n > 0 {
+		fmt.Fprintf(w, "%d rows more that cannot be used, for other reasons\n", n)
 	}
 }
 
-// count takes the outcome of a reading, and returns the score that it is written with.
-func (t *tally) count(at time.Time, o *replay.Outcome, label bool) float64 {
-	t.incidents.Add(at, o.Incident)
+// count takes the outcome of a row, and returns the score that it is written with.
+func (t *tally) count(at time.Time, o *account.Row, label bool) float64 {
+	if t.rows++; t.rows == 1 {
+		t.firstAt = at
+	}
 	if t.labelled {
-		t.truth.Add(at, label, o.Severity.Anomalous())
+		t.truth.Add(at, label, o.Incident)
 	}
 	if o.Severity.Anomalous() {
 		t.anomalous++
+		t.worst = max(t.worst, o.Severity)
 	}
 	if math.IsNaN(o.Score) {
 		return 0
 	}
-	t.judged++
+	if t.judged++; t.judged == 1 {
+		t.learned, t.judgedFrom = t.rows-1, at
+	}
 	return o.Score
 }
 
-// summarize tells what a run of detect found.
-func summarize(w io.Writer, s *tally) {
-	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n",
-		s.read, s.judged, s.anomalous, len(s.incidents.Done), s.bad)
-	if s.bad > mostNamed {
-		fmt.Fprintf(w, "only the first %d skipped rows are named\n", mostNamed)
-	}
-	if t := &s.truth; s.labelled {
-		fmt.Fprintf(w, "labels: %d faults, %d found", len(t.Faults), t.Found())
-		if t.Found() > 0 {
-			fmt.Fprintf(w, " after %s in the median", t.Delay())
-		}
-		fmt.Fprintf(w, "; %d false alerts\n", t.False())
-	}
-	showIncidents(w, s.incidents.Done)
+// summary is what a run of detect tells of a file.
+type summary struct {
+	File        string            `json:"file"`
+	Readings    int               `json:"readings"`
+	Judged      int               `json:"judged"`
+	Anomalous   int               `json:"anomalous"`
+	Skipped     int               `json:"skipped"`
+	WarmUp      int               `json:"warmUp"` // rows that were learned from before the first was judged
+	WarmUpTime  string            `json:"warmUpTime,omitempty"`
+	Cadence     string            `json:"cadence,omitempty"` // time between two readings
+	Threshold   float64           `json:"threshold"`
+	AlarmsAWeek *float64          `json:"alarmsAWeek,omitempty"` // expected at the threshold by chance
+	JudgedBy    []judgedBy        `json:"judgedBy"`
+	Labels      *labelSummary     `json:"labels,omitempty"`
+	Incidents   []incidentSummary `json:"incidents"`
+	Notes       []string          `json:"notes,omitempty"`
+
+	worst     driver.Severity
+	tally     *tally
+	done      []account.Incident
+	named     []string // columns that are blamed; nil where there is one
+	manyFiles bool
 }
 
-// showIncidents lists the worst incidents in the order of time.
-func showIncidents(w io.Writer, incidents []replay.Incident) {
-	if len(incidents) == 0 {
+type judgedBy struct {
+	Series   string   `json:"series,omitempty"`
+	Columns  []string `json:"columns"`
+	Detector string   `json:"detector"`
+	Judged   int      `json:"judged"`
+	Shows    string   `json:"shows,omitempty"` // what the detector takes the readings for
+}
+
+type labelSummary struct {
+	Faults      int     `json:"faults"`
+	Found       int     `json:"found"`
+	Delay       float64 `json:"delaySeconds"`
+	FalseAlarms int     `json:"falseAlarms"`
+}
+
+type incidentSummary struct {
+	ID       string          `json:"id"`
+	Series   string          `json:"series,omitempty"`
+	Began    time.Time       `json:"began"`
+	Ended    time.Time       `json:"ended"` // so far, where it lasts
+	Outcome  string          `json:"outcome"`
+	Kind     driver.Kind     `json:"kind"`
+	Severity driver.Severity `json:"severity"`
+	Score    *float64        `json:"worstScore,omitempty"`
+	Readings int             `json:"readings"`
+	Blamed   []string        `json:"blamed,omitempty"`
+	By       []string        `json:"by,omitempty"`
+}
+
+// summary tells what was found.
+func (r *detection) summary() *summary {
+	s := &summary{
+		File: r.title(), Readings: r.read, Judged: r.judged, Anomalous: r.anomalous, Skipped: r.bad, WarmUp: r.learned,
+		Threshold: r.judging.threshold(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
+		Incidents: []incidentSummary{}, JudgedBy: r.jury.judgedBy(r.judged),
+	}
+	if len(r.jury.names) > 1 {
+		s.named = r.jury.names
+	}
+	if r.judged > 0 && r.learned > 0 {
+		s.WarmUpTime = lasting(r.judgedFrom.Sub(r.firstAt))
+	}
+	if c := r.src.Cadence(); c > 0 {
+		s.Cadence = lasting(c)
+		tests := float64(len(r.jury.order))
+		if r.jury.group != nil {
+			tests++
+		}
+		n := tests * driver.TailProbability(s.Threshold) * float64(7*24*time.Hour) / float64(c)
+		s.AlarmsAWeek = &n
+	}
+	if r.labelled {
+		t := &r.truth
+		s.Labels = &labelSummary{len(t.Faults), t.Found(), t.Delay().Seconds(), t.False()}
+	}
+	for i := range s.done {
+		a := &s.done[i]
+		told := incidentSummary{
+			ID: verdict.ID(a.ID), Series: a.Series, Began: a.Start.UTC(), Ended: a.End.UTC(), Outcome: a.Phase.String(), Kind: a.Kind,
+			Severity: a.Severity, Readings: a.Readings, Blamed: a.Blamed,
+		}
+		if !math.IsNaN(a.Score) {
+			told.Score = &a.Score
+		}
+		for _, by := range a.By {
+			told.By = append(told.By, strings.Replace(by, together, "all together", 1))
+		}
+		s.Incidents = append(s.Incidents, told)
+	}
+	return s
+}
+
+// judgedBy says which detector judged which columns.
+func (d *jury) judgedBy(rows int) (all []judgedBy) {
+	for _, c := range d.order {
+		by := judgedBy{Series: c.series, Columns: []string{c.name}, Detector: d.alone.Detector, Judged: c.judged}
+		if shower, ok := c.stream.Detector().(interface {
+			Shows() (structure string, season int)
+		}); ok {
+			by.Shows = shows(shower.Shows())
+		}
+		all = append(all, by)
+	}
+	if d.group != nil {
+		all = append(all, judgedBy{Columns: d.names, Detector: d.together.Detector, Judged: rows})
+	}
+	return all
+}
+
+func shows(structure string, season int) string {
+	switch {
+	case season > 0:
+		return fmt.Sprintf("a season of %d readings", season)
+	case structure == "plain":
+		return "no season"
+	case structure == "counter":
+		return "a counter"
+	}
+	return structure
+}
+
+// threshold is the one in force.
+func (j *judging) threshold() float64 {
+	if j.alone != nil {
+		return j.alone.Threshold
+	}
+	return j.together.Threshold
+}
+
+// text writes a summary for people.
+func (s *summary) text(w io.Writer) {
+	t := s.tally
+	if s.manyFiles {
+		fmt.Fprintf(w, "%s: ", s.File)
+	}
+	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n", s.Readings, s.Judged, s.Anomalous, len(s.done), s.Skipped)
+	t.repeated(w)
+	s.words(w)
+	if l := s.Labels; l != nil {
+		fmt.Fprintf(w, "labels: %d faults, %d found", l.Faults, l.Found)
+		if l.Found > 0 {
+			fmt.Fprintf(w, " after %s in the median", t.truth.Delay())
+		}
+		fmt.Fprintf(w, "; %d false alarms\n", l.FalseAlarms)
+	}
+	s.table(w)
+}
+
+// words say what was judged by what, and how.
+func (s *summary) words(w io.Writer) {
+	var alone []string
+	detector := ""
+	for i := range s.JudgedBy {
+		by := &s.JudgedBy[i]
+		if len(by.Columns) > 1 {
+			continue
+		}
+		detector = by.Detector
+		name := by.Columns[0]
+		if by.Series != "" {
+			name = by.Series
+		}
+		if by.Shows != "" && by.Judged > 0 {
+			name += " (" + by.Shows + ")"
+		}
+		alone = append(alone, name)
+	}
+	if n := len(alone); n > mostColumns {
+		alone = append(alone[:mostColumns], fmt.Sprintf("and %d more", n-mostColumns))
+	}
+	switch last := s.JudgedBy[len(s.JudgedBy)-1]; {
+	case len(last.Columns) > 1 && len(alone) > 0:
+		fmt.Fprintf(w, "judged by %s: %s; all together by %s\n", detector, strings.Join(alone, ", "), last.Detector)
+	case len(alone) > 0:
+		fmt.Fprintf(w, "judged by %s: %s\n", detector, strings.Join(alone, ", "))
+	default:
+		fmt.Fprintf(w, "judged together by %s: %s\n", last.Detector, strings.Join(last.Columns, ", "))
+	}
+	switch {
+	case s.Judged == 0 && s.Anomalous == 0:
+		fmt.Fprintf(w, "nothing could be judged: %s\n", s.why())
+	case s.WarmUp > 0:
+		fmt.Fprintf(w, "the first %d rows (%s) were learned from, and not judged\n", s.WarmUp, s.WarmUpTime)
+	}
+	fmt.Fprintf(w, "threshold %.6g", s.Threshold)
+	if s.AlarmsAWeek != nil {
+		fmt.Fprintf(w, ": by chance about %.2g false alarms a week, at a reading every %s", *s.AlarmsAWeek, s.Cadence)
+	}
+	fmt.Fprintln(w)
+}
+
+// learning are the parameters that say how many readings a detector learns from first.
+var learning = []string{"trainRows", "warmUp", "window"}
+
+// why says why no row was judged.
+func (s *summary) why() string {
+	if s.Readings == 0 {
+		return "there is no row"
+	}
+	by := s.JudgedBy[0]
+	if f, err := driver.Default.Lookup(by.Detector); err == nil {
+		for _, name := range learning {
+			for _, p := range f.Params() {
+				if p.Key == name && p.Default != "" && p.Default != "0" {
+					return fmt.Sprintf("%s learns from %s readings first (detector.%s), and there are %d", by.Detector, p.Default, name, s.Readings)
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("%s had not learned enough from %d readings, or none was a reading that it can judge", by.Detector, s.Readings)
+}
+
+// table lists the worst incidents in the order of time.
+func (s *summary) table(w io.Writer) {
+	if len(s.done) == 0 {
 		return
 	}
-	shown := incidents
-	if len(incidents) > mostListed {
-		shown = slices.Clone(incidents)
-		slices.SortStableFunc(shown, func(a, b replay.Incident) int {
+	shown := s.done
+	if len(shown) > mostListed {
+		shown = slices.Clone(shown)
+		slices.SortStableFunc(shown, func(a, b account.Incident) int {
 			return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score), cmp.Compare(b.Readings, a.Readings))
 		})
 		shown = shown[:mostListed]
-		slices.SortFunc(shown, func(a, b replay.Incident) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(shown, func(a, b account.Incident) int { return cmp.Compare(a.First, b.First) })
 	}
+	series := slices.ContainsFunc(shown, func(a account.Incident) bool { return a.Series != "" })
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "began\tended\tas\tkind\tseverity\tworst score\treadings")
+	head := "began\tended\tas\tkind\tseverity\tworst score\treadings"
+	if series {
+		head += "\tseries"
+	}
+	if s.named != nil {
+		head += "\tblamed"
+	}
+	fmt.Fprintln(t, head)
 	for i := range shown {
 		a := &shown[i]
-		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%v\t%s\t%d\n",
-			stamp(a.Start), stamp(a.End), a.Phase, a.Kind, a.Severity, scoreText(a.Score), a.Readings)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%v\t%s\t%d", stamp(a.Start), stamp(a.End), a.Phase, a.Kind, a.Severity, scoreText(a.Score), a.Readings)
+		if series {
+			fmt.Fprintf(t, "\t%s", cell(a.Series))
+		}
+		if s.named != nil {
+			blamed := a.Blamed
+			if len(blamed) > 4 {
+				blamed = append(slices.Clone(blamed[:4]), fmt.Sprintf("and %d more", len(a.Blamed)-4))
+			}
+			fmt.Fprintf(t, "\t%s", cell(strings.Join(blamed, ", ")))
+		}
+		fmt.Fprintln(t)
 	}
 	t.Flush()
-	if n := len(incidents) - len(shown); n > 0 {
+	if n := len(s.done) - len(shown); n > 0 {
 		fmt.Fprintf(w, "and %d more that are less severe\n", n)
 	}
 }
 
+// write writes the summaries for programs, where that is wanted.
+func (o *detectOptions) write(w io.Writer, all []*summary) error {
+	if o.format != "json" && o.format != "yaml" {
+		return nil
+	}
+	return encode(w, o.format, all)
+}
+
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// lasting is a duration for people.
+func lasting(d time.Duration) string {
+	switch {
+	case d >= time.Hour:
+		d = d.Round(time.Minute)
+	case d >= time.Minute:
+		d = d.Round(time.Second)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
 
 // scoreText shows a score to four digits, and none where the detector had no part in it.
 func scoreText(score float64) string {
@@ -107,4 +388,12 @@ func scoreText(score float64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.4f", score)
+}
+
+// judges names what the columns are judged by.
+func (p *plan) judges() string {
+	if p.each && p.group {
+		return admethod.DefaultConfig().Detector + " and " + groupDetector
+	}
+	return p.detector
 }

@@ -27,6 +27,7 @@ type trainOptions struct {
 	detector      string
 	set           []string
 	input, output string
+	format        string // of the report
 	in            inputOptions
 	members       []string
 	holdOut       float64
@@ -66,13 +67,15 @@ and the members that it depends on. --picture draws it.`,
 	f.StringVar(&o.detector, "detector", groupDetector, "driver to train; adctl drivers lists them")
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value, as for detect; repeatable")
 	f.StringVarP(&o.input, "input", "i", "", "CSV file or directory to read")
-	f.StringVarP(&o.output, "output", "o", "", "model file to write")
+	f.StringVar(&o.output, "output", "", "model file to write")
+	f.StringVarP(&o.format, "format", "o", "table", "of the report: table, json or yaml")
 	o.in.times(f)
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members; all but truth where empty")
 	f.Float64Var(&o.holdOut, "hold-out", 0.2, "share of the input that is held out, 0 … 0.9")
 	f.StringVar(&o.structure, "structure", "", "BIF file whose structure a Bayesian network takes; its tables are learned")
 	f.StringArrayVar(&o.pictures, "picture", nil, "file .svg or .dot that shows the structure of a Bayesian network; repeatable")
 	f.StringVar(&o.bif, "bif", "", "BIF file to write a Bayesian network to, for other programs")
+	complete(cmd)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no report, no progress, no names of bad rows")
 	return cmd
 }
@@ -98,6 +101,9 @@ func (o *trainOptions) check() error {
 }
 
 func (o *trainOptions) run(cmd *cobra.Command) error {
+	if err := fileAsFormat(cmd, &o.format, &o.output, "table", "table", "json", "yaml"); err != nil {
+		return usage(err)
+	}
 	if err := o.check(); err != nil {
 		return usage(err)
 	}
@@ -149,6 +155,9 @@ func (o *trainOptions) run(cmd *cobra.Command) error {
 	}
 	if o.quiet {
 		return nil
+	}
+	if o.format != "table" {
+		return encode(cmd.OutOrStdout(), o.format, &t.model.Facts)
 	}
 	return t.report(cmd.OutOrStdout(), o.output, len(data))
 }

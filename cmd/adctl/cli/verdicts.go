@@ -4,13 +4,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,8 +22,10 @@ import (
 func newVerdicts() *cobra.Command {
 	var f history.Filter
 	var api apiClient
-	var file, severity, kind, since, until, output string
-	var told, open bool
+	var file, severity, kind, since, until string
+	var out output
+	var told, open, watch bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "verdicts",
 		Short: "List verdicts that a mapper or detector gave",
@@ -37,11 +38,12 @@ With --incidents it lists what people are told of: when each began, how long it
 lasted, how it ended, and why; the latest first.`,
 		Example: `  adctl verdicts --incidents --open --url http://127.0.0.1:6806
   adctl verdicts --history /var/lib/edge-anomaly/verdicts.db --device light-1 --since 1h
-  adctl verdicts --url http://127.0.0.1:6806 --severity warning --output json`,
+  adctl verdicts --url http://127.0.0.1:6806 --severity warning -o json
+  adctl verdicts --url http://127.0.0.1:6806 --watch`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return usage(fmt.Errorf("--output: got %q, want table or json", output))
+			if err := out.check(cmd); err != nil {
+				return err
 			}
 			if err := verdictFilter(&f, severity, since, until, time.Now()); err != nil {
 				return usage(err)
@@ -57,28 +59,30 @@ lasted, how it ended, and why; the latest first.`,
 				if open {
 					incidents.Open = &open
 				}
-				return listIncidents(cmd, &api, file, output, incidents, f.Until)
+				return listIncidents(cmd, &api, file, &out, incidents, f.Until)
 			}
 			if kind != "" || open {
 				return usage(errors.New("--kind and --open: want --incidents beside them"))
 			}
-			var found []httpapi.Verdict
-			var err error
-			if api.address != "" {
-				found, err = api.verdicts(cmd.Context(), f)
-			} else {
-				found, err = history.Query(cmd.Context(), file, f)
-			}
-			if err != nil {
-				return noHistory(err)
-			}
-			if output == "json" {
-				if found == nil {
-					found = []httpapi.Verdict{}
+			find := func(ctx context.Context, f history.Filter) (found []httpapi.Verdict, err error) {
+				if api.address != "" {
+					found, err = api.verdicts(ctx, f)
+				} else {
+					found, err = history.Query(ctx, file, f)
 				}
-				return writeJSON(cmd.OutOrStdout(), found)
+				return found, noHistory(err)
 			}
-			return verdictTable(cmd.OutOrStdout(), found)
+			if watch {
+				return watchVerdicts(cmd, &out, every, f, find)
+			}
+			found, err := find(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if found == nil {
+				found = []httpapi.Verdict{}
+			}
+			return out.show(cmd, found, verdictTable(found))
 		},
 	}
 	flags := cmd.Flags()
@@ -94,7 +98,9 @@ lasted, how it ended, and why; the latest first.`,
 	flags.StringVar(&since, "since", "", "only of readings since then: a duration back from now such as 1h, or a time (RFC 3339)")
 	flags.StringVar(&until, "until", "", "only of readings before then, likewise")
 	flags.IntVar(&f.Limit, "limit", 1000, "the latest so many at most")
-	flags.StringVarP(&output, "output", "o", "table", "table or json")
+	flags.BoolVarP(&watch, "watch", "w", false, "go on: print verdicts as they come, until interrupted")
+	flags.DurationVar(&every, "every", 2*time.Second, "with --watch: how often to look")
+	out.flags(cmd)
 	return cmd
 }
 
@@ -145,22 +151,20 @@ func moment(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-func verdictTable(w io.Writer, found []httpapi.Verdict) error {
+func verdictTable(found []httpapi.Verdict) *grid {
 	number := func(v *float64) string {
 		if v == nil {
-			return "-"
+			return ""
 		}
 		return strconv.FormatFloat(*v, 'g', 4, 64)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "READ AT\tNAMESPACE\tDEVICE\tPROPERTY\tSEVERITY\tKIND\tSCORE\tVALUE\tEXPECTED\tDETECTOR\tMODEL\tCONFIG")
+	g := &grid{head: []string{"read at", "namespace", "device", "property", "severity", "kind", "score", "value", "expected", "detector", "model", "config"}}
 	for i := range found {
 		v := &found[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.At.UTC().Format("2006-01-02T15:04:05.000Z"),
-			cell(v.Namespace), cell(v.Device), cell(v.Property), v.Severity, cell(string(v.Kind)), number(v.Score), number(v.Value),
-			number(v.Expected), cell(v.Detector), cell(v.Model), cell(v.Config))
+		g.add(v.At.UTC().Format("2006-01-02T15:04:05.000Z"), v.Namespace, v.Device, v.Property, v.Severity.String(), string(v.Kind),
+			number(v.Score), number(v.Value), number(v.Expected), v.Detector, v.Model, v.Config)
 	}
-	return t.Flush()
+	return g
 }
 
 // cell is text of a table: names come from elsewhere, and nothing of theirs steers a terminal.

@@ -61,6 +61,7 @@ type Reader struct {
 	notes   []string
 	shift   shift
 	example string // of a time whose day and month may be either
+	cadence time.Duration
 	ended   bool
 
 	labelled bool
@@ -169,7 +170,7 @@ func (r *Reader) arrange(rows [][]string) error {
 	p := r.plan
 	last := make(map[string]time.Time)
 	back, steps := 0, 0
-	var gaps []time.Duration
+	var gaps, all []time.Duration
 	for _, row := range rows {
 		if p.time >= len(row) {
 			continue
@@ -181,16 +182,23 @@ func (r *Reader) arrange(rows [][]string) error {
 		key := p.key(row)
 		if before, ok := last[key]; ok {
 			steps++
-			if d := at.Sub(before); d < 0 {
+			d := at.Sub(before)
+			if d < 0 {
 				back++
 			} else if d > 0 {
 				gaps = append(gaps, d)
+			}
+			if d != 0 {
+				all = append(all, d.Abs())
 			}
 		}
 		last[key] = at
 	}
 	p.clock.last = time.Time{}
 	slices.Sort(gaps)
+	if slices.Sort(all); len(all) > 0 {
+		r.cadence = all[len(all)/2]
+	}
 	if len(gaps) > 0 {
 		r.shift.cadence = gaps[len(gaps)/2]
 	}
@@ -272,6 +280,9 @@ func (r *Reader) note(format string, args ...any) {
 
 // Columns are the columns of readings.
 func (r *Reader) Columns() []Column { return r.plan.columns }
+
+// Cadence is the time between two rows of a series in the median of those looked at first; 0 where they do not tell.
+func (r *Reader) Cadence() time.Duration { return r.cadence }
 
 // Headed reports whether the columns have names in the file, as opposed to such as "column 2".
 func (r *Reader) Headed() bool { return r.header != nil }

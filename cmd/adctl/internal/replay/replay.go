@@ -47,11 +47,24 @@ type Options struct {
 	Drivers *driver.Registry // nil means driver.Default
 }
 
+// Session scores the readings of several properties, each in order and alone. It is not safe for concurrent use.
+type Session struct {
+	handler *admethod.Handler
+	streams []*Stream
+	observe *Stream         // whose call of Observe is under way
+	heard   driver.Detector // that was opened last
+
+	mu      sync.Mutex
+	byKey   map[driver.Key]*Stream
+	failure error
+}
+
 // Stream scores the readings of one property, in order. It is not safe for concurrent use.
 type Stream struct {
-	handler *admethod.Handler
-	binding *admethod.Binding
-	before  admethod.BindingStats
+	session  *Session
+	binding  *admethod.Binding
+	detector driver.Detector // nil until the first reading
+	before   admethod.BindingStats
 
 	// pending is the story of the readings since the last drain. The quality stage speaks, and the adapter is handed
 	// the reading, within the call of Observe; the detector answers from another goroutine, in order.
@@ -59,17 +72,22 @@ type Stream struct {
 	waiting []int // indices of readings that the adapter was handed, in order
 	handed  bool
 
-	mu       sync.Mutex
-	verdicts []Outcome // the detector's, in order
-	failure  error
+	verdicts []Outcome // the detector's, in order; guarded by the session's mu
 }
 
-// Open binds a property. The caller ends it with Close.
-func Open(ctx context.Context, o Options) (*Stream, error) {
-	s := &Stream{}
+// OpenSession opens a session without a property. The caller ends it with Close.
+func OpenSession(ctx context.Context, drivers *driver.Registry) (*Session, error) {
+	if drivers == nil {
+		drivers = driver.Default
+	}
+	s := &Session{byKey: make(map[driver.Key]*Stream)}
+	heard := new(driver.Registry)
+	for _, f := range drivers.Factories() {
+		heard.Register(f.Heard(func(d driver.Detector) { s.heard = d }))
+	}
 	h, err := admethod.NewHandler(admethod.Options{
-		Drivers:  o.Drivers,
-		Adapters: tapped(taps{submitted: s.submitted}),
+		Drivers:  heard,
+		Adapters: tapped(taps{submitted: func() { s.observe.submitted() }}),
 		Sinks:    new(admethod.SinkRegistry),
 		AdapterOptions: map[string]map[string]any{
 			"inprocess": {"lanes": 1, "queue": queueRoom},
@@ -78,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Stream, error) {
 		Hooks: admethod.Hooks{
 			Verdict: func(r *driver.Result) {
 				if r.Detector == "quality" {
-					s.last().worse(r)
+					s.observe.last().worse(r)
 				} else {
 					s.answered(r)
 				}
@@ -92,14 +110,57 @@ func Open(ctx context.Context, o Options) (*Stream, error) {
 	if err := h.Start(ctx); err != nil {
 		return nil, err
 	}
-	o.Config.Sinks = nil
-	key := driver.Key{Namespace: "default", Device: "recording", Property: "value"}
 	s.handler = h
-	if s.binding, err = h.Bind(key, o.Config, o.Meta); err != nil { //nolint:contextcheck // Bind takes no context
-		return nil, errors.Join(err, s.Close(ctx))
-	}
 	return s, nil
 }
+
+// Add binds a property of a name that no other has.
+func (s *Session) Add(name string, config admethod.ADMethodConfig, meta admethod.Meta) (*Stream, error) {
+	config.Sinks = nil
+	key := driver.Key{Namespace: "default", Device: "recording", Property: name}
+	st := &Stream{session: s}
+	s.mu.Lock()
+	s.byKey[key] = st
+	s.mu.Unlock()
+	s.heard, s.observe = nil, st
+	var err error
+	if st.binding, err = s.handler.Bind(key, config, meta); err != nil {
+		return nil, err
+	}
+	st.detector = s.heard
+	s.streams = append(s.streams, st)
+	return st, nil
+}
+
+// Flush waits until all readings observed so far are judged. [Stream.Outcomes] has what became of them.
+func (s *Session) Flush(ctx context.Context) error {
+	if err := s.handler.Flush(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// Close ends the session.
+func (s *Session) Close(ctx context.Context) error { return s.handler.Shutdown(ctx) }
+
+// Open opens a session of one property. The caller ends it with Close.
+func Open(ctx context.Context, o Options) (*Stream, error) {
+	s, err := OpenSession(ctx, o.Drivers)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.Add("value", o.Config, o.Meta)
+	if err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return st, nil
+}
+
+// Detector is what judges the readings; nil where it is not in this process. It is to be asked between a drain and the
+// next reading only.
+func (s *Stream) Detector() driver.Detector { return s.detector }
 
 // Observe takes a numeric reading.
 func (s *Stream) Observe(at time.Time, v float64) {
@@ -119,6 +180,7 @@ func (s *Stream) begin() {
 	nan := math.NaN()
 	s.pending = append(s.pending, Outcome{Score: nan, Onset: nan, Expected: nan, Lower: nan, Upper: nan})
 	s.handed = false
+	s.session.observe = s
 }
 
 // end names the reason why a reading did not get to the detector.
@@ -149,14 +211,17 @@ func (s *Stream) Len() int { return len(s.pending) }
 // Drain waits until all readings observed since the last drain are judged and returns their outcomes, in order. They
 // are valid until the next call of any method.
 func (s *Stream) Drain(ctx context.Context) ([]Outcome, error) {
-	if err := s.handler.Flush(ctx); err != nil {
+	if err := s.session.Flush(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failure != nil {
-		return nil, s.failure
-	}
+	return s.Outcomes()
+}
+
+// Outcomes are those of the readings since it was called last, in order, once the session was flushed. They are valid
+// until the next call of any method.
+func (s *Stream) Outcomes() ([]Outcome, error) {
+	s.session.mu.Lock()
+	defer s.session.mu.Unlock()
 	if len(s.verdicts) != len(s.waiting) {
 		return nil, fmt.Errorf("%d readings were handed to the detector, %d verdicts came back", len(s.waiting), len(s.verdicts))
 	}
@@ -168,10 +233,10 @@ func (s *Stream) Drain(ctx context.Context) ([]Outcome, error) {
 	return done, nil
 }
 
-// Close ends the stream.
-func (s *Stream) Close(ctx context.Context) error { return s.handler.Shutdown(ctx) }
+// Close ends the session of a stream that was opened by [Open].
+func (s *Stream) Close(ctx context.Context) error { return s.session.Close(ctx) }
 
-func (s *Stream) fail(err error) {
+func (s *Session) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failure == nil {
@@ -185,14 +250,18 @@ func (s *Stream) submitted() {
 	s.waiting = append(s.waiting, len(s.pending)-1)
 }
 
-// answered notes the detector's verdict on the next reading.
-func (s *Stream) answered(r *driver.Result) {
+// answered notes the detector's verdict on the next reading of a property.
+func (s *Session) answered(r *driver.Result) {
 	s.mu.Lock()
-	s.verdicts = append(s.verdicts, Outcome{
+	defer s.mu.Unlock()
+	st := s.byKey[r.Key]
+	if st == nil {
+		return
+	}
+	st.verdicts = append(st.verdicts, Outcome{
 		Score: r.Score, Onset: r.Onset, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
 		Incident: r.Incident,
 	})
-	s.mu.Unlock()
 }
 
 // worse takes the quality stage's verdict.

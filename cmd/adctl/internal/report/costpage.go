@@ -6,11 +6,7 @@ package report
 import (
 	"fmt"
 	"math"
-	"slices"
 )
-
-// rowsShown are the thresholds of the table of costs, beside those of the run and the best one.
-var rowsShown = []float64{0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999}
 
 // curve is one of the costs.
 type curve struct {
@@ -24,13 +20,13 @@ type curve struct {
 func (r *Run) curves() []curve {
 	days := r.days()
 	if len(r.truth.Faults) == 0 {
-		return []curve{{"Alerts a day", "how often somebody would be called", func(c *Cost) float64 { return float64(c.Alerts) / days }, false}}
+		return []curve{{"Incidents a day", "how often somebody would be called", func(c *Cost) float64 { return float64(c.Alerts) / days }, false}}
 	}
 	faults := len(r.truth.Faults)
 	unit, name := 1.0, "s"
 	longest := 0.0
-	for k := range r.costs.tried {
-		longest = max(longest, r.costs.tried[k].Delay.Seconds())
+	for k := range r.tried {
+		longest = max(longest, r.tried[k].Delay.Seconds())
 	}
 	switch {
 	case longest >= 2*86400:
@@ -67,33 +63,24 @@ func (u *curve) axis(tried []Cost) (high float64, marks []tick) {
 	return high, marks
 }
 
-// show puts the costs on the page.
-func (c *costs) show(p *page, r *Run) {
-	tried := c.done()
+// showCosts puts the costs on the page.
+func (r *Run) showCosts(p *page) {
+	if len(r.tried) == 0 {
+		return
+	}
 	curves := r.curves()
 	width := pageWidth/float64(len(curves)) - 12
 	for _, u := range curves {
-		p.CostCharts = append(p.CostCharts, named{Name: u.name, Note: u.note, Chart: r.costChart(u, width, 220, tried)})
+		p.CostCharts = append(p.CostCharts, named{Name: u.name, Note: u.note, Chart: r.costChart(u, width, 220, r.tried)})
 	}
-	labelled := len(r.truth.Faults) > 0
-	good := -1
-	if labelled {
-		good = best(tried, c.faults)
-		p.CostWords = append(p.CostWords, words(&tried[good], c.faults))
-	} else {
-		p.CostWords = append(p.CostWords, "The recording has no label of a fault, so it cannot be told which alerts are right. "+
-			"If it is of a healthy time, all of them are false alarms. adctl label adds labels.")
-	}
-	for k := range tried {
-		t := &tried[k]
-		this := t.Threshold == r.info.Threshold
-		known := slices.ContainsFunc(rowsShown, func(v float64) bool { return math.Abs(v-t.Threshold) < 1e-9 })
-		if !this && !known && k != good {
-			continue
-		}
+	good := best(r.tried, len(r.truth.Faults))
+	p.CostWords = append(p.CostWords, r.words(good))
+	for k := range r.tried {
+		t := &r.tried[k]
 		row := costRow{
 			Threshold: fmt.Sprintf("%.6g", t.Threshold), Alerts: fmt.Sprint(t.Alerts), PerDay: number(round(float64(t.Alerts) / r.days())),
-			False: fmt.Sprint(t.False), Found: fmt.Sprint(t.Found), Missed: fmt.Sprint(c.faults - t.Found), Delay: "–", This: this, Best: k == good,
+			False: fmt.Sprint(t.False), Found: fmt.Sprint(t.Found), Missed: fmt.Sprint(len(r.truth.Faults) - t.Found), Delay: "–",
+			This: t.Threshold == r.info.Threshold, Best: k == good,
 		}
 		if t.Found > 0 {
 			row.Delay = duration(t.Delay)
@@ -102,8 +89,26 @@ func (c *costs) show(p *page, r *Run) {
 	}
 }
 
-// words tell what a threshold would have done.
-func words(c *Cost, faults int) string {
+// words tell which threshold does best, the one of that number, or why none is recommended.
+func (r *Run) words(good int) string {
+	faults := len(r.truth.Faults)
+	found := false
+	for k := range r.tried {
+		found = found || r.tried[k].Found > 0
+	}
+	switch {
+	case faults == 0:
+		return "The recording has no label of a fault, so it cannot be told which incidents are right, and no threshold is recommended. " +
+			"If it is of a healthy time, all of them are false alarms. adctl label adds labels. To say how many false alarms you can bear, set alarms=1/week."
+	case !found:
+		return "None of the labelled faults is found at any of these thresholds."
+	case faults < leastFaults:
+		return fmt.Sprintf("There are %d labelled faults, too few to recommend a threshold: at least %d would be needed. "+
+			"To say how many false alarms you can bear, set alarms=1/week.", faults, leastFaults)
+	case good < 0:
+		return "Only thresholds that promise more than a false alarm in 1,000 readings find a labelled fault: none is recommended."
+	}
+	c := &r.tried[good]
 	alarms := fmt.Sprintf("%d false alarms", c.False)
 	switch c.False {
 	case 0:
@@ -111,9 +116,7 @@ func words(c *Cost, faults int) string {
 	case 1:
 		alarms = "one false alarm"
 	}
-	if c.Found == 0 {
-		return "No threshold finds any of the labelled faults by the scores of this run."
-	}
-	return fmt.Sprintf("Where a missed fault and a false alarm count alike, a threshold of %s does best on this recording: "+
-		"it finds %d of %d faults, with %s and a median delay of %s. Try it on another recording, as it was chosen on this one.", fmt.Sprintf("%.4g", c.Threshold), c.Found, faults, alarms, duration(c.Delay))
+	return fmt.Sprintf("Where a missed fault and a false alarm count alike, a threshold of %.4g does best on this recording: "+
+		"it finds %d of %d faults, with %s and a median delay of %s. Try it on another recording, as it was chosen on this one.",
+		c.Threshold, c.Found, faults, alarms, duration(c.Delay))
 }

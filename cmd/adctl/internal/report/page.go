@@ -100,7 +100,7 @@ func (r *Run) page() *page {
 	}
 	p.Score = r.scoreChart(whole, pageWidth, 190, 8)
 	p.Closeups = r.closeups()
-	r.costs.show(p, r)
+	r.showCosts(p)
 	worst := r.worst(mostListed)
 	for _, i := range worst {
 		p.Alerts = append(p.Alerts, r.alertRow(i))

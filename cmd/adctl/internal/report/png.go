@@ -279,7 +279,10 @@ func (r *Run) scorePlot(part *part) *plot.Plot {
 }
 
 func (r *Run) costPlots() (plots []*plot.Plot) {
-	tried := r.costs.done()
+	tried := r.tried
+	if len(tried) == 0 {
+		return nil
+	}
 	for _, u := range r.curves() {
 		p := newPlot(u.name + " by threshold")
 		p.X.Min, p.X.Max = rarity(tried[0].Threshold), rarest

@@ -61,7 +61,7 @@ type Run struct {
 	categories []categories // of each member
 	incidents  replay.Incidents
 	blamed     []map[string]int // of each incident
-	costs      *costs
+	tried      []Cost // by threshold; nil where none were
 	truth      *Truth
 }
 
@@ -70,7 +70,7 @@ func New(info Info) *Run {
 	members := max(len(info.Members), 1)
 	return &Run{
 		info: info, bins: newBins(members), categories: make([]categories, members),
-		costs: newCosts(info.Threshold), truth: new(Truth),
+		truth: new(Truth),
 	}
 }
 
@@ -110,8 +110,13 @@ func (r *Run) Add(row *Row) {
 			r.blamed[n-1][row.Blamed[0]]++
 		}
 	}
-	r.truth.Add(row.At, row.Label, anomalous)
-	r.costs.add(row, row.Label, r.info.Threshold)
+	r.truth.Add(row.At, row.Label, row.Incident)
+}
+
+// Tried takes what runs of the same rows at other thresholds led to. That of this run is known.
+func (r *Run) Tried(costs []Cost) {
+	r.tried = append(slices.Clone(costs), CostOf(r.info.Threshold, r.truth))
+	slices.SortStableFunc(r.tried, func(a, b Cost) int { return cmp.Compare(a.Threshold, b.Threshold) })
 }
 
 // blame names the member that most readings of an incident blame first, "" where nobody is blamed.

@@ -70,6 +70,7 @@ func week() *Run {
 		}
 		r.Add(row)
 	}
+	r.Tried([]Cost{{Threshold: 0.9, Alerts: 5, False: 3, Found: 2}, {Threshold: 0.99, Alerts: 1, Found: 1}})
 	return r
 }
 
@@ -138,7 +139,7 @@ func TestPageShowsWhatWasFound(t *testing.T) {
 			t.Errorf("no %s", e)
 		}
 	}
-	for _, want := range []string{"Backtest of week.csv", "1 of 2", "false alarm", "Faults missed", "missed", "5 min 00 s", "this run", "best here"} {
+	for _, want := range []string{"Backtest of week.csv", "1 of 2", "false alarm", "Faults missed", "missed", "5 min 00 s", "this run"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -155,9 +156,10 @@ func TestPageWithoutLabels(t *testing.T) {
 	for i := range 100 {
 		r.Add(reading(i, 10, 0.5, false))
 	}
+	r.Tried([]Cost{{Threshold: 0.5, Alerts: 1}})
 	_, root := rendered(t, r)
 	text := texts(root)
-	for _, want := range []string{"Alerts a day", "no label of a fault", "None."} {
+	for _, want := range []string{"Incidents a day", "no label of a fault", "None."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}

@@ -6,32 +6,30 @@ package report
 import (
 	"slices"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // Fault is a run of labelled readings.
 type Fault struct {
 	Begin, End time.Time
 	Found      bool
-	Delay      time.Duration // from its begin to the first anomalous reading in it
+	Delay      time.Duration // from its begin to the first reading of it that is in an incident
 }
 
-// Truth compares alerts with labels. A fault is found if a reading in it is anomalous; an alert that has no reading in a
-// fault is a false alarm. The zero value is ready for use.
+// Truth compares incidents with labels. A fault is found if a reading of it is in an incident; an incident without a
+// labelled reading is a false alarm. The zero value is ready for use.
 type Truth struct {
 	Faults []Fault
-	Alerts int
-	hits   int // alerts that have a reading in a fault
+	Alerts int // incidents
+	hits   int // incidents that have a labelled reading
 
-	n, last int // readings; the last anomalous one
-	open    bool
-	hit     bool // of the open alert
-	inside  bool // the last reading was labelled
+	open   map[uint64]bool // incidents that last, and whether they are hits
+	inside bool            // the last reading was labelled
 }
 
-// Add takes the next reading.
-func (t *Truth) Add(at time.Time, labelled, anomalous bool) {
-	i := t.n
-	t.n++
+// Add takes the next reading and what it tells of an incident.
+func (t *Truth) Add(at time.Time, labelled bool, i driver.Incident) {
 	if labelled {
 		if !t.inside {
 			t.Faults = append(t.Faults, Fault{Begin: at})
@@ -39,30 +37,33 @@ func (t *Truth) Add(at time.Time, labelled, anomalous bool) {
 		t.Faults[len(t.Faults)-1].End = at
 	}
 	t.inside = labelled
-	if t.open && i-t.last > rest+1 {
-		t.open = false
-	}
-	if !anomalous {
+	if i.ID == 0 {
 		return
 	}
-	if !t.open {
-		t.open, t.hit = true, false
+	hit, known := t.open[i.ID]
+	if !i.Phase.Open() {
+		delete(t.open, i.ID)
+		return
+	}
+	if !known {
+		if t.open == nil {
+			t.open = make(map[uint64]bool)
+		}
 		t.Alerts++
 	}
-	t.last = i
+	if labelled && !hit {
+		t.hits++
+	}
+	t.open[i.ID] = hit || labelled
 	if !labelled {
 		return
-	}
-	if !t.hit {
-		t.hit = true
-		t.hits++
 	}
 	if f := &t.Faults[len(t.Faults)-1]; !f.Found {
 		f.Found, f.Delay = true, max(at.Sub(f.Begin), 0)
 	}
 }
 
-// False is the number of alerts that have no reading in a fault.
+// False is the number of incidents that have no labelled reading.
 func (t *Truth) False() int { return t.Alerts - t.hits }
 
 // Found is the number of faults that were found.

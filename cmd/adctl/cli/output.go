@@ -1,0 +1,160 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// output is where and how a command writes what it found: -o table|csv|json|yaml, --output FILE.
+type output struct{ format, file string }
+
+// listFormats of what a command lists.
+var listFormats = []string{"table", "csv", "json", "yaml"}
+
+// flags adds -o and --output.
+func (o *output) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.format, "format", "o", listFormats[0], "table, csv, json or yaml")
+	cmd.Flags().StringVar(&o.file, "output", "", "file to write; standard output where empty")
+	complete(cmd)
+}
+
+// check takes the old spelling --output FORMAT, and refuses other formats.
+func (o *output) check(cmd *cobra.Command) error {
+	if o.format == "text" || o.file == "text" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "the format text is deprecated: -o table")
+		o.format, o.file = "table", ""
+	}
+	if slices.Contains(listFormats, o.file) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "--output %s is deprecated: -o %s\n", o.file, o.file)
+		o.format, o.file = o.file, ""
+	}
+	if !slices.Contains(listFormats, o.format) {
+		return usage(fmt.Errorf("--format: got %q, want table, csv, json or yaml", o.format))
+	}
+	return nil
+}
+
+// fileAsFormat takes the old spelling -o FILE of commands that write a file, where what was said as the format is a path.
+func fileAsFormat(cmd *cobra.Command, format, file *string, usual string, known ...string) error {
+	switch {
+	case slices.Contains(known, *format):
+		return nil
+	case !strings.ContainsAny(*format, "./\\-") || *file != "":
+		return fmt.Errorf("--format: got %q, want one of %s", *format, strings.Join(known, ", "))
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "-o FILE is deprecated: --output FILE")
+	*file, *format = *format, usual
+	return nil
+}
+
+// show writes what a command found, v for programs and the same as a table.
+func (o *output) show(cmd *cobra.Command, v any, g *grid) error {
+	if o.file == "" || o.file == "-" {
+		return o.encode(cmd.OutOrStdout(), v, g)
+	}
+	var b bytes.Buffer
+	if err := o.encode(&b, v, g); err != nil {
+		return err
+	}
+	return writeFile(o.file, b.Bytes(), 0o644)
+}
+
+func (o *output) encode(w io.Writer, v any, g *grid) error {
+	switch o.format {
+	case "table":
+		return g.text(w)
+	case "csv":
+		return g.csv(w)
+	}
+	return encode(w, o.format, v)
+}
+
+// grid is a table of texts.
+type grid struct {
+	head []string
+	rows [][]string
+	tail func(w io.Writer) error // what follows a table for people; nil for nothing
+	all  func(w io.Writer) error // what people see instead of the table; nil for the table
+}
+
+// add adds a row.
+func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+
+// text writes the table for people.
+func (g *grid) text(w io.Writer) error {
+	if g.all != nil {
+		return g.all(w)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if g.head != nil {
+		fmt.Fprintln(t, strings.ToUpper(strings.Join(g.head, "\t")))
+	}
+	for _, row := range g.rows {
+		for i, c := range row {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, cell(c))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil || g.tail == nil {
+		return err
+	}
+	return g.tail(w)
+}
+
+// csv writes the table for spreadsheets.
+func (g *grid) csv(w io.Writer) error {
+	if g.head == nil {
+		g.head = []string{"name", "value"}
+	}
+	return g.csvRows(w, true)
+}
+
+func (g *grid) csvRows(w io.Writer, head bool) error {
+	out := dataset.NewCSVRows(w)
+	if head {
+		out = dataset.NewCSVWriter(w, g.head...)
+	}
+	for _, row := range g.rows {
+		for _, c := range row {
+			out.Text(c)
+		}
+		out.End()
+	}
+	return out.Flush()
+}
+
+// encode writes a value as JSON or YAML.
+func encode(w io.Writer, format string, v any) error {
+	if format != "yaml" {
+		return writeJSON(w, v)
+	}
+	data, err := yaml.Marshal(v)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	return err
+}
+
+func jsonLines(w io.Writer) *json.Encoder { return json.NewEncoder(w) }
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
