@@ -24,6 +24,7 @@ func init() {
 		return adwinConfig{Memory: 1000, WarmUp: 100}
 	}, func(s driver.Settings, c adwinConfig) (driver.Detector, error) {
 		return &adwinDetector{
+			teller: tellerOf(s),
 			needed: uint64(c.WarmUp), test: change.NewADWIN(driver.TailProbability(s.Threshold), float64(c.Memory)),
 		}, nil
 	}))
@@ -35,6 +36,7 @@ type adwinConfig struct {
 }
 
 type adwinDetector struct {
+	teller
 	needed uint64
 	test   change.ADWIN
 	step   moments.Resolution

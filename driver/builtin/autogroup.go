@@ -73,6 +73,7 @@ type autogroupDetector struct {
 	seen      uint64
 	values    []float64 // the last row
 	held      []bool    // which of it is not new
+	clock     steady
 
 	in         bool // an alarm
 	kind       driver.Kind
@@ -132,7 +133,7 @@ func (d *autogroupDetector) Detect(row driver.Row, out *driver.Result) {
 		return
 	}
 	d.columns.held(d.held, row)
-	v := d.monitor.Observe(d.values, timeOf(row), d.held)
+	v := d.monitor.Observe(d.values, d.clock.ns(timeOf(row)), d.held)
 	d.seen++
 	out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
 	if !v.Ready || d.seen <= uint64(d.config.TrainRows) {

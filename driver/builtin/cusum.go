@@ -22,8 +22,9 @@ func init() {
 		Kinds:   []driver.Kind{driver.KindDrift},
 	}, func() cusumConfig {
 		return cusumConfig{Memory: 500, Slack: 0.5, WarmUp: 100}
-	}, func(_ driver.Settings, c cusumConfig) (driver.Detector, error) {
+	}, func(s driver.Settings, c cusumConfig) (driver.Detector, error) {
 		d := newCUSUM(c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -35,6 +36,7 @@ type cusumConfig struct {
 }
 
 type cusumDetector struct {
+	teller
 	needed uint64
 	sum    change.SelfStarting
 	step   moments.Resolution

@@ -23,6 +23,7 @@ func init() {
 		return ewmaConfig{Window: 100, Alpha: math.NaN(), WarmUp: 50}
 	}, func(s driver.Settings, c ewmaConfig) (driver.Detector, error) {
 		d := newEWMA(s.Threshold, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -34,6 +35,7 @@ type ewmaConfig struct {
 }
 
 type ewmaDetector struct {
+	teller
 	threshold float64
 	limit2    float64 // squared deviate at the threshold
 	needed    uint64

@@ -326,7 +326,7 @@ func TestStatesOfText(t *testing.T) {
 		}
 	}
 	judge("jammed")
-	if why := d.(driver.Explainer).Explain(&out, driver.English); out.Kind != driver.KindState || why != "a state that was never met before" {
+	if why := d.(driver.Explainer).Explain(&out, driver.English); out.Kind != driver.KindState || why != "is this state, a state that was never met before" {
 		t.Errorf("a state never met is %v %q: %s", out.Severity, out.Kind, why)
 	}
 }

@@ -247,7 +247,7 @@ func collectRows(ctx context.Context, rows iter.Seq[driver.Row], c *columns, spa
 		if n%stride != 0 {
 			continue
 		}
-		kept, times = append(kept, slices.Clone(values)), append(times, timeOf(row))
+		kept, times = append(kept, slices.Clone(values)), append(times, timeOf(row).UnixNano())
 		switch {
 		case spaced && len(kept) == fitMost:
 			stride *= 2

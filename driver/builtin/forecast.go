@@ -27,6 +27,7 @@ func init() {
 		return forecastConfig{Season: true, Memory: 10_000, WarmUp: 100}
 	}, func(s driver.Settings, c forecastConfig) (driver.Detector, error) {
 		d := newForecast(s, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -38,6 +39,7 @@ type forecastConfig struct {
 }
 
 type forecastDetector struct {
+	teller
 	needed    uint64
 	n         uint64
 	threshold float64

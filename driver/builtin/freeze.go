@@ -21,8 +21,9 @@ func init() {
 		Kinds:   []driver.Kind{driver.KindFreeze},
 	}, func() freezeConfig {
 		return freezeConfig{Repeats: 5, Movement: 0.1, WarmUp: 50}
-	}, func(_ driver.Settings, c freezeConfig) (driver.Detector, error) {
+	}, func(s driver.Settings, c freezeConfig) (driver.Detector, error) {
 		d := newFreeze(c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -34,6 +35,7 @@ type freezeConfig struct {
 }
 
 type freezeDetector struct {
+	teller
 	needed uint64
 	n      uint64
 	rests  stillness.Detector

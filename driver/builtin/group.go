@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/moments"
@@ -45,16 +46,12 @@ func (c *columns) numbers(dst []float64, row driver.Row) bool {
 	return fresh
 }
 
-// timeOf is the time of a row's newest sample in Unix ns.
-func timeOf(row driver.Row) int64 {
-	newest := int64(math.MinInt64)
+// timeOf is the time of a row's newest sample.
+func timeOf(row driver.Row) (newest time.Time) {
 	for i := range row {
-		if s := &row[i]; s.Flags&noValue == 0 && !s.At.IsZero() {
-			newest = max(newest, s.At.UnixNano())
+		if s := &row[i]; s.Flags&noValue == 0 && s.At.After(newest) {
+			newest = s.At
 		}
-	}
-	if newest == math.MinInt64 {
-		return 0
 	}
 	return newest
 }

@@ -24,6 +24,7 @@ func init() {
 		return jumpConfig{Window: 100, WarmUp: 50}
 	}, func(s driver.Settings, c jumpConfig) (driver.Detector, error) {
 		d := newJump(s.Threshold, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -34,6 +35,7 @@ type jumpConfig struct {
 }
 
 type jumpDetector struct {
+	teller
 	limit2   float64 // squared deviate at the threshold
 	needed   uint64
 	n        uint64

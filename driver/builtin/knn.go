@@ -30,6 +30,7 @@ func init() {
 		return knnConfig{Lag: 8, Windows: 256, Neighbors: 3, Stride: 16, Memory: 10_000, WarmUp: 100}
 	}, func(s driver.Settings, c knnConfig) (driver.Detector, error) {
 		d := newKNN(s, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -45,6 +46,7 @@ type knnConfig struct {
 }
 
 type knnDetector struct {
+	teller
 	needed    uint64
 	n         uint64
 	config    knnConfig

@@ -23,6 +23,7 @@ func init() {
 		return madConfig{Window: 120, WarmUp: 60}
 	}, func(s driver.Settings, c madConfig) (driver.Detector, error) {
 		return &madDetector{
+			teller:    tellerOf(s),
 			threshold: s.Threshold, limit2: deviate2(s.Threshold), needed: uint64(min(c.WarmUp, c.Window)),
 			window: moments.NewRolling(c.Window),
 		}, nil
@@ -40,6 +41,7 @@ type madConfig struct {
 const madEfficiency = 0.3675
 
 type madDetector struct {
+	teller
 	threshold float64
 	limit2    float64 // squared deviate at the threshold
 	needed    uint64

@@ -21,8 +21,8 @@ func init() {
 		Kinds:   []driver.Kind{driver.KindPattern},
 	}, func() noveltyConfig {
 		return noveltyConfig{WarmUp: 100}
-	}, func(_ driver.Settings, c noveltyConfig) (driver.Detector, error) {
-		return &noveltyDetector{needed: uint64(c.WarmUp)}, nil
+	}, func(s driver.Settings, c noveltyConfig) (driver.Detector, error) {
+		return &noveltyDetector{teller: tellerOf(s), needed: uint64(c.WarmUp)}, nil
 	}))
 }
 
@@ -31,6 +31,7 @@ type noveltyConfig struct {
 }
 
 type noveltyDetector struct {
+	teller
 	needed   uint64
 	engine   novelty.Detector
 	glitches glitches

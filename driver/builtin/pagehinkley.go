@@ -24,6 +24,7 @@ func init() {
 		return pageHinkleyConfig{Memory: 1000, Slack: 0.5, WarmUp: 100}
 	}, func(s driver.Settings, c pageHinkleyConfig) (driver.Detector, error) {
 		return &pageHinkleyDetector{
+			teller: tellerOf(s),
 			needed: uint64(c.WarmUp),
 			test:   change.NewPageHinkley(c.Slack, float64(c.Memory), driver.TailProbability(s.Threshold)),
 		}, nil
@@ -37,6 +38,7 @@ type pageHinkleyConfig struct {
 }
 
 type pageHinkleyDetector struct {
+	teller
 	needed uint64
 	n      uint64
 	test   change.PageHinkley

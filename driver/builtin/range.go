@@ -31,7 +31,7 @@ func init() {
 		if l.lower > l.upper {
 			return nil, &params.Error{Key: "lower", Value: l.lower, Want: fmt.Sprintf("at most the upper limit, %v", l.upper)}
 		}
-		return &rangeDetector{limits: l}, nil
+		return &rangeDetector{teller: tellerOf(s), limits: l}, nil
 	}))
 }
 
@@ -59,7 +59,10 @@ func (l limits) any() bool { return !math.IsNaN(l.lower) || !math.IsNaN(l.upper)
 // broken reports whether x is beyond a limit; a missing limit is never broken.
 func (l limits) broken(x float64) bool { return x < l.lower || x > l.upper }
 
-type rangeDetector struct{ limits limits }
+type rangeDetector struct {
+	teller
+	limits limits
+}
 
 // Detect implements driver.Detector. There is no doubt about a limit: the score is 0 or 1.
 func (d *rangeDetector) Detect(row driver.Row, out *driver.Result) {

@@ -25,6 +25,7 @@ func init() {
 		return rrcfConfig{Trees: 8, Sample: 64, Lag: 2, Reach: 4096, Memory: 10_000, WarmUp: 100}
 	}, func(s driver.Settings, c rrcfConfig) (driver.Detector, error) {
 		d := newRRCF(s, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -39,6 +40,7 @@ type rrcfConfig struct {
 }
 
 type rrcfDetector struct {
+	teller
 	needed uint64
 	n      uint64
 	window neighbor.Window

@@ -24,6 +24,7 @@ func init() {
 		return spotConfig{Memory: 10_000, Share: tailShare, Fit: "pwm", WarmUp: 100}
 	}, func(s driver.Settings, c spotConfig) (driver.Detector, error) {
 		d := newSPOT(s, c)
+		d.teller = tellerOf(s)
 		return &d, nil
 	}))
 }
@@ -37,6 +38,7 @@ type spotConfig struct {
 }
 
 type spotDetector struct {
+	teller
 	needed       uint64
 	n            uint64
 	threshold    float64

@@ -25,7 +25,7 @@ func init() {
 		return statesConfig{Prior: 0.05, WarmUp: 100}
 	}, func(s driver.Settings, c statesConfig) (driver.Detector, error) {
 		return &statesDetector{
-			needed: uint64(c.WarmUp), pace: pace{cycle: s.Members[0].Cycle}, chain: discrete.NewChain(c.Prior),
+			teller: tellerOf(s), needed: uint64(c.WarmUp), pace: pace{cycle: s.Members[0].Cycle}, chain: discrete.NewChain(c.Prior),
 		}, nil
 	}))
 }
@@ -36,6 +36,7 @@ type statesConfig struct {
 }
 
 type statesDetector struct {
+	teller
 	needed uint64
 	n      uint64
 	pace   pace
@@ -70,23 +71,6 @@ func (d *statesDetector) assess(x float64, step int) assessment {
 		a.expected = likely
 	}
 	return a
-}
-
-// Explain implements driver.Explainer.
-func (d *statesDetector) Explain(*driver.Result, driver.Language) string {
-	switch d.event {
-	case discrete.NewState:
-		return "a state that was never met before"
-	case discrete.Transition:
-		return "a state that does not follow the one before"
-	case discrete.TooShort:
-		return "the state before ended sooner than it does"
-	case discrete.TooLong:
-		return "the state lasts longer than it does"
-	case discrete.Flapping:
-		return "the state changes too often"
-	}
-	return ""
 }
 
 // EncodeState implements state.Part.

@@ -196,6 +196,13 @@ func streamFigures(ctx context.Context, base string) ([]figure, error) {
 			add("faulty rows flagged", "%.2f", false, floor.held, func(f *streams.Figures) float64 { return f.Held })
 			add("average precision", "%.3f", false, floor.precision, func(f *streams.Figures) float64 { return f.Precision })
 		}
+		if !math.IsNaN(f.KindRight) {
+			add("kind right", "%.2f", false, 0, func(f *streams.Figures) float64 { return f.KindRight })
+		}
+		if !math.IsNaN(f.Inside) {
+			add("readings inside the band, %", "%.2f", false, 0, func(f *streams.Figures) float64 { return 100 * f.Inside })
+			add("width of the band, over the best constant one", "%.2f", true, 0, func(f *streams.Figures) float64 { return f.Width })
+		}
 		if floor.flagged == 0 && f.Events > 0 && floor.held > 0 { // what is false is told of the same sensors without faults
 			continue
 		}
@@ -301,7 +308,7 @@ func (o *accuracyOptions) faultFigures(ctx context.Context, _ string) ([]figure,
 	if err != nil {
 		return nil, err
 	}
-	recall, right, alarms := .98, .93, 1.0
+	recall, held, right, alarms := .98, .8, .93, 1.0
 	kind := func(r *faultsReport) float64 {
 		if r.Total.KindRight == nil {
 			return math.NaN()
@@ -312,6 +319,10 @@ func (o *accuracyOptions) faultFigures(ctx context.Context, _ string) ([]figure,
 		{
 			Benchmark: "synthetic faults", Name: "recall", Value: ours.Total.Recall, Floor: &recall, format: "%.3f",
 			Others: []other{{"ewma", ewma.Total.Recall}},
+		},
+		{
+			Benchmark: "synthetic faults", Name: "faulty readings flagged", Value: ours.Total.Held, Floor: &held, format: "%.3f",
+			Others: []other{{"ewma", ewma.Total.Held}},
 		},
 		{
 			Benchmark: "synthetic faults", Name: "kind right", Value: kind(ours), Floor: &right, format: "%.3f",

@@ -59,6 +59,7 @@ units of the signal's own noise.
 
 recall       share of episodes with an anomalous reading while the fault lasts,
              or on the 5 readings after it
+held         share of an episode's faulty readings that are anomalous, in the mean
 delay        median number of readings from the first faulty one to that one
 kind right   share of the detected episodes in which the kind that most of the
              anomalous readings have names the fault
@@ -102,6 +103,7 @@ type faultsLine struct {
 	Signal      string              `json:"signal,omitempty"`
 	Episodes    int                 `json:"episodes"`
 	Recall      float64             `json:"recall"`
+	Held        float64             `json:"held"`
 	MedianDelay *int                `json:"medianDelay"` // readings; null where nothing was detected
 	KindRight   *float64            `json:"kindRight"`   // null where nothing was detected
 	Alarms      float64             `json:"falseAlarmsPer10000"`
@@ -111,7 +113,7 @@ type faultsLine struct {
 
 func lineOf(fault, signal string, t *faults.Tally) faultsLine {
 	l := faultsLine{
-		Fault: fault, Signal: signal, Episodes: t.Episodes, Recall: t.Recall(),
+		Fault: fault, Signal: signal, Episodes: t.Episodes, Recall: t.Recall(), Held: t.HeldShare(),
 		Alarms: t.AlarmRate(), Readings: t.ReadingRate(), Kinds: t.Kinds,
 	}
 	if t.Detected > 0 {
@@ -185,18 +187,18 @@ func grouped(cells []faults.Cell, names func(*faults.Cell) (fault, signal string
 func (r *faultsReport) table(w io.Writer, cells bool) error {
 	fmt.Fprintf(w, "faults, detector %s, seed %d: %d episodes of each fault on each signal\n\n", r.Detector, r.Seed, r.Episodes)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	const columns = "recall\tdelay\tkind right\talarms/10k\treadings/10k\t"
+	const columns = "recall\theld\tdelay\tkind right\talarms/10k\treadings/10k\t"
 	fmt.Fprintf(t, "fault\t%s\n", columns)
 	for i := range r.Faults {
 		r.Faults[i].row(t, r.Faults[i].Fault)
 	}
 	r.Total.row(t, "all")
-	fmt.Fprintf(t, "\t\t\t\t\t\t\nsignal\t%s\n", columns)
+	fmt.Fprintf(t, "\t\t\t\t\t\t\t\nsignal\t%s\n", columns)
 	for i := range r.Signals {
 		r.Signals[i].row(t, r.Signals[i].Signal)
 	}
 	if cells {
-		fmt.Fprintf(t, "\t\t\t\t\t\t\nfault, signal\t%s\n", columns)
+		fmt.Fprintf(t, "\t\t\t\t\t\t\t\nfault, signal\t%s\n", columns)
 		for i := range r.Cells {
 			c := &r.Cells[i]
 			c.row(t, c.Fault+", "+c.Signal)
@@ -223,7 +225,7 @@ func (l *faultsLine) row(w io.Writer, name string) {
 	if !math.IsNaN(share) {
 		right = fmt.Sprintf("%.2f", share)
 	}
-	fmt.Fprintf(w, "%s\t%.2f\t%s\t%s\t%.2f\t%.2f\t\n", name, l.Recall, delay, right, l.Alarms, l.Readings)
+	fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%s\t%s\t%.2f\t%.2f\t\n", name, l.Recall, l.Held, delay, right, l.Alarms, l.Readings)
 }
 
 // kindCounts lists kinds, the most frequent first.

@@ -71,7 +71,7 @@ func (j *judge) run(ctx context.Context, columns []string, times []time.Time, ro
 			readings[i] = dataset.Reading{At: times[i], Value: row[column]}
 		}
 		err := replay.Run(ctx, replay.Options{Config: c, Meta: admethod.Meta{DataType: "double"}}, readings,
-			func(i int, o *replay.Outcome) { worse(&verdicts[i], o.Score, o.Severity) })
+			func(i int, o *replay.Outcome) { worse(&verdicts[i], o) })
 		if err != nil {
 			return nil, err
 		}
@@ -80,14 +80,15 @@ func (j *judge) run(ctx context.Context, columns []string, times []time.Time, ro
 }
 
 // worse adds what a detector says of one column of a row.
-func worse(v *streams.Verdict, score float64, severity driver.Severity) {
-	if severity == driver.Unknown {
+func worse(v *streams.Verdict, o *replay.Outcome) {
+	v.Lower, v.Upper = o.Lower, o.Upper
+	if o.Severity == driver.Unknown {
 		return
 	}
 	v.Judged = true
-	v.Anomalous = v.Anomalous || severity.Anomalous()
-	if !math.IsNaN(score) {
-		v.Score = max(v.Score, score)
+	v.Anomalous = v.Anomalous || o.Severity.Anomalous()
+	if !math.IsNaN(o.Score) && o.Score >= v.Score {
+		v.Score, v.Kind = o.Score, o.Kind
 	}
 }
 
@@ -117,7 +118,8 @@ func runGroup(ctx context.Context, c admethod.ADMethodConfig, columns []string, 
 		}
 		for k := range outcomes {
 			var v streams.Verdict
-			worse(&v, outcomes[k].Score, outcomes[k].Severity)
+			o := &outcomes[k]
+			worse(&v, &replay.Outcome{Score: o.Score, Severity: o.Severity, Kind: o.Kind, Lower: math.NaN(), Upper: math.NaN()})
 			verdicts = append(verdicts, v)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,12 @@ flagged    share of the normal rows that are, near no event
 unjudged   share of the rows without a verdict; they rank last
 delay      median number of rows from the beginning of an event that is hit
 AP, ROC    average precision and area under the ROC curve of the scores
+kind       share of the events hit whose kind, that of most of their anomalous
+           rows, names the fault; of recordings whose name ends in bias, drift,
+           polydrift, malfunction or random
+inside     share of the readings of healthy recordings within the band
+width      of the band, over that of the narrowest constant one in hindsight
+           with as many inside and the hours of the day taken off; the median
 
 DIR has index.tsv, a line for each recording (set, name, kind, rows, first row
 that is scored), and <set>/<name>.csv.gz with the columns timestamp (Unix
@@ -82,6 +89,16 @@ func benchStreams(ctx context.Context, j *judge) ([]streams.Figures, error) {
 		if err := t.Add(s.Truth[e.From:], verdicts[e.From:]); err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", e.Set, e.Name, err)
 		}
+		if kinds := streams.KindsOf(e.Name); kinds != nil {
+			t.AddKinds(kinds, s.Truth[e.From:], verdicts[e.From:])
+		}
+		if len(s.Columns) == 1 && !slices.Contains(s.Truth, true) {
+			values := make([]float64, 0, len(s.Rows))
+			for _, row := range s.Rows {
+				values = append(values, row[0])
+			}
+			t.AddBand(s.Times[e.From:], values[e.From:], verdicts[e.From:])
+		}
 	}
 	var all []streams.Figures
 	for _, set := range order {
@@ -93,11 +110,12 @@ func benchStreams(ctx context.Context, j *judge) ([]streams.Figures, error) {
 func streamsTable(w io.Writer, detector string, sets []streams.Figures) error {
 	fmt.Fprintf(w, "Recordings, detector %s\n\n", detector)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "set\tseries\tevents\thit\tright\tfalse/10k\theld\tflagged %\tunjudged %\tdelay\tAP\tROC\t")
+	fmt.Fprintln(t, "set\tseries\tevents\thit\tright\tfalse/10k\theld\tflagged %\tunjudged %\tdelay\tAP\tROC\tkind\tinside %\twidth\t")
 	for _, f := range sets {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%.2f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t\n", f.Set, f.Series, f.Events,
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%.2f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.Set, f.Series, f.Events,
 			known("%.3f", f.Hit), known("%.3f", f.Right), f.FalseAlerts, known("%.3f", f.Held), 100*f.Flagged,
-			100*f.Unjudged, known("%.0f", f.Delay), known("%.3f", f.Precision), known("%.3f", f.ROC))
+			100*f.Unjudged, known("%.0f", f.Delay), known("%.3f", f.Precision), known("%.3f", f.ROC),
+			known("%.2f", f.KindRight), known("%.2f", 100*f.Inside), known("%.2f", f.Width))
 	}
 	return t.Flush()
 }

@@ -42,6 +42,8 @@ type Tally struct {
 	Delays    []int               `json:"delays"`    // of detection, in readings; 0 is at once
 	Kinds     map[driver.Kind]int `json:"kinds"`     // of the detected, by the kind that most readings had
 
+	Held float64 `json:"held"` // sum over the episodes of the share of the faulty readings that were anomalous
+
 	Normal       int `json:"normalReadings"` // on the normal stretches
 	FalseAlarms  int `json:"falseAlarms"`    // alerts on the normal stretches
 	FalseReading int `json:"falseReadings"`  // anomalous readings on the normal stretches
@@ -127,7 +129,7 @@ func chosen(names []string, name string) bool { return len(names) == 0 || slices
 func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, error) {
 	ep := newEpisode(s, f, o.Seed, n)
 	t := Tally{Episodes: 1}
-	first := -1
+	first, faulty, held := -1, 0, 0
 	kinds := make(map[driver.Kind]int)
 	var kind driver.Kind
 	meta := admethod.Meta{DataType: "double", Cycle: cycle}
@@ -143,8 +145,14 @@ func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, 
 				t.FalseReading++
 			}
 		case i < ep.end+grace:
+			if i < ep.end {
+				faulty++
+			}
 			if !anomalous {
 				return
+			}
+			if i < ep.end {
+				held++
 			}
 			if first < 0 {
 				first = i
@@ -156,6 +164,9 @@ func (o *Options) play(ctx context.Context, f *Fault, s *Signal, n int) (Tally, 
 	})
 	if err != nil {
 		return t, err
+	}
+	if faulty > 0 {
+		t.Held = float64(held) / float64(faulty)
 	}
 	if first >= 0 {
 		t.Detected = 1
@@ -174,6 +185,7 @@ func (t *Tally) Add(u *Tally) {
 	t.Detected += u.Detected
 	t.RightKind += u.RightKind
 	t.Delays = append(t.Delays, u.Delays...)
+	t.Held += u.Held
 	t.Normal += u.Normal
 	t.FalseAlarms += u.FalseAlarms
 	t.FalseReading += u.FalseReading
@@ -187,6 +199,9 @@ func (t *Tally) Add(u *Tally) {
 
 // Recall is the share of episodes that were detected.
 func (t *Tally) Recall() float64 { return float64(t.Detected) / float64(t.Episodes) }
+
+// HeldShare is the share of an episode's faulty readings that were anomalous, in the mean.
+func (t *Tally) HeldShare() float64 { return t.Held / float64(t.Episodes) }
 
 // KindShare is the share of the detected episodes that have the right kind; NaN where none was detected.
 func (t *Tally) KindShare() float64 { return float64(t.RightKind) / float64(t.Detected) }

@@ -7,21 +7,25 @@ package streams
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"compress/gzip"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/bench/rank"
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // Near is how many rows after a fault an alarm still counts for it, and how far apart anomalous rows may be to be one
@@ -131,6 +135,9 @@ type Verdict struct {
 	Score     float64
 	Judged    bool
 	Anomalous bool
+	Kind      driver.Kind
+
+	Lower, Upper float64 // of the band; NaN, or both 0, where there is none
 }
 
 // Figures are those of a set.
@@ -147,6 +154,29 @@ type Figures struct {
 	Delay       float64 `json:"delayRows"`         // median, from the first row of an event that is hit
 	Precision   float64 `json:"averagePrecision"`  // mean over the series with events; rows that are not judged rank last
 	ROC         float64 `json:"rocAUC"`
+	KindRight   float64 `json:"kindRight"`  // share of the events of known kinds that are hit and named so; NaN for none
+	Inside      float64 `json:"insideBand"` // share of the readings of healthy recordings; NaN for none
+	Width       float64 `json:"bandWidth"`  // median of AddBand's multiple
+}
+
+// MarshalJSON writes a figure that there is none of as null.
+func (f Figures) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	v, sep := reflect.ValueOf(f), '{'
+	for i := range v.NumField() {
+		field := v.Field(i).Interface()
+		if x, ok := field.(float64); ok && math.IsNaN(x) {
+			field = nil
+		}
+		value, err := json.Marshal(field)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "%c%q:%s", sep, v.Type().Field(i).Tag.Get("json"), value)
+		sep = ','
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // Tally adds up what a detector does on the recordings of one set. The zero value is ready for use.
@@ -155,6 +185,8 @@ type Tally struct {
 	normal, labelled, held, falselyMarked, unread int
 	delays                                        []int
 	precision, roc                                []float64
+	named, rightKind, banded, inside              int
+	widths                                        []float64
 }
 
 // Add takes a recording, from the first row that is scored.
@@ -239,6 +271,7 @@ func (t *Tally) Figures(set string) Figures {
 		Hit: share(t.hit, t.events), Right: share(t.right, t.alerts), FalseAlerts: 1e4 * share(t.alerts-t.right, t.normal),
 		Held: share(t.held, t.labelled), Flagged: share(t.falselyMarked, t.normal),
 		Unjudged: share(t.unread, t.normal+t.labelled), Delay: math.NaN(), Precision: mean(t.precision), ROC: mean(t.roc),
+		KindRight: share(t.rightKind, t.named), Inside: share(t.inside, t.banded), Width: median(t.widths),
 	}
 	if n := len(t.delays); n > 0 {
 		slices.SortFunc(t.delays, cmp.Compare)

@@ -5,9 +5,11 @@ package streams_test
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/bench/streams"
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // A recording of 40 rows with faults in rows 10 to 13 and 30; by hand.
@@ -50,6 +53,7 @@ func TestFigures(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.want.Set, c.want.Series, c.want.Events = "set", 1, 2
+			c.want.KindRight, c.want.Inside, c.want.Width = math.NaN(), math.NaN(), math.NaN()
 			got := tally.Figures("set")
 			if got.Precision != 5./rows || got.ROC != 0.5 {
 				t.Errorf("equal scores: average precision %v and ROC %v, want %v and 0.5", got.Precision, got.ROC, 5./rows)
@@ -59,6 +63,49 @@ func TestFigures(t *testing.T) {
 				t.Errorf("figures (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Two events of a bias: the first is named a level by most of its rows, the second a spike, a third is not hit.
+func TestKinds(t *testing.T) {
+	truth, verdicts := make([]bool, 60), make([]streams.Verdict, 60)
+	for i, k := range map[int]driver.Kind{5: driver.KindSpike, 6: driver.KindLevel, 7: driver.KindLevel, 30: driver.KindSpike, 50: ""} {
+		truth[i] = true
+		verdicts[i] = streams.Verdict{Judged: true, Anomalous: k != "", Kind: k}
+	}
+	var tally streams.Tally
+	tally.AddKinds(streams.KindsOf("Node04_light_bias"), truth, verdicts)
+	if f := tally.Figures(""); f.KindRight != 0.5 {
+		t.Errorf("kind right %v, want 1/2", f.KindRight)
+	}
+	text, err := json.Marshal(tally.Figures("plant"))
+	if err != nil || !strings.Contains(string(text), `{"set":"plant",`) || !strings.Contains(string(text), `"kindRight":0.5,"insideBand":null`) {
+		t.Errorf("as JSON %s, %v", text, err)
+	}
+	if k := streams.KindsOf("Node04_light_mixed"); k != nil {
+		t.Errorf("a mixture is named %v", k)
+	}
+}
+
+// Readings from -1 to 1 about the hour of the day, in a band from -2 to 2 about it but for one row in 100: twice as wide
+// as it need be.
+func TestBand(t *testing.T) {
+	const rows = 4800
+	times, values, verdicts := make([]time.Time, rows), make([]float64, rows), make([]streams.Verdict, rows)
+	for i := range values {
+		times[i] = time.Unix(int64(i)*900, 0).UTC()
+		hour := float64(times[i].Hour())
+		values[i] = hour + float64(i%5-2)/2
+		verdicts[i] = streams.Verdict{Lower: hour - 2, Upper: hour + 2}
+		if i%100 == 0 {
+			verdicts[i].Lower, verdicts[i].Upper = hour+6, hour+10
+		}
+	}
+	verdicts[0].Lower = math.NaN()
+	var tally streams.Tally
+	tally.AddBand(times, values, verdicts)
+	if f := tally.Figures(""); math.Abs(f.Inside-0.99) > 1e-3 || math.Abs(f.Width-2) > 0.05 {
+		t.Errorf("%v inside of a band %v times as wide, want 0.99 and 2", f.Inside, f.Width)
 	}
 }
 
