@@ -4,6 +4,7 @@
 package lint
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -125,8 +126,42 @@ func asKubectl(n *yaml.Node) {
 // decode is what a tree holds when kubectl has read it. It writes booleans of YAML 1.1 into the tree as true and false.
 func decode(n *yaml.Node) (v any, err error) {
 	plainBooleans(n, make(map[*yaml.Node]bool))
-	err = n.Decode(&v)
-	return v, err
+	if err = n.Decode(&v); err != nil {
+		return nil, err
+	}
+	return textKeys(v)
+}
+
+// textKeys makes texts of the keys of maps, as kubectl does: a key y is true, and then "true".
+func textKeys(v any) (_ any, err error) {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			if v[i], err = textKeys(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for key := range v {
+			if v[key], err = textKeys(v[key]); err != nil {
+				return nil, err
+			}
+		}
+	case map[any]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			switch key.(type) {
+			case string, bool, int, int64, uint64, float64:
+			default:
+				return nil, fmt.Errorf("a key that is %T: want a text", key)
+			}
+			if out[fmt.Sprint(key)], err = textKeys(value); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	return v, nil
 }
 
 func plainBooleans(n *yaml.Node, seen map[*yaml.Node]bool) {
