@@ -71,10 +71,14 @@ vet-modules: ## go vet in the nested modules: tools, API server
 unit: ## All tests
 	$(GO) test -timeout 8m ./...
 
-# The long statistical tests are left to unit: they start no goroutine. The race detector needs cgo.
+# The long statistical tests are left to unit, and so are the packages of pkg/engine that neither start a goroutine nor
+# know of any. The race detector needs cgo.
+RACED = $(GO) list ./... | grep -v /pkg/engine/; \
+	grep -rlE --include='*.go' '^\s*go (func\b|[[:alnum:]_.]+\()|\.Go\(|^\s*"sync' pkg/engine | xargs -rn1 dirname | sort -u | sed 's|^|./|'
+
 race: ## Tests under the race detector, without the long ones
 	@cc="$$($(GO) env CC)"; \
-	if command -v "$${cc%% *}" >/dev/null; then set -x; $(GO) test -race -short -timeout 8m ./...; \
+	if command -v "$${cc%% *}" >/dev/null; then echo "$(GO) test -race -short"; $(GO) test -race -short -timeout 8m $$($(RACED)); \
 	else echo "no C compiler ($$cc): the race detector is left out" >&2; fi
 
 fuzz-smoke: ## Every fuzz target for FUZZTIME (1000 inputs) each
