@@ -81,6 +81,7 @@ type bayesnetDetector struct {
 	threshold float64
 	columns   columns
 	kind      driver.Kind
+	never     bool // is a member that rested in training taken for one that moves
 	words     wording
 
 	// While learning.
@@ -102,7 +103,7 @@ func newBayesnet(s driver.Settings, c bayesnetConfig) (driver.Detector, error) {
 	}
 	n := len(cols.slot)
 	d := &bayesnetDetector{
-		config: c, threshold: s.Threshold, columns: cols, kind: driver.KindCausal, words: newWording(cols.keys),
+		config: c, threshold: s.Threshold, never: s.Accept == driver.NeverAccept, columns: cols, kind: driver.KindCausal, words: newWording(cols.keys),
 		texts: make([][]string, n), scratch: make([]float64, n), states: make([]uint8, n),
 	}
 	if n == 1 {
@@ -142,10 +143,27 @@ func (d *bayesnetDetector) Detect(row driver.Row, out *driver.Result) {
 	}
 	out.Message = ""
 	out.Confidence = confidence(d.seen, uint64(d.config.TrainRows))
+	d.columns.numbers(d.scratch, row)
+	moved := d.known.resting.next(d.scratch, d.never)
 	if d.judge.persistence != nil {
 		d.together(out)
 	} else {
 		d.alone(out)
+	}
+	if moved > 0 {
+		d.moved(out, moved)
+	}
+}
+
+// moved tells the members that rested in all that was learned from and do not now: of their bins nothing follows, so that
+// no combination is improbable, and that they move is news enough.
+func (d *bayesnetDetector) moved(out *driver.Result, members int) {
+	out.Judge(max(out.Score, out.Threshold), driver.KindLevel)
+	out.Causes, out.Message = out.Causes[:0], ""
+	for j := range d.scratch {
+		if d.known.resting.moved(d.scratch, j) && d.columns.slot[j] >= 0 {
+			addCause(out, d.columns.keys[j], 1/float64(members))
+		}
 	}
 }
 
@@ -270,6 +288,9 @@ func (d *bayesnetDetector) Explain(r *driver.Result, _ driver.Language) string {
 		return "no member contradicts the others"
 	case len(r.Causes) == 0:
 		return r.Message
+	}
+	if said := d.known.resting.tell(d.scratch, d.columns.keys); said != "" {
+		return said
 	}
 	parts := make([]string, 0, len(r.Causes))
 	for _, cause := range r.Causes {

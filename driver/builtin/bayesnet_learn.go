@@ -81,6 +81,7 @@ type knowledge struct {
 	trained      *bayes.Network // as it was calibrated
 	network      *bayes.Network // as it is now
 	calibration  *bayes.Calibration
+	resting      resting // the members that reported one number only
 	misread      float64 // share of the training rows that look as if they held a misreading
 }
 
@@ -139,6 +140,7 @@ func (d *bayesnetDetector) study(ctx context.Context, texts [][]string, rows ite
 		return nil, 0, err
 	}
 	states, n := make([]uint8, len(vars)), 0
+	k.resting = newResting(len(vars))
 	for raw := range rows {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return nil, 0, ctx.Err()
@@ -146,10 +148,17 @@ func (d *bayesnetDetector) study(ctx context.Context, texts [][]string, rows ite
 		for j, x := range raw {
 			states[j] = k.discretizers[j].State(x)
 		}
+		k.resting.learn(raw)
 		if err := table.Add(states); err != nil {
 			return nil, 0, err
 		}
 	}
+	for j := range k.resting.value {
+		if len(texts[j]) > 0 { // a text that was never met is a state of its own
+			k.resting.value[j] = math.NaN()
+		}
+	}
+	k.resting.settle()
 	seen, err := seenStates(table)
 	if err != nil {
 		return nil, 0, err

@@ -103,6 +103,7 @@ func (k *knowledge) EncodeState(w *state.Writer) {
 	k.trained.EncodeState(w)
 	k.network.EncodeState(w)
 	k.calibration.EncodeState(w)
+	k.resting.EncodeState(w)
 	w.Float(k.misread)
 }
 
@@ -120,6 +121,10 @@ func (k *knowledge) DecodeState(r *state.Reader) {
 	k.trained.DecodeState(r)
 	k.network.DecodeState(r)
 	k.calibration.DecodeState(r)
+	k.resting.DecodeState(r)
+	if n := len(k.resting.value); r.Err() == nil && n != len(k.discretizers) {
+		r.Fail("%d members at rest or not, want %d", n, len(k.discretizers))
+	}
 	k.misread = r.Min("share of misread rows", 0)
 	if r.Err() != nil {
 		return

@@ -276,15 +276,10 @@ func (d *fittedDetector) Explain(r *driver.Result, _ driver.Language) string {
 	case !r.Severity.Anomalous():
 		return "the members agree as they did in training"
 	}
+	if said := d.resting.tell(d.values, d.columns.keys); said != "" {
+		return said
+	}
 	var parts []string
-	for j, x := range d.values {
-		if d.resting.moved(d.values, j) {
-			parts = append(parts, fmt.Sprintf("%v is %.4g, and was %.4g in all of training", d.columns.keys[j], x, d.resting.value[j]))
-		}
-	}
-	if parts != nil {
-		return strings.Join(parts, ", ")
-	}
 	expected := make([]float64, len(d.values))
 	d.model.ExpectedTo(expected, d.values)
 	for _, cause := range r.Causes {

@@ -4,6 +4,7 @@
 package builtin
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -105,5 +106,34 @@ func TestCausesAreBounded(t *testing.T) {
 	}
 	if len(out.Causes) != maxCauses || out.Causes[0].Weight != 0.023 || out.Causes[maxCauses-1].Weight != 0.016 {
 		t.Errorf("causes are %v, want the %d heaviest", out.Causes, maxCauses)
+	}
+}
+
+// TestConstantMemberMoves: a member that had one number in all that was learned from and has another now is told and
+// blamed by every detector of groups; the same member at rest harms nothing.
+func TestConstantMemberMoves(t *testing.T) {
+	for _, name := range groupDrivers {
+		t.Run(name, func(t *testing.T) {
+			g := openGroup(t, name, driver.Settings{Members: plantMembers(3)}, nil)
+			r := rand.New(rand.NewPCG(7, 7))
+			told, wrong := 0, 0
+			for i := range 4000 {
+				flow, rest := r.NormFloat64(), 0.0
+				if i >= 3500 && i < 3600 {
+					rest = 1
+				}
+				out := g.feed(10+flow, rest, 20+2*flow+0.2*r.NormFloat64())
+				switch bad := out.Severity.Anomalous() || out.Ongoing; {
+				case !bad:
+				case i >= 3500 && i < 3600 && out.Causes[0].Key == plantMembers(3)[1].Key:
+					told++
+				case i < 3500:
+					wrong++
+				}
+			}
+			if told < 90 || wrong > 35 {
+				t.Errorf("%d of 100 rows told, %d of 3,500 false; want 90 and at most 35", told, wrong)
+			}
+		})
 	}
 }

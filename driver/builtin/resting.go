@@ -4,8 +4,11 @@
 package builtin
 
 import (
+	"fmt"
 	"math"
+	"strings"
 
+	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
@@ -23,24 +26,45 @@ const restResolution = 1e-12
 
 // learnResting finds the members that rest in all of rows.
 func learnResting(rows [][]float64, width int) resting {
-	r := resting{value: make([]float64, width), away: make([]uint64, width), most: uint64(len(rows))}
+	r := newResting(width)
+	for _, row := range rows {
+		r.learn(row)
+	}
+	r.settle()
+	return r
+}
+
+// newResting is of members of which nothing is known yet.
+func newResting(width int) resting {
+	r := resting{value: make([]float64, width), away: make([]uint64, width)}
 	for j := range r.value {
 		r.value[j] = math.NaN()
-		for _, row := range rows {
-			switch x := row[j]; {
-			case math.IsNaN(x):
-			case math.IsNaN(r.value[j]):
-				r.value[j] = x
-			case !same(x, r.value[j]):
-				r.value[j] = math.Inf(1)
-			}
+	}
+	return r
+}
+
+// learn takes in a row that is learned from.
+func (r *resting) learn(row []float64) {
+	r.most++
+	for j, x := range row {
+		switch {
+		case math.IsNaN(x):
+		case math.IsNaN(r.value[j]):
+			r.value[j] = x
+		case !same(x, r.value[j]):
+			r.value[j] = math.Inf(1)
 		}
-		if math.IsInf(r.value[j], 0) {
+	}
+}
+
+// settle ends learning.
+func (r *resting) settle() {
+	for j, v := range r.value {
+		if math.IsInf(v, 0) {
 			r.value[j] = math.NaN()
 		}
 	}
 	r.count()
-	return r
 }
 
 func (r *resting) count() {
@@ -60,6 +84,17 @@ func (r *resting) all() bool { return r.watched > 0 && r.watched == len(r.value)
 // moved reports whether member j rested in training and does not in this row. A NaN is neither.
 func (r *resting) moved(row []float64, j int) bool {
 	return !math.IsNaN(r.value[j]) && !math.IsNaN(row[j]) && !same(row[j], r.value[j])
+}
+
+// tell says which members have moved; nothing where none has.
+func (r *resting) tell(row []float64, keys []driver.Key) string {
+	var parts []string
+	for j, x := range row {
+		if r.watched > 0 && r.moved(row, j) {
+			parts = append(parts, fmt.Sprintf("%v is %.4g, and was %.4g in all of training", keys[j], x, r.value[j]))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // next takes a row and is the number of members that have moved. One that was away in as many rows as it was learned

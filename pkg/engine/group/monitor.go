@@ -35,7 +35,8 @@ type Monitor struct {
 	age      int  // rows of the present alarm
 	together bool // the alarm is that of the members together
 	longs    int  // rows for which it has been, with no member away by itself
-	tired    bool // it was for too long
+	tired    bool // it is over, although the members are still unusual together
+	away     bool // a member is away by itself
 	lead     int  // the member that is or was furthest out in the present alarm; -1 without one
 	accepted bool // a member's alarm ended as the new normal
 }
@@ -116,7 +117,7 @@ func (m *Monitor) Fit(rows [][]float64, times []int64) error {
 		m.members[j] = member{}
 		m.members[j].learn(&m.config, x)
 	}
-	m.quiet, m.lead, m.age, m.longs, m.together, m.tired, m.accepted = 0, -1, 0, 0, false, false, false
+	m.quiet, m.lead, m.age, m.longs, m.together, m.tired, m.away, m.accepted = 0, -1, 0, 0, false, false, false, false
 	m.joint = NewJoint(len(m.members))
 	clear(m.solos)
 	for j := range m.solos {
@@ -205,14 +206,20 @@ func (m *Monitor) Observe(row []float64, at int64, held []bool) Verdict {
 }
 
 // unite follows what the members show together. Their alarm begins at the evidence that is asked for and lasts while
-// there is some, until that is accepted; then there must be none before it begins again.
+// there is some, until that is accepted; then there must be none before it begins again. Once members that were away by
+// themselves are back it is over as well: what is unusual then is the way back, which is in the shape of the newest
+// readings for as long as these reach back.
 func (m *Monitor) unite(evidence float64, active bool) {
 	if m.longs++; active || !m.together {
 		m.longs = 0
 	}
+	returned := m.away && !active
+	m.away = active
 	switch {
 	case evidence < someEvidence:
 		m.together, m.tired = false, false
+	case returned:
+		m.together, m.tired = false, true
 	case m.config.MaxAge > 0 && m.longs >= m.config.MaxAge:
 		m.together, m.tired, m.accepted = false, true, true
 	case !m.tired && evidence >= m.config.Together+runs:
@@ -311,6 +318,7 @@ func (m *Monitor) EncodeState(w *state.Writer) {
 	w.Bool(m.together)
 	w.Int(int64(m.longs))
 	w.Bool(m.tired)
+	w.Bool(m.away)
 	w.Bool(m.accepted)
 	for j := range m.members {
 		m.members[j].encode(w)
@@ -334,7 +342,7 @@ func (m *Monitor) DecodeState(r *state.Reader) {
 	m.age = r.Count("age", math.MaxInt32)
 	m.together = r.Bool()
 	m.longs = r.Count("rows together", math.MaxInt32)
-	m.tired, m.accepted = r.Bool(), r.Bool()
+	m.tired, m.away, m.accepted = r.Bool(), r.Bool(), r.Bool()
 	for j := range m.members {
 		m.members[j] = member{}
 		m.members[j].decode(r, &m.config)

@@ -112,6 +112,11 @@ func TestVerdicts(t *testing.T) {
 			alarm: [][2]int{{1010, 1300}}, quiet: [][2]int{{0, 1000}, {1380, 3000}}, lead: 1,
 		},
 		{
+			name: "two members in one fault, and soon over", config: group.DefaultConfig(),
+			spoil: func(rows [][]float64) { shift(rows, 1, 1000, 1300, 9); shift(rows, 2, 1003, 1295, -6) },
+			alarm: [][2]int{{1010, 1300}}, quiet: [][2]int{{0, 1000}, {1350, 3000}}, lead: 1,
+		},
+		{
 			name: "one bad reading is not an excursion", config: group.DefaultConfig(),
 			spoil: func(rows [][]float64) { shift(rows, 1, 1000, 1001, 10) },
 			quiet: [][2]int{{0, 3000}}, lead: -1,
