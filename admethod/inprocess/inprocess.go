@@ -122,7 +122,7 @@ func New(s admethod.AdapterSettings) (*Adapter, error) {
 	if config.Lanes == 0 {
 		config.Lanes = min(runtime.GOMAXPROCS(0), 4)
 	}
-	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, report: s.Report, config: config, parked: make(map[string]record)}
+	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, report: s.Report, config: config, parked: make(map[string]record), models: modelWatch{fetch: fetchModel}}
 	if s.StateDir != "" {
 		a.store = newStore(s.StateDir, func(err error) { a.trouble("", err) })
 	}
@@ -156,7 +156,7 @@ func (a *Adapter) Start(ctx context.Context) error {
 }
 
 // Open opens a detector of the configured driver for the stream, with what it learned before if that is known. A stream
-// whose model file is missing or damaged gets verdicts of kind failed until a usable file is there.
+// whose model file is missing, damaged or on a file system that hangs gets verdicts of kind failed until a usable file is there.
 func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	c, id := &s.Config, s.ID()
 	if err := params.Decode(&struct{}{}, c.Options[Name]); err != nil {
@@ -180,7 +180,8 @@ func (a *Adapter) Open(s admethod.StreamSettings) (admethod.Stream, error) {
 	var err error
 	var missing error // a model that cannot be used yet
 	if s.ModelFile != "" {
-		data, version, seen, missing = readModel(s.ModelDir, s.ModelFile)
+		f := a.models.read(s.ModelDir, s.ModelFile, stamp{})
+		data, version, seen, missing = f.data, f.version, f.at, f.err
 	}
 	d, err := open(data, version)
 	var wrong *params.Error
@@ -284,6 +285,7 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	if a.store != nil {
 		errs = append(errs, a.store.close())
 	}
+	errs = append(errs, a.models.join(ctx))
 	return errors.Join(errs...)
 }
 

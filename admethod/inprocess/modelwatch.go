@@ -14,15 +14,23 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 // modelWatch looks whether the files of trained models change, by polling: a file may be renamed over, or be reached
 // through the symbolic links of a ConfigMap, which file system notifications do not follow.
+//
+// A file system may hang: files are looked at by goroutines of their own, which are waited for for a moment only. Those
+// who want a model do without it until it was read.
 type modelWatch struct {
-	mu    sync.Mutex
-	files map[string]*watchedFile
+	fetch func(dir, file string, known stamp) fetched // fetchModel
+
+	mu      sync.Mutex
+	files   map[string]*watchedFile
+	reading map[string]*reading // files that are being looked at
+	readers sync.WaitGroup
 }
 
 // watchedFile is a model file and the streams that judge by it.
@@ -41,20 +49,125 @@ type stamp struct {
 // largestModel bounds what is read from a model file.
 const largestModel = model.MaxPayload
 
-// readModel reads a model file and names its version.
-func readModel(dir, file string) (data []byte, version string, at stamp, err error) {
+// fetched is what became of a look at a model file.
+type fetched struct {
+	data    []byte
+	version string // "" where it is as it was
+	at      stamp
+	err     error
+}
+
+// fetchModel reads a model file and names its version, unless it is the one that is known.
+func fetchModel(dir, file string, known stamp) (f fetched) {
 	name, err := filepath.Rel(dir, file)
 	if err != nil {
-		return nil, "", at, fmt.Errorf("model: %w", err)
+		return fetched{err: fmt.Errorf("model: %w", err)}
 	}
 	if info, err := regular.Stat(dir, name); err == nil { // also of what is refused: it is looked at again when it changes
-		at = stamp{info.Size(), info.ModTime()}
+		if f.at = (stamp{info.Size(), info.ModTime()}); f.at == known {
+			return f
+		}
+	} else if known != (stamp{}) {
+		return fetched{at: known} // being replaced, or gone for the moment: the model in use stays
 	}
 	data, info, err := regular.ReadIn(dir, name, largestModel)
 	if err != nil {
-		return nil, "", at, fmt.Errorf("model: %w", err)
+		f.err = fmt.Errorf("model: %w", err)
+		return f
 	}
-	return data, model.Version(file, data), stamp{info.Size(), info.ModTime()}, nil
+	return fetched{data: data, version: model.Version(file, data), at: stamp{info.Size(), info.ModTime()}}
+}
+
+// reading is a look at a file that is under way. Its result is written before done is closed.
+type reading struct {
+	dir    string
+	began  time.Time
+	done   chan struct{}
+	result fetched
+}
+
+const (
+	readPatience = time.Second // with a file system
+	mostReading  = 4           // files of one directory that are being looked at
+)
+
+var errSlow = fmt.Errorf("model: the file system does not answer in %v; it is still being read", readPatience)
+
+// read is fetch, but for a moment at most: where a look takes longer it is errSlow, and what it came to is the result of
+// a later call, which does not wait for it again.
+func (w *modelWatch) read(dir, file string, known stamp) fetched {
+	w.mu.Lock()
+	r := w.reading[file]
+	if r == nil {
+		if w.under(dir) >= mostReading {
+			w.mu.Unlock()
+			return fetched{at: known, err: errSlow}
+		}
+		if w.reading == nil {
+			w.reading = make(map[string]*reading)
+		}
+		r = &reading{dir: dir, began: time.Now(), done: make(chan struct{})}
+		w.reading[file] = r
+		w.readers.Go(func() {
+			defer close(r.done)
+			if err := guard.Do("the reader of a model", func() { r.result = w.fetch(dir, file, known) }); err != nil {
+				r.result = fetched{at: known, err: err}
+			}
+		})
+	}
+	w.mu.Unlock()
+	timer := time.NewTimer(readPatience - time.Since(r.began))
+	defer timer.Stop()
+	select {
+	case <-r.done:
+	case <-timer.C:
+		select {
+		case <-r.done:
+		default:
+			return fetched{at: known, err: errSlow}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reading[file] == r {
+		delete(w.reading, file)
+	}
+	return r.result
+}
+
+// under is how many files of a directory are being looked at. It forgets what nobody waits for any more. The caller holds
+// the lock.
+func (w *modelWatch) under(dir string) (n int) {
+	for file, r := range w.reading {
+		select {
+		case <-r.done:
+			if w.files[file] == nil {
+				delete(w.reading, file)
+			}
+		default:
+			if r.dir == dir {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// join waits for those who read.
+func (w *modelWatch) join(ctx context.Context) error {
+	joined := make(chan struct{})
+	go func() {
+		w.readers.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+		return nil
+	case <-ctx.Done():
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return fmt.Errorf("models are still being read, the file system hangs: %v: %w", slices.Sorted(maps.Keys(w.reading)), context.Cause(ctx))
+	}
 }
 
 func (w *modelWatch) add(dir, file string, seen stamp, s *stream) {
@@ -92,34 +205,32 @@ func (w *modelWatch) again(file string) {
 
 // changedFile is a file that is another than it was, and the streams that judge by it.
 type changedFile struct {
-	dir, file string
-	streams   []*stream
+	fetched
+	file    string
+	streams []*stream
 }
 
-// changed returns every file that is another than it was. Files are looked at without the lock, which Open needs: a file
-// system may hang.
+// changed returns every file that is another than it was.
 func (w *modelWatch) changed() (out []changedFile) {
+	type look struct {
+		dir, file string
+		known     stamp
+	}
 	w.mu.Lock()
-	files := make([]changedFile, 0, len(w.files))
+	looks := make([]look, 0, len(w.files))
 	for file, f := range w.files {
-		files = append(files, changedFile{dir: f.dir, file: file})
+		looks = append(looks, look{f.dir, file, f.seen})
 	}
 	w.mu.Unlock()
-	for _, c := range files {
-		name, err := filepath.Rel(c.dir, c.file)
-		if err != nil {
+	for _, l := range looks {
+		now := w.read(l.dir, l.file, l.known)
+		if now.at == l.known { // also where nothing is known of it yet
 			continue
 		}
-		info, err := regular.Stat(c.dir, name)
-		if err != nil {
-			continue // being replaced, or gone for the moment: the model in use stays
-		}
-		now := stamp{info.Size(), info.ModTime()}
 		w.mu.Lock()
-		if f := w.files[c.file]; f != nil && f.seen != now {
-			f.seen = now
-			c.streams = slices.Collect(maps.Keys(f.streams))
-			out = append(out, c)
+		if f := w.files[l.file]; f != nil {
+			f.seen = now.at
+			out = append(out, changedFile{now, l.file, slices.Collect(maps.Keys(f.streams))})
 		}
 		w.mu.Unlock()
 	}
@@ -131,11 +242,10 @@ func (w *modelWatch) changed() (out []changedFile) {
 func (a *Adapter) reloadModels(ctx context.Context) {
 	for _, c := range a.models.changed() {
 		file := c.file
-		data, version, _, err := readModel(c.dir, file)
 		for _, s := range c.streams {
-			refused := err
+			refused := c.err
 			if refused == nil {
-				refused = a.exchange(ctx, s, data, version)
+				refused = a.exchange(ctx, s, c.data, c.version)
 			}
 			if errors.Is(refused, errBusy) { // its turn never came: the next look tries again
 				a.models.again(file)
@@ -145,7 +255,7 @@ func (a *Adapter) reloadModels(ctx context.Context) {
 				continue
 			}
 			if hook := a.hooks.ModelLoaded; hook != nil {
-				hook(s.key, version)
+				hook(s.key, c.version)
 			}
 		}
 	}
