@@ -83,7 +83,7 @@ func TestModelsOnAFileSystemThatHangs(t *testing.T) {
 		}
 		began = time.Now()
 		for range 2 { // more than may be looked at, and a second time
-			for _, name := range strings.SplitSeq("bcdefghijkl", "") {
+			for name := range strings.SplitSeq("bcdefghijkl", "") {
 				open("hung", name).Close()
 			}
 		}
@@ -109,7 +109,7 @@ func TestModelsOnAFileSystemThatHangs(t *testing.T) {
 				t.Errorf("a verdict once it was read: %q", got)
 			}
 		}
-		for _, name := range strings.SplitSeq("mnopqr", "") { // what nobody has waited for takes no place
+		for name := range strings.SplitSeq("mnopqr", "") { // what nobody has waited for takes no place
 			open("hung", name).Close()
 		}
 		if got := observe(open("hung", "s"), "s"); got != "normal " {
