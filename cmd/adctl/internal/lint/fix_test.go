@@ -36,7 +36,11 @@ spec:
 			t.Errorf("%s: %d changes, error %v", value, changes, err)
 			continue
 		}
-		var object struct{ Spec struct{ Protocol struct{ ConfigData map[string]any } } }
+		var object struct {
+			Spec struct {
+				Protocol struct{ ConfigData map[string]any }
+			}
+		}
 		if err := yaml.Unmarshal(fixed, &object); err != nil {
 			t.Fatal(err)
 		}
