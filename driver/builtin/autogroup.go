@@ -241,11 +241,14 @@ func (d *autogroupDetector) Accept(span driver.Span) error {
 	switch {
 	case span.Rows != nil:
 		ctx := context.Background() //nolint:forbidigo // a Learner has no context; the work is bounded by the span
-		rows, _, err := collectRows(ctx, span.Rows, &d.columns, false)
+		rows, times, err := collectRows(ctx, span.Rows, &d.columns, false)
 		if err != nil {
 			return fmt.Errorf("detector %q: accept: %w", autogroupName, err)
 		}
-		d.monitor.Allow(rows)
+		for i := range times {
+			times[i] -= d.clock.ahead
+		}
+		d.monitor.Allow(rows, times)
 	case !present || !d.monitor.AllowPresent():
 		return fmt.Errorf("detector %q: accept %v to %v: the readings are not remembered, want them with the span",
 			autogroupName, span.From, span.To)

@@ -241,3 +241,45 @@ func TestAutogroupSlowFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestAutogroupLearnsSlowFaults: a slow drift of a member that somebody has said was normal is told no more; one of another
+// member, and one the other way, are.
+func TestAutogroupLearnsSlowFaults(t *testing.T) {
+	const every, lasts = 3000, 900
+	members, rows := floor(5)
+	d := openAutogroup(t, driver.Settings{Members: members})
+	var out driver.Result
+	var kept []driver.Row
+	told := map[int]int{}
+	for i := range 6 * every {
+		row := rows(i)
+		k, at := i/every, i%every
+		if at < lasts {
+			switch by := 0.01 * float64(at); k {
+			case 1, 2, 3:
+				row[2].Value += by
+			case 4:
+				row[0].Value += by
+			case 5:
+				row[2].Value -= by
+			}
+		}
+		judge(d, row, &out)
+		if out.Ongoing {
+			told[k]++
+		}
+		if k == 1 && at < lasts {
+			kept = append(kept, slices.Clone(row))
+		}
+		if i == every+lasts+500 {
+			span := driver.Span{From: kept[0][0].At, To: kept[len(kept)-1][0].At, Rows: slices.Values(kept)}
+			if err := d.(driver.Learner).Accept(span); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Log(told)
+	if told[1] < 200 || told[2] > told[1]/10 || told[3] > told[1]/10 || told[4] < 200 || told[5] < 200 {
+		t.Errorf("rows in alarm by round: %v; want many in 1, 4 and 5, few in 2 and 3", told)
+	}
+}

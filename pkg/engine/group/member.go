@@ -5,6 +5,7 @@ package group
 
 import (
 	"math"
+	"slices"
 
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
@@ -41,13 +42,13 @@ type member struct {
 	centre, scale float64   // in the unit of the member; scale 0 = it has not moved yet
 	fast, base    float64
 	sigma         float64
-	variance      float64 // of fast mean against baseline, since training
-	deviation     float64 // of the last reading, in σ
-	peak          float64 // of the deviation in this alarm
-	age           int     // readings in this phase, where that is limited
-	habit         float64 // logarithm of how much further than Start it often goes
-	allowed       float64 // how much further than Start it may go, as was said; 0 for no further
-	rest          int     // readings in a row at restShare of the peak or less
+	variance      float64    // of fast mean against baseline, since training
+	deviation     float64    // of the last reading, in σ
+	peak          float64    // of the deviation in this alarm
+	age           int        // readings in this phase, where that is limited
+	habit         float64    // logarithm of how much further than Start it often goes
+	allowed       [2]float64 // how much further than Start it may go down and up, as was said; 0 for no further
+	rest          int        // readings in a row at restShare of the peak or less
 }
 
 func (m *member) standard(x float64) float64 {
@@ -93,9 +94,11 @@ func (m *member) observe(c *Config, x float64) (accepted bool) {
 		m.age++
 	default:
 		m.habit = max(m.habit-1.0/(habitOf*habitEvery), 0)
-		if m.deviation > m.start(c) {
+		switch {
+		case m.deviation > m.start(c):
 			m.phase, m.age, m.rest, m.peak = alarm, 0, 0, m.deviation
-		} else {
+		case m.deviation > settleMost && m.allowed[m.side()] > 0: // allowed, but neither its level nor its noise
+		default:
 			m.base += c.Adaptation * r
 			m.variance += (min(r*r, settleMost*settleMost*m.sigma*m.sigma) - m.variance) / settle
 			m.sigma = max(m.sigma, math.Sqrt(m.variance))
@@ -115,27 +118,65 @@ func (m *member) recover(c *Config) {
 	}
 }
 
-// allow lets the member go as far as it does in column j of the rows.
-func (m *member) allow(c *Config, rows [][]float64, j int) {
+// allow lets the member go as far as it does in column j of the rows, from where it is at first; where it goes nowhere
+// from there, from where it is to be now. It reports whether that is far enough for an alarm.
+func (m *member) allow(c *Config, rows [][]float64, j int) (far bool) {
 	if m.phase == learning {
-		return
+		return false
 	}
-	probe := *m
-	peak := 0.0
-	for _, row := range rows {
+	const first = 10 // rows that tell where it was
+	var begin []float64
+	for _, row := range rows[:min(first, len(rows))] {
 		if j < len(row) && finite(row[j]) {
-			probe.fast += c.Smoothing * (probe.standard(row[j]) - probe.fast)
-			peak = max(peak, math.Abs(probe.fast-probe.base)/probe.sigma)
+			begin = append(begin, m.standard(row[j]))
 		}
 	}
-	if most := c.Start * c.crowd; peak > most {
-		m.allowed = max(m.allowed, allowShare*peak/most)
+	if len(begin) == 0 {
+		return false
 	}
+	slices.Sort(begin)
+	most := c.Start * c.crowd
+	for _, base := range [...]float64{quantileOf(begin, 0.5), m.base} {
+		probe := *m
+		probe.base = base
+		if base != m.base {
+			probe.fast = base
+		}
+		for side, p := range probe.peaks(c, rows, j) {
+			if p > most {
+				far, m.allowed[side] = true, max(m.allowed[side], allowShare*p/most)
+			}
+		}
+		if far {
+			break
+		}
+	}
+	return far
+}
+
+// peaks is how far a copy of the member goes down and up in column j of the rows.
+func (m *member) peaks(c *Config, rows [][]float64, j int) (peak [2]float64) {
+	for _, row := range rows {
+		if j < len(row) && finite(row[j]) {
+			m.fast += c.Smoothing * (m.standard(row[j]) - m.fast)
+			side := m.side()
+			peak[side] = max(peak[side], math.Abs(m.fast-m.base)/m.sigma)
+		}
+	}
+	return peak
+}
+
+// side is 1 above the baseline, else 0.
+func (m *member) side() int {
+	if m.fast > m.base {
+		return 1
+	}
+	return 0
 }
 
 // start is where an alarm begins: what happens often is no alarm.
 func (m *member) start(c *Config) float64 {
-	return c.Start * c.crowd * max(math.Exp(m.habit), m.allowed)
+	return c.Start * c.crowd * max(math.Exp(m.habit), m.allowed[m.side()])
 }
 
 // level is the deviation relative to Start, and at least 1 in alarm.
@@ -155,7 +196,7 @@ func (m *member) encode(w *state.Writer) {
 		w.Floats(m.history)
 		return
 	}
-	for _, v := range [...]float64{m.centre, m.scale, m.fast, m.base, m.sigma, m.variance, m.deviation, m.peak, m.habit, m.allowed} {
+	for _, v := range [...]float64{m.centre, m.scale, m.fast, m.base, m.sigma, m.variance, m.deviation, m.peak, m.habit, m.allowed[0], m.allowed[1]} {
 		w.Float(v)
 	}
 	w.Int(int64(m.age))
@@ -183,7 +224,7 @@ func (m *member) decode(r *state.Reader, c *Config) {
 	m.deviation = r.Min("deviation", 0)
 	m.peak = r.Min("peak", 0)
 	m.habit = r.Min("habit", 0)
-	m.allowed = r.Min("what is allowed", 0)
+	m.allowed = [2]float64{r.Min("what is allowed down", 0), r.Min("what is allowed up", 0)}
 	m.age = r.Count("age", math.MaxInt32)
 	m.rest = r.Count("rest", math.MaxInt32)
 	for _, v := range [...]float64{m.fast, m.base} {

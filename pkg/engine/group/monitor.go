@@ -240,10 +240,13 @@ func (m *Monitor) Accept() {
 	m.quiet = min(m.quiet, 1)
 }
 
-// Allow learns from rows that no member that goes as far, and no shape that is the same, is to make an alarm.
-func (m *Monitor) Allow(rows [][]float64) {
+// Allow learns from rows and their times that no member that goes as far, and no shape that is the same, is to make an
+// alarm.
+func (m *Monitor) Allow(rows [][]float64, times []int64) {
 	for j := range m.members {
-		m.members[j].allow(&m.config, rows, j)
+		if far := m.members[j].allow(&m.config, rows, j); far || m.solos[j].verdict.Open || rests(rows, j) {
+			m.solos[j].allow(rows, times, j)
+		}
 	}
 	for _, row := range rows {
 		if len(row) == len(m.members) {
@@ -256,7 +259,8 @@ func (m *Monitor) Allow(rows [][]float64) {
 func (m *Monitor) AllowPresent() (away bool) {
 	for j := range m.members {
 		if k := &m.members[j]; k.phase == alarm {
-			k.allowed = max(k.allowed, allowShare*k.peak/(m.config.Start*m.config.crowd))
+			side := k.side()
+			k.allowed[side] = max(k.allowed[side], allowShare*k.peak/(m.config.Start*m.config.crowd))
 			away = true
 		}
 	}

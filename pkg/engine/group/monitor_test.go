@@ -464,7 +464,7 @@ func TestAllow(t *testing.T) {
 			alarms[i/1000]++
 		}
 		if i == 1300 {
-			m.Allow(rows[990:1110])
+			m.Allow(rows[990:1110], secs(1110)[990:])
 		}
 	}
 	if alarms[1] < 90 || alarms[3] != 0 || alarms[5] < 90 || alarms[7] < 90 {

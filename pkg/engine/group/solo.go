@@ -72,6 +72,35 @@ func (s *solo) accept(c *Config) {
 	}
 }
 
+// allow takes what column j of the rows does for normal.
+func (s *solo) allow(rows [][]float64, times []int64, j int) {
+	points := make([]watch.Point, 0, len(rows))
+	for i, row := range rows {
+		if j < len(row) && finite(row[j]) {
+			points = append(points, watch.Point{X: row[j], At: times[i]})
+		}
+	}
+	if len(points) == 0 {
+		return
+	}
+	s.told = false
+	_ = s.watch.Accept(points) // fails without points only
+}
+
+// rests reports whether column j of the rows stands still.
+func rests(rows [][]float64, j int) bool {
+	const least = 8
+	if len(rows) < least {
+		return false
+	}
+	for _, row := range rows {
+		if j >= len(row) || row[j] != rows[0][j] {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *solo) encode(w *state.Writer) {
 	s.watch.EncodeState(w)
 	v := &s.verdict
