@@ -250,10 +250,12 @@ func statusOf(all []*summary, worst driver.Severity) error {
 	status := exitOK
 	for _, s := range all {
 		switch {
+		case s.Judged == 0: // whatever the check of the readings found, such as that none is a number
+			if status == exitOK {
+				status = exitNothing
+			}
 		case worst != driver.Unknown && s.worst >= worst:
-			return exitStatus(exitFailed)
-		case s.Judged == 0 && s.Anomalous == 0:
-			status = exitNothing
+			status = exitFailed
 		}
 	}
 	if status != exitOK {

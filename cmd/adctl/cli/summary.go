@@ -277,7 +277,7 @@ func (s *summary) words(w io.Writer) {
 		fmt.Fprintf(w, "judged together by %s: %s\n", last.Detector, strings.Join(last.Columns, ", "))
 	}
 	switch {
-	case s.Judged == 0 && s.Anomalous == 0:
+	case s.Judged == 0:
 		fmt.Fprintf(w, "nothing could be judged: %s\n", s.why())
 	case s.WarmUp > 0:
 		fmt.Fprintf(w, "the first %d rows (%s) were learned from, and not judged\n", s.WarmUp, s.WarmUpTime)
@@ -296,6 +296,9 @@ var learning = []string{"trainRows", "warmUp", "window"}
 func (s *summary) why() string {
 	if s.Readings == 0 {
 		return "there is no row"
+	}
+	if s.Anomalous > 0 {
+		return "the readings are not such that a detector could, see their kind"
 	}
 	by := s.JudgedBy[0]
 	if f, err := driver.Default.Lookup(by.Detector); err == nil {
