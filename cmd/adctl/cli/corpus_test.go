@@ -166,15 +166,16 @@ func TestCorpus(t *testing.T) {
 	})
 	several := func(header string, spiky int) string {
 		return lines(header, func(i int, at time.Time, v float64) string {
-			row := at.Format(time.RFC3339)
+			var row strings.Builder
+			row.WriteString(at.Format(time.RFC3339))
 			for k := range strings.Count(header, ",") {
 				w := v
 				if k != spiky {
 					w = level((i*7 + k*31) % 140)
 				}
-				row += fmt.Sprintf(",%.3f", w)
+				fmt.Fprintf(&row, ",%.3f", w)
 			}
-			return row
+			return row.String()
 		})
 	}
 	long := func(header string, rows ...string) string {

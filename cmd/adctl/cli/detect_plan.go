@@ -100,7 +100,7 @@ func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 	}
 	columns := columnNames(r)
 	hasValue := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, "value") || strings.EqualFold(c, "_value") })
-	if len(columns) > 1 && hasValue >= 0 && p.members == nil && !p.group && !(p.named && f.Info().Members > 1) {
+	if len(columns) > 1 && hasValue >= 0 && p.members == nil && !p.group && (!p.named || f.Info().Members <= 1) {
 		r.Only(hasValue)
 		others := slices.Delete(slices.Clone(columns), hasValue, hasValue+1)
 		fmt.Fprintf(log, "column %q is judged, and not %s: --columns chooses\n", columns[hasValue], strings.Join(others, ", "))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // backtest gathers what a run of detect is reported with. A nil backtest gathers nothing.
@@ -21,14 +22,17 @@ type backtest struct {
 }
 
 // backtest returns nil where no report is wanted.
-func (o *detectOptions) backtest(p *plan, threshold float64, members []string, labelled bool) *backtest {
+func (o *detectOptions) backtest(p *plan, threshold float64, columns []input.Column, labelled bool) *backtest {
 	if o.report == "" && o.png == "" {
 		return nil
 	}
 	b := &backtest{html: o.report, png: o.png}
 	info := report.Info{
 		Input: filepath.Base(o.files[0]), Detector: p.judges(), Threshold: threshold, Settings: p.settings(o.set),
-		Members: members, Labelled: labelled,
+		Labelled: labelled,
+	}
+	for _, c := range columns {
+		info.Members, info.Units = append(info.Members, c.Name), append(info.Units, c.Unit)
 	}
 	if o.files[0] == "-" {
 		info.Input = "standard input"

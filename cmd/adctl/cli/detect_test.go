@@ -226,11 +226,12 @@ func TestDetectStopsWhenItsContextEnds(t *testing.T) {
 
 // Errors that are alike are named once, and counted.
 func TestDetectCountsErrorsThatAreAlike(t *testing.T) {
-	input := "1,1\n" + strings.Repeat("x,1\n", 100)
+	var input strings.Builder
+	input.WriteString("1,1\n" + strings.Repeat("x,1\n", 100))
 	for i := range 30 {
-		input += fmt.Sprintf("y%d,1\n", i)
+		fmt.Fprintf(&input, "y%d,1\n", i)
 	}
-	code, stdout, stderr := adctl(t, input, "detect", "-")
+	code, stdout, stderr := adctl(t, input.String(), "detect", "-")
 	if n := strings.Count(stderr, ": skipped\n"); code != exitNothing || n != mostNamed {
 		t.Errorf("exit status %d, %d errors are named, want %d:\n%s", code, n, mostNamed, stderr)
 	}

@@ -136,7 +136,7 @@ func (r *detection) begin(ctx context.Context) error {
 	r.out = dataset.NewCSVWriter(r.rows, columns...)
 	r.labelled = r.src.LabelColumn()
 	threshold := r.judging.threshold()
-	if r.shown = r.backtest(r.plan, threshold, r.jury.names, r.labelled); r.shown == nil || r.report == "" {
+	if r.shown = r.backtest(r.plan, threshold, r.judging.columns, r.labelled); r.shown == nil || r.report == "" {
 		return nil
 	}
 	for _, t := range report.Thresholds {
@@ -176,7 +176,7 @@ func (r *detection) readAll(ctx context.Context) error {
 				return usage(errors.New("--report and --png show one series, the file has several: choose one"))
 			}
 			series = row.Series
-			if err := r.observe(&row); err != nil {
+			if err := r.observe(&row); err != nil { //nolint:contextcheck // Bind takes no context
 				return usage(fmt.Errorf("%s: line %d: %w", r.title(), row.Line, err))
 			}
 		}

@@ -5,9 +5,11 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/picture"
@@ -44,9 +46,9 @@ func (o *trainOptions) draw(t *trainer) error {
 	for _, path := range o.pictures {
 		err := write(path, func(w io.Writer) error {
 			if strings.HasSuffix(path, ".dot") {
-				return bayes.WriteDOT(w, t.network.Network)
+				return bayes.WriteDOT(w, t.network.Network, causal(t))
 			}
-			return drawSVG(w, filepath.Base(o.output), t.network)
+			return drawSVG(w, filepath.Base(o.output), t.network, causal(t))
 		})
 		if err != nil {
 			return err
@@ -58,14 +60,46 @@ func (o *trainOptions) draw(t *trainer) error {
 	return write(o.bif, func(w io.Writer) error { return bayes.WriteBIF(w, t.network.Network) })
 }
 
-func drawSVG(w io.Writer, title string, n *training.Network) error {
+// causal reports whether the structure was given, by somebody who knows what causes what.
+func causal(t *trainer) bool {
+	return slices.ContainsFunc(t.set, func(pair string) bool {
+		return strings.ReplaceAll(pair, " ", "") == "detector.structure=given"
+	})
+}
+
+// drawSVG draws the members with the probabilities of their states, and the arcs as broad as their ends tell of each
+// other. Of an arc that was learned, the direction is drawn where the data tell it.
+func drawSVG(w io.Writer, title string, n *training.Network, causes bool) error {
 	nodes := make([]picture.Node, len(n.Nodes))
 	for i := range n.Nodes {
-		nodes[i] = picture.Node{
-			Name: n.Nodes[i].Name, Note: fmt.Sprintf("%d states", len(n.Nodes[i].States)), Parents: n.Nodes[i].Parents,
+		v := &n.Nodes[i]
+		nodes[i] = picture.Node{Name: v.Name, Note: statesOf(v.States, n.Marginal(i)), Parents: v.Parents}
+		for _, p := range v.Parents {
+			strength := n.Strength(p, i)
+			nodes[i].Arcs = append(nodes[i].Arcs, picture.Arc{
+				Strength: strength, Label: fmt.Sprintf("%.2f", strength), Plain: !causes && !n.Compelled(bayes.Edge{From: p, To: i}),
+			})
 		}
 	}
 	return picture.SVG(w, title, nodes)
+}
+
+// statesOf are the likeliest states with their probabilities.
+func statesOf(names []string, p []float64) string {
+	const most = 3
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p[b], p[a]) })
+	var parts []string
+	for _, i := range order[:min(most, len(order))] {
+		parts = append(parts, fmt.Sprintf("%s %.0f %%", names[i], 100*p[i]))
+	}
+	if len(order) > most {
+		parts = append(parts, fmt.Sprintf("%d states", len(order)))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // report tells what was learned.

@@ -51,7 +51,7 @@ func TestTrainDetectShowVerify(t *testing.T) {
 	}
 	has(t, "report", stdout, "bayesnet of 3 members", "2026-03-01T00:00:00Z to", "0 skipped", "held out: ", " rows, 0 % of them anomalous",
 		"log-likelihood of a row: -", "structure", "light-1 ", "50 | 250 | 450", "<- ")
-	has(t, "picture", read(t, path("room.svg")), "<svg", "brightness", "3 states", "marker-end")
+	has(t, "picture", read(t, path("room.svg")), "<svg", "brightness", "250 50 %", "marker-end", ">0.50<")
 	has(t, "picture", read(t, path("room.dot")), "digraph", "brightness", "->")
 	n, err := bayes.ReadBIF(strings.NewReader(read(t, path("room.bif"))))
 	if err != nil || len(n.Nodes) != 3 {

@@ -171,7 +171,7 @@ func ExampleWriteText() {
 	if err := bayes.WriteText(os.Stdout, n); err != nil {
 		log.Fatal(err)
 	}
-	if err := bayes.WriteDOT(os.Stdout, n); err != nil {
+	if err := bayes.WriteDOT(os.Stdout, n, true); err != nil {
 		log.Fatal(err)
 	}
 	// Output:

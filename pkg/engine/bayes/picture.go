@@ -7,18 +7,26 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
 // WriteDOT draws the structure for Graphviz.
-func WriteDOT(w io.Writer, n *Network) error {
+//
+// Arcs whose direction says nothing of causes, see [Network.Compelled], have no arrow, unless causes is set: whoever gave
+// the structure said what causes what.
+func WriteDOT(w io.Writer, n *Network, causes bool) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "digraph %s {\n  node [shape=ellipse];\n", dotQuote(n.Name))
 	for i := range n.Nodes {
 		fmt.Fprintf(&b, "  n%d [label=%s];\n", i, dotQuote(n.Nodes[i].Name))
 	}
 	for _, e := range n.Edges() {
-		fmt.Fprintf(&b, "  n%d -> n%d;\n", e.From, e.To)
+		if causes || n.Compelled(e) {
+			fmt.Fprintf(&b, "  n%d -> n%d;\n", e.From, e.To)
+		} else {
+			fmt.Fprintf(&b, "  n%d -> n%d [dir=none];\n", e.From, e.To)
+		}
 	}
 	b.WriteString("}\n")
 	if _, err := w.Write(b.Bytes()); err != nil {
@@ -58,4 +66,20 @@ func WriteText(w io.Writer, n *Network) error {
 		return fmt.Errorf("write structure: %w", err)
 	}
 	return nil
+}
+
+// Compelled reports whether every network that tells the same of the members has this arc in this direction, as it points
+// at a node together with one from a node that it has no arc with (a v-structure; T. Verma and J. Pearl, Equivalence and
+// synthesis of causal models, UAI 1990). Of what the data say of any other arc it could as well point the other way; some
+// that follow from those of v-structures are left out.
+func (n *Network) Compelled(e Edge) bool {
+	adjacent := func(a, b int) bool {
+		return slices.Contains(n.Nodes[a].Parents, b) || slices.Contains(n.Nodes[b].Parents, a)
+	}
+	for _, other := range n.Nodes[e.To].Parents {
+		if other != e.From && !adjacent(other, e.From) {
+			return true
+		}
+	}
+	return false
 }

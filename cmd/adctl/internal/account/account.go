@@ -61,9 +61,11 @@ func (b *Book) Merge(series string, at time.Time, said []Said) Row {
 	row := Row{}
 	nan := replay.Unjudged()
 	row.Score, row.Onset, row.Expected, row.Lower, row.Upper = nan.Score, nan.Onset, nan.Expected, nan.Lower, nan.Upper
-	slices.SortStableFunc(said, func(x, y Said) int {
-		return cmp.Or(cmp.Compare(y.Severity, x.Severity), cmp.Compare(y.Score, x.Score))
-	})
+	if len(said) > 1 {
+		slices.SortStableFunc(said, func(x, y Said) int {
+			return cmp.Or(cmp.Compare(y.Severity, x.Severity), cmp.Compare(y.Score, x.Score))
+		})
+	}
 	for i := range said {
 		s := &said[i]
 		row.Score, row.Onset = greater(row.Score, s.Score), greater(row.Onset, s.Onset)

@@ -19,6 +19,14 @@ type Node struct {
 	Name    string
 	Note    string // a second line, "" for none
 	Parents []int  // indices of nodes
+	Arcs    []Arc  // those from the parents; nil draws plain arrows
+}
+
+// Arc is how an arc is drawn.
+type Arc struct {
+	Strength float64 // 0 … 1: how broad it is
+	Label    string  // beside it; "" for none
+	Plain    bool    // without an arrow, as its direction means nothing
 }
 
 // Sizes in pixels.
@@ -36,16 +44,22 @@ const (
 type box struct {
 	layer   int
 	parents []int   // boxes of the layer above
+	arcs    []Arc   // from these
 	x, y, w float64 // left and upper edge, and width
 }
+
+// width is how broad an arc is drawn.
+func (a Arc) width() float64 { return usual + 3.6*min(max(a.Strength, 0), 1) }
 
 func (b *box) middle() float64 { return b.x + b.w/2 }
 
 // Parts of arcs.
 const (
-	stroke = `fill="none" stroke="#444" stroke-width="1.4"`
+	stroke = `fill="none" stroke="#444" stroke-width="%.1f"`
 	line   = `<path d="M%.1f %.1f L%.1f %.1f" ` + stroke
 	curve  = `<path d="M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f" ` + stroke
+
+	usual = 1.4 // width of an arc
 )
 
 // SVG draws the nodes. A node lies one layer below the lowest of its parents.
@@ -57,23 +71,31 @@ func SVG(w io.Writer, title string, nodes []Node) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" font-family="sans-serif">
 <title>%s</title>
-<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="#444"/></marker></defs>
+<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="#444"/></marker></defs>
 <rect width="100%%" height="100%%" fill="#fff"/>
 `, width, height, width, height, escape(title))
+	var labels bytes.Buffer // over the arcs
 	for i := range boxes {
 		to := &boxes[i]
-		tip := ` marker-end="url(#tip)"`
 		if i >= len(nodes) {
-			tip = ""
-			fmt.Fprintf(&b, line+"/>\n", to.middle(), to.y, to.middle(), to.y+boxHeight)
+			fmt.Fprintf(&b, line+"/>\n", to.middle(), to.y, to.middle(), to.y+boxHeight, to.arcs[0].width())
 		}
-		for _, p := range to.parents {
-			from := &boxes[p]
+		for k, p := range to.parents {
+			from, arc := &boxes[p], to.arcs[k]
+			tip := ` marker-end="url(#tip)"`
+			if i >= len(nodes) || arc.Plain {
+				tip = ""
+			}
 			x1, y1, x2, y2 := from.middle(), from.y+boxHeight, to.middle(), to.y
 			bend := (y2 - y1) / 2
-			fmt.Fprintf(&b, curve+"%s/>\n", x1, y1, x1, y1+bend, x2, y2-bend, x2, y2, tip)
+			fmt.Fprintf(&b, curve+"%s/>\n", x1, y1, x1, y1+bend, x2, y2-bend, x2, y2, arc.width(), tip)
+			if arc.Label != "" && i < len(nodes) { // near its end, where it is apart from others
+				x, y := x1+0.72*(x2-x1), y1+0.66*(y2-y1)
+				fmt.Fprintf(&labels, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="10" fill="#333" stroke="#fff" stroke-width="3" paint-order="stroke">%s</text>`+"\n", x, y, escape(arc.Label))
+			}
 		}
 	}
+	b.Write(labels.Bytes())
 	for i, n := range nodes {
 		x := &boxes[i]
 		fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%d" rx="8" fill="#eef3fb" stroke="#3b5c8f" stroke-width="1.4"/>`+"\n", x.x, x.y, x.w, boxHeight)
@@ -103,12 +125,16 @@ func layout(nodes []Node) (boxes []box, width, height float64, err error) {
 	}
 	for i, n := range nodes {
 		boxes[i].w = padding + charWidth*float64(max(utf8.RuneCountInString(n.Name), utf8.RuneCountInString(n.Note)*4/5))
-		for _, p := range n.Parents {
+		for k, p := range n.Parents {
+			var arc Arc
+			if k < len(n.Arcs) {
+				arc = n.Arcs[k]
+			}
 			for layer := boxes[p].layer + 1; layer < boxes[i].layer; layer++ {
-				boxes = append(boxes, box{layer: layer, parents: []int{p}, w: bendWidth})
+				boxes = append(boxes, box{layer: layer, parents: []int{p}, arcs: []Arc{arc}, w: bendWidth})
 				p = len(boxes) - 1
 			}
-			boxes[i].parents = append(boxes[i].parents, p)
+			boxes[i].parents, boxes[i].arcs = append(boxes[i].parents, p), append(boxes[i].arcs, arc)
 		}
 	}
 	var rows [][]int

@@ -151,7 +151,7 @@ func Open(ctx context.Context, o Options) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := s.Add("value", o.Config, o.Meta)
+	st, err := s.Add("value", o.Config, o.Meta) //nolint:contextcheck // Bind takes no context
 	if err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}

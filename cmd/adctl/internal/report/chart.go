@@ -34,8 +34,8 @@ const (
 	pageWidth  = 1080
 	leftRoom   = 78
 	rightRoom  = 14
-	topRoom    = 10
-	bottomRoom = 26
+	topRoom    = 24
+	bottomRoom = 40
 	stripH     = 9
 )
 
@@ -72,6 +72,12 @@ func (c *chart) path(class, d string) {
 	if d != "" {
 		c.add(shape{Class: class, D: d})
 	}
+}
+
+// titles names the axes: that of the values over it, that of times or thresholds under its end.
+func (f *frame) titles(x, y string, bottom float64) {
+	f.chart.text("title", "start", max(f.x0-leftRoom+6, 2), f.y0-8, y)
+	f.chart.text("title", "end", f.x0+f.w, bottom, x)
 }
 
 // axes draws the grid and its marks.

@@ -77,6 +77,7 @@ func (r *Run) readingsChart(p *part, member int, width, height float64, marks in
 	f.axes(nil, r.valueTicks(member, f.low, f.high, max(2, int(plot/30))))
 	bottom := f.y0 + f.h + strips*(stripH+5)
 	timeMarks(f, timeTicks(from, to, marks), bottom)
+	f.titles("time (UTC)", r.axisTitle(member), height-4)
 	if len(r.bins.readings) == 1 {
 		c.path("band", p.band(f))
 		c.path("expected", p.curve(f, func(b *bin) mean { return b.expected }))
@@ -116,6 +117,7 @@ func (r *Run) scoreChart(p *part, width, height float64, marks int) *chart {
 	from, to := p.span()
 	p.alerts(f, -1, f.y0, f.h, "shade ")
 	f.axes(timeTicks(from, to, marks), scoreTicks())
+	f.titles("time (UTC)", "score, 0 … 1", height-4)
 	var b strings.Builder
 	previous, begun := 0.0, false
 	p.columns(f, func(x float64, from, to int, broken bool) {
@@ -151,6 +153,7 @@ func (r *Run) costChart(u curve, width, height float64, tried []Cost) *chart {
 		}
 	}
 	f.axes(append([]tick{{f.left, number(tried[0].Threshold)}}, marks...), costs)
+	f.titles("threshold", u.name, height-4)
 	x := f.x(rarity(r.info.Threshold))
 	c.path("threshold", fmt.Sprintf("M%.1f %.1fv%.1f", x, f.y0, f.h))
 	c.text("note", "start", x+4, f.y0+11, "this run: "+number(r.info.Threshold))

@@ -87,7 +87,8 @@ func (r *Run) page() *page {
 	if p.Groups {
 		height = 170
 	}
-	for m := range min(len(r.bins.readings), mostMembers) {
+	order := r.byBlame()
+	for _, m := range order[:min(len(order), mostMembers)] {
 		p.Charts = append(p.Charts, named{Name: r.memberName(m), Chart: r.readingsChart(whole, m, pageWidth, height, 8)})
 	}
 	p.MoreMembers = len(r.bins.readings) - len(p.Charts)

@@ -36,6 +36,7 @@ const (
 	panelHeight   = 150
 	costHeight    = 130
 	panelGap      = 8
+	legendHeight  = 18
 	dotsPerInch   = 144
 	picturedMost  = 8    // members
 	pictureLabels = 0.07 // height of a strip as a share of the panel
@@ -47,19 +48,25 @@ func (r *Run) PNG(w io.Writer) error {
 	heights := []float64{}
 	p := r.part(r.first, r.last)
 	if r.rows > 0 {
-		for m := range min(len(r.bins.readings), picturedMost) {
+		order := r.byBlame()
+		for _, m := range order[:min(len(order), picturedMost)] {
 			panels, heights = append(panels, r.readingsPlot(p, m)), append(heights, panelHeight)
 		}
 		panels, heights = append(panels, r.scorePlot(p)), append(heights, panelHeight)
 	}
 	costs := r.costPlots()
-	height := float64(costHeight + 2*panelGap)
+	height := float64(2*panelGap + legendHeight)
+	if len(costs) > 0 {
+		height += costHeight
+	}
 	for _, h := range heights {
 		height += h + panelGap
 	}
 	canvas := vgimg.NewWith(vgimg.UseWH(pictureWidth, vg.Length(height)), vgimg.UseDPI(dotsPerInch), vgimg.UseBackgroundColor(color.White))
 	all := draw.New(canvas)
 	top := vg.Length(height - panelGap)
+	r.legend(all, top)
+	top -= legendHeight
 	if len(panels) > 0 {
 		for i, c := range alignedPanels(panels, all, top, heights) {
 			panels[i].Draw(c)
@@ -75,6 +82,39 @@ func (r *Run) PNG(w io.Writer) error {
 	}
 	_, err := vgimg.PngCanvas{Canvas: canvas}.WriteTo(w)
 	return err
+}
+
+// legend says what the colours mean, in a line at the top.
+func (r *Run) legend(c draw.Canvas, top vg.Length) {
+	type entry struct {
+		name  string
+		color color.NRGBA
+		line  bool
+	}
+	entries := []entry{{"readings", readingColor, true}}
+	if len(r.bins.readings) == 1 {
+		entries = append(entries, entry{"expected band", bandColor, false})
+	}
+	entries = append(entries, entry{"warning", warningColor, false}, entry{"critical", criticalColor, false})
+	if r.info.Labelled {
+		entries = append(entries, entry{"labelled as anomalous", truthColor, false})
+	}
+	entries = append(entries, entry{"score", scoreColor, true}, entry{"threshold", thresholdColor, true})
+	style := newPlot("").X.Tick.Label
+	style.Font.Size = 8
+	style.XAlign, style.YAlign = text.XLeft, text.YCenter
+	const swatch, gap = 14, 5
+	x, y := vg.Length(panelGap*2), top-legendHeight/2
+	for _, e := range entries {
+		if e.line {
+			c.StrokeLine2(draw.LineStyle{Color: e.color, Width: 1.6}, x, y, x+swatch, y)
+		} else {
+			c.FillPolygon(e.color, []vg.Point{{X: x, Y: y - 4}, {X: x + swatch, Y: y - 4}, {X: x + swatch, Y: y + 4}, {X: x, Y: y + 4}})
+		}
+		x += swatch + gap
+		c.FillText(style, vg.Point{X: x, Y: y}, e.name)
+		x += style.Width(e.name) + 3*gap
+	}
 }
 
 // alignedPanels are the canvases of panels whose plots begin and end at the same pixel.
@@ -102,8 +142,10 @@ func newPlot(title string) *plot.Plot {
 	p.Title.Text = title
 	p.Title.TextStyle.Font.Size = 9
 	p.Title.TextStyle.XAlign = text.XCenter
+	p.Title.TextStyle.Font.Variant = "Sans" // as the page
 	for _, a := range [...]*plot.Axis{&p.X, &p.Y} {
-		a.Tick.Label.Font.Size = 7
+		a.Tick.Label.Font.Size, a.Tick.Label.Font.Variant = 7, "Sans"
+		a.Label.TextStyle.Font.Variant = "Sans"
 		a.Label.TextStyle.Font.Size = 8
 		a.Color = scoreColor
 		a.Tick.Color = scoreColor
@@ -178,6 +220,7 @@ func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
 		named = append(named, tick{lo - room + 1.8*strip, "labels"})
 	}
 	p.Y.Tick.Marker = marks(named)
+	p.X.Label.Text, p.Y.Label.Text = "time (UTC)", r.axisTitle(member)
 	box := func(c color.Color, x0, x1, y0, y1 float64) {
 		area(p, c, plotter.XYs{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}})
 	}
@@ -260,8 +303,9 @@ func (r *Run) bandPlot(p *plot.Plot, part *part, lo, hi float64) {
 }
 
 func (r *Run) scorePlot(part *part) *plot.Plot {
-	p := newPlot("score")
+	p := newPlot("Scores")
 	part.timeAxis(p)
+	p.X.Label.Text, p.Y.Label.Text = "time (UTC)", "score, 0 … 1"
 	p.Y.Min, p.Y.Max = 0, rarest*1.03
 	p.Y.Tick.Marker = marks(scoreTicks())
 	var points plotter.XYs
@@ -285,6 +329,7 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 	}
 	for _, u := range r.curves() {
 		p := newPlot(u.name + " by threshold")
+		p.X.Label.Text, p.Y.Label.Text = "threshold", u.name
 		p.X.Min, p.X.Max = rarity(tried[0].Threshold), rarest
 		p.X.Tick.Marker = marks(scoreTicks()[1:])
 		p.Y.Min = 0

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
@@ -24,6 +25,7 @@ type Info struct {
 	Threshold float64
 	Settings  []string // as key=value
 	Members   []string // names of the properties; one where readings are scored alone
+	Units     []string // of the members; "" for none, nil where none has one
 	Labelled  bool     // the recording says what is anomalous
 }
 
@@ -61,7 +63,7 @@ type Run struct {
 	categories []categories // of each member
 	incidents  replay.Incidents
 	blamed     []map[string]int // of each incident
-	tried      []Cost // by threshold; nil where none were
+	tried      []Cost           // by threshold; nil where none were
 	truth      *Truth
 }
 
@@ -117,6 +119,41 @@ func (r *Run) Add(row *Row) {
 func (r *Run) Tried(costs []Cost) {
 	r.tried = append(slices.Clone(costs), CostOf(r.info.Threshold, r.truth))
 	slices.SortStableFunc(r.tried, func(a, b Cost) int { return cmp.Compare(a.Threshold, b.Threshold) })
+}
+
+// unit is that of a member, "" where it is not known.
+func (r *Run) unit(member int) string {
+	if member < len(r.info.Units) {
+		return r.info.Units[member]
+	}
+	return ""
+}
+
+// axisTitle is what the axis of a member's readings shows.
+func (r *Run) axisTitle(member int) string {
+	name := clip(r.memberName(member), 24)
+	if len(r.categories[member].names) > 0 {
+		return name + ", state"
+	}
+	if unit := r.unit(member); unit != "" && !strings.Contains(name, unit) {
+		return name + " in " + unit
+	}
+	return name
+}
+
+// byBlame are the numbers of the members, those first that are to blame in the most spans of time.
+func (r *Run) byBlame() []int {
+	order, blamed := make([]int, len(r.bins.readings)), make([]int, len(r.bins.readings))
+	for m := range order {
+		order[m] = m
+		for _, is := range r.bins.blamed[m] {
+			if is {
+				blamed[m]++
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(blamed[b], blamed[a]) })
+	return order
 }
 
 // blame names the member that most readings of an incident blame first, "" where nobody is blamed.

@@ -107,3 +107,49 @@ func (n *Network) state(i int, s *driver.Sample) uint8 {
 	}
 	return uint8(len(categories)) // "other"
 }
+
+// Marginal is the probability of each state of a node, where nothing else is known.
+func (n *Network) Marginal(node int) []float64 {
+	p := make([]float64, len(n.Nodes[node].States))
+	for k := range p {
+		p[k] = n.joint(node, k, node, k)
+	}
+	return p
+}
+
+// Strength is how much two nodes tell of each other: their mutual information, as a share of what is to be known of the
+// one of which less is, 0 … 1.
+func (n *Network) Strength(a, b int) float64 {
+	pa, pb := n.Marginal(a), n.Marginal(b)
+	information := 0.0
+	for i := range pa {
+		for k := range pb {
+			if p := n.joint(a, i, b, k); p > 0 {
+				information += p * math.Log(p/(pa[i]*pb[k]))
+			}
+		}
+	}
+	least := min(entropy(pa), entropy(pb))
+	if !(least > 0) {
+		return 0
+	}
+	return min(max(information/least, 0), 1)
+}
+
+func entropy(p []float64) (h float64) {
+	for _, v := range p {
+		if v > 0 {
+			h -= v * math.Log(v)
+		}
+	}
+	return h
+}
+
+// joint is the probability of a state of each of two nodes.
+func (n *Network) joint(a, i, b, k int) float64 {
+	for node := range n.states {
+		n.states[node] = bayes.Missing
+	}
+	n.states[a], n.states[b] = uint8(i), uint8(k)
+	return math.Exp(n.engine.LogProb(n.states))
+}
