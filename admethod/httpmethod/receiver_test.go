@@ -164,7 +164,7 @@ func TestCallbackPathIsNoPattern(t *testing.T) {
 			defer l.wg.Wait()
 			address := sinktest.FreeAddress(t)
 			r := newRig(t, (&detector{before: l.take}).serve(t), map[string]any{
-				"timeout": "20s", "callback.listen": address, "callback.url": "http://" + address + path, "callback.insecure": true,
+				"timeout": "1m", "staleAfter": "1m", "callback.listen": address, "callback.url": "http://" + address + path, "callback.insecure": true,
 			})
 			r.submit(1)
 			r.flush(t)
