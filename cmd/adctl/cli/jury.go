@@ -203,7 +203,11 @@ func (d *jury) drain(ctx context.Context, last bool, each func(*account.Row)) er
 			if err != nil {
 				return err
 			}
-			c.ahead = append(c.ahead, done...)
+			if d.group == nil { // all of them are taken before the next reading
+				c.ahead = done
+			} else {
+				c.ahead = append(c.ahead, done...)
+			}
 		}
 	}
 	for k := range n {
@@ -234,7 +238,11 @@ func (d *jury) drain(ctx context.Context, last bool, each func(*account.Row)) er
 		each(&row)
 	}
 	for _, c := range d.order {
-		c.ahead, c.taken = append(c.ahead[:0], c.ahead[c.taken:]...), 0
+		if d.group == nil {
+			c.ahead, c.taken = nil, 0
+		} else {
+			c.ahead, c.taken = append(c.ahead[:0], c.ahead[c.taken:]...), 0
+		}
 	}
 	d.waiting = append(d.waiting[:0], d.waiting[n:]...)
 	return nil

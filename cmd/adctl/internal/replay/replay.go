@@ -56,6 +56,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	byKey   map[driver.Key]*Stream
+	only    *Stream // where there is one
 	failure error
 }
 
@@ -120,7 +121,9 @@ func (s *Session) Add(name string, config admethod.ADMethodConfig, meta admethod
 	key := driver.Key{Namespace: "default", Device: "recording", Property: name}
 	st := &Stream{session: s}
 	s.mu.Lock()
-	s.byKey[key] = st
+	if s.byKey[key], s.only = st, nil; len(s.byKey) == 1 {
+		s.only = st
+	}
 	s.mu.Unlock()
 	s.heard, s.observe = nil, st
 	var err error
@@ -254,9 +257,11 @@ func (s *Stream) submitted() {
 func (s *Session) answered(r *driver.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.byKey[r.Key]
+	st := s.only
 	if st == nil {
-		return
+		if st = s.byKey[r.Key]; st == nil {
+			return
+		}
 	}
 	st.verdicts = append(st.verdicts, Outcome{
 		Score: r.Score, Onset: r.Onset, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
