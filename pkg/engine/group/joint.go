@@ -67,7 +67,7 @@ func NewJoint(members int) *Joint {
 	}
 	windows := min(max(windowsAll/members, windowsMin), windowsMost)
 	for i := range j.members {
-		j.members[i].shape = shape.New(windows)
+		j.members[i].shape = shape.New(2, windows)
 	}
 	return j
 }

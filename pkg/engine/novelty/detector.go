@@ -142,8 +142,8 @@ func (d *Detector) Period() (readings int, trusted bool) {
 
 // TailProbability is about the share of readings that score at least that much while all is well, and no less than it
 // on most stationary streams (white, autocorrelated, seasonal, discrete) after the first 2,000 readings:
-// 1/(1 + 64000 score²). The square and the factor were measured; scores fall off more slowly than the fourth root of
+// 1/(1 + 40000 score²). The square and the factor were measured; scores fall off more slowly than the fourth root of
 // the return period alone would have it, as the channels agree more often than by chance.
 func TailProbability(score float64) float64 {
-	return 1 / (1 + 64000*score*score)
+	return 1 / (1 + 40000*score*score)
 }

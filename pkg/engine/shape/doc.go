@@ -9,8 +9,8 @@
 // are two distances, as each sees what the other does not: with the mean of both windows removed, in the unit of the
 // stream (a shape that is known, but larger), and z-normalised, between 0 and 2 (a shape that is not known).
 //
-// A [Detector] holds two profiles, of the readings and of the means of two, against what their distances were before,
-// and so makes a tail probability of them.
+// A [Detector] holds a profile of the readings, and where wanted one of the means of two, against what their distances
+// were before, and so makes a tail probability of them.
 //
 // Windows that overlap the newest one are not looked at. A stream may change its unit, offset and sign, and nothing
 // changes. No clock is read; a gap in the readings is not seen.

@@ -15,7 +15,8 @@ const (
 	farOff   = 32    // a reading counts as at most that many spreads from the mean of the window before it
 	memory   = 1000  // readings that the spread is the mean of
 	flat     = 0.1   // of the spread: movement below it is no shape
-	noEnergy = 1e-30 // of a window in which nothing moves, so that its inverse is a number
+	noEnergy = 1e-10 // of a window in which nothing moves, so that it can be divided by
+	rounding = 1e-4  // of a difference of means: what is left of a sum without it is not known better
 	tooMuch  = 1e16  // where a number is bounded, so that its square has room in a float32
 	coarse   = 1024  // the unit is moved when the spread is that many times larger or smaller
 )
@@ -26,16 +27,16 @@ type Distance struct {
 	Shape  float64 // root mean squared difference of the z-normalised windows, 0 to 2
 }
 
-// Profile finds, for the window of the newest readings, the nearest of the windows before it. It takes about 20 bytes
+// Profile finds, for the window of the newest readings, the nearest of the windows before it. It takes about 16 bytes
 // for each of these and half as much for each reading of a window. It is not safe for concurrent use.
 type Profile struct {
 	window  int // readings of a window
 	windows int // that are remembered
 
-	// Readings and, of the windows that end with them, mean, energy and its root's inverse; the newest is the last. All
-	// are in units above base.
-	x, mean, energy, inverse []float32
-	sums                     []float32 // of squared differences between the newest window and each remembered one, the oldest first
+	// Readings and, of the windows that end with them, mean and energy; the newest is the last. All are in
+	// units above base.
+	x, mean, energy []float32
+	sums            []float32 // of squared differences between the newest window and each remembered one, the oldest first
 
 	n           uint64
 	base, unit  float64
@@ -52,8 +53,8 @@ func NewProfile(window, windows int) Profile {
 	p := Profile{
 		window: window, windows: windows, unit: 1,
 		x: make([]float32, far, far+slack), mean: make([]float32, last, last+slack),
-		energy: make([]float32, last, last+slack), inverse: make([]float32, last, last+slack),
-		sums: make([]float32, windows),
+		energy: make([]float32, last, last+slack),
+		sums:   make([]float32, windows),
 	}
 	nan := float32(math.NaN()) // what no distance is ever least for
 	for i := range p.mean {
@@ -80,10 +81,8 @@ func (p *Profile) Next(v float64, hold bool) (d Distance, ok bool) {
 	mean := p.sum / m
 	least := m * flat * flat * p.spread * p.spread
 	energy := float32(max(p.square-p.sum*mean, 0) + max(least, noEnergy))
-	inverse := float32(1 / math.Sqrt(float64(energy)))
 	p.mean = append(p.mean, float32(mean))
 	p.energy = append(p.energy, energy)
-	p.inverse = append(p.inverse, inverse)
 	p.slide(x, old)
 
 	offset, like := p.nearest(float32(mean), energy)
@@ -98,7 +97,7 @@ func (p *Profile) Next(v float64, hold bool) (d Distance, ok bool) {
 	}
 	return Distance{
 		Offset: math.Sqrt(max(float64(offset), 0)/m) * p.unit,
-		Shape:  math.Sqrt(min(max(2-float64(like*inverse), 0), 4)),
+		Shape:  math.Sqrt(min(max(2-2*like, 0), 4)),
 	}, true
 }
 
@@ -145,7 +144,9 @@ func (p *Profile) rescale() float64 {
 	times(p.x, f)
 	times(p.mean, f)
 	times(p.energy, f*f)
-	times(p.inverse, 1/f)
+	for i, e := range p.energy {
+		p.energy[i] = max(e, noEnergy)
+	}
 	times(p.sums, f*f)
 	return f
 }
@@ -194,25 +195,36 @@ func (p *Profile) slide(x, old float32) {
 }
 
 // nearest finds the least squared distance of the newest window to a remembered one, their means removed; +Inf where
-// there is none. like is twice their largest correlation, times the root of the window's energy.
-func (p *Profile) nearest(mean, energy float32) (offset, like float32) {
+// there is none. like is their largest correlation.
+func (p *Profile) nearest(mean, energy float32) (offset float32, like float64) {
 	t := len(p.mean) - 1
 	far := p.window + p.windows - 1
 	sums := p.sums
-	means, energies, inverses := p.mean[t-far:][:len(sums)], p.energy[t-far:][:len(sums)], p.inverse[t-far:][:len(sums)]
+	means, energies := p.mean[t-far:][:len(sums)], p.energy[t-far:][:len(sums)]
 	m := float32(p.window)
-	offset, like = float32(math.Inf(1)), float32(math.Inf(-1))
+	offset = float32(math.Inf(1))
+	best, over := float32(-math.MaxFloat32), float32(1)
 	for i, s := range sums {
 		d := mean - means[i]
-		s -= m * d * d
+		between := m * d * d
+		s = max(s-between, rounding*between)
 		if s < offset {
 			offset = s
 		}
-		if r := (energy + energies[i] - s) * inverses[i]; r > like {
-			like = r
+		// The squares of correlations, their sign kept, as fractions that are compared without dividing.
+		e := energies[i]
+		r := energy + e - s
+		if r < 0 {
+			r *= -r
+		} else {
+			r *= r
+		}
+		if r*over > best*e {
+			best, over = r, e
 		}
 	}
-	return offset, like
+	square := float64(best) / float64(over) / float64(energy) / 4
+	return offset, math.Copysign(math.Sqrt(math.Abs(square)), square)
 }
 
 // EncodeState implements state.Part.
@@ -240,7 +252,7 @@ func (p *Profile) DecodeState(r *state.Reader) {
 	if next.sums = r.Floats32("sums", p.windows); r.Err() == nil && len(next.sums) != p.windows {
 		r.Fail("%d sums, want %d", len(next.sums), p.windows)
 	}
-	for _, part := range [][]float32{next.x, next.energy, next.inverse, next.sums} {
+	for _, part := range [][]float32{next.x, next.energy, next.sums} {
 		for _, v := range part {
 			if !(v >= -tooMuch && v <= tooMuch) {
 				r.Fail("a history holds %v, want finite numbers", v)
@@ -256,14 +268,14 @@ func (p *Profile) DecodeState(r *state.Reader) {
 		r.Fail("a window of sum %v and sum of squares %v, spread %v and unit %v", next.sum, next.square, next.spread, next.unit)
 	}
 	if n := len(next.x) - 2*p.window - p.windows; r.Err() == nil && (len(next.mean) != n+p.window+p.windows ||
-		len(next.energy) != len(next.mean) || len(next.inverse) != len(next.mean)) {
-		r.Fail("histories of %d, %d, %d and %d values, want them to fit", len(next.x), len(next.mean), len(next.energy), len(next.inverse))
+		len(next.energy) != len(next.mean)) {
+		r.Fail("histories of %d, %d and %d values, want them to fit", len(next.x), len(next.mean), len(next.energy))
 	}
 	if r.Err() == nil {
 		*p = next
 	}
 }
 
-func (p *Profile) histories() [4]*[]float32 {
-	return [...]*[]float32{&p.x, &p.mean, &p.energy, &p.inverse}
+func (p *Profile) histories() [3]*[]float32 {
+	return [...]*[]float32{&p.x, &p.mean, &p.energy}
 }

@@ -19,15 +19,16 @@ const (
 
 	young  = 150  // distances that are learned before one is judged
 	keeps  = 4000 // distances that the typical one is the mean of
+	alike  = 0.3  // z-normalised distance up to which two windows are the same: a stream at rest would rank by rounding
 	lowest = -5   // evidence of a window that was met before, in natural units
 )
 
-// Detector judges the shape of the newest readings by two profiles, of readings and of means of two: the second looks
-// twice as far back. Each window counts by the logarithms of its distances over what is typical of them, that of the
-// z-normalised one by half, and the larger of the two profiles counts. With 320 windows it takes about 17 KiB. It is not
-// safe for concurrent use.
+// Detector judges the shape of the newest readings by a profile of readings, or by two, the other one of means of two,
+// which looks twice as far back. Each window counts by the logarithms of its distances over what is typical of them,
+// that of the z-normalised one by half, and the larger of the two profiles counts. With 320 windows a profile takes about
+// 8 KiB. It is not safe for concurrent use.
 type Detector struct {
-	scales [2]scale
+	scales []scale
 	rarity quantile.LogTail
 	first  float64 // of two readings
 	halved bool    // first waits for the second
@@ -41,9 +42,9 @@ type scale struct {
 	ok      bool
 }
 
-// New makes a Detector that remembers that many windows of each kind.
-func New(windows int) *Detector {
-	d := &Detector{}
+// New makes a Detector of one profile or two that remembers that many windows of each kind.
+func New(profiles, windows int) *Detector {
+	d := &Detector{scales: make([]scale, max(1, min(profiles, 2)))}
 	for i := range d.scales {
 		s := &d.scales[i]
 		s.profile = NewProfile(Window, windows)
@@ -59,10 +60,12 @@ func New(windows int) *Detector {
 // What is held is judged and not learned.
 func (d *Detector) Next(x float64, hold bool) (evidence float64, ok bool) {
 	d.scales[0].next(x, hold)
-	if d.halved {
-		d.scales[1].next(d.first/2+x/2, hold)
+	if len(d.scales) > 1 {
+		if d.halved {
+			d.scales[1].next(d.first/2+x/2, hold)
+		}
+		d.first, d.halved = x, !d.halved
 	}
-	d.first, d.halved = x, !d.halved
 	strange := math.Inf(-1)
 	for i := range d.scales {
 		if s := &d.scales[i]; s.ok {
@@ -89,7 +92,7 @@ func (s *scale) next(x float64, hold bool) {
 		s.typical[0].Update(d.Offset)
 		s.typical[1].Update(d.Shape)
 	}
-	s.strange = max(logRatio(d.Offset, s.typical[0].Mean())+logRatio(d.Shape, s.typical[1].Mean())/2, lowest)
+	s.strange = max(logRatio(d.Offset, s.typical[0].Mean())+logRatio(max(d.Shape, alike), max(s.typical[1].Mean(), alike))/2, lowest)
 }
 
 // logRatio is the logarithm of v over what is typical, 0 where that is nothing.

@@ -108,7 +108,7 @@ func TestGlitchLeavesNothing(t *testing.T) {
 // promised share of normal readings has as much as evidence says.
 func TestDetectorFinds(t *testing.T) {
 	for _, factor := range []float64{1, -1e-6, 1e9} {
-		d := shape.New(shape.Windows)
+		d := shape.New(2, shape.Windows)
 		var most float64
 		over := 0
 		for i, x := range beats(3, 8000) {
@@ -136,7 +136,7 @@ func TestDetectorFinds(t *testing.T) {
 // much less where it was learned.
 func TestHeldIsNoMeasure(t *testing.T) {
 	for _, hold := range []bool{true, false} {
-		d := shape.New(shape.Windows)
+		d := shape.New(2, shape.Windows)
 		var most [2]float64
 		for i, x := range beats(4, 4400) {
 			k := -1
@@ -158,7 +158,7 @@ func TestHeldIsNoMeasure(t *testing.T) {
 }
 
 func TestConstantThenAnything(t *testing.T) {
-	d := shape.New(shape.Windows)
+	d := shape.New(2, shape.Windows)
 	r := rand.New(rand.NewPCG(5, 5))
 	wild := []float64{0, 7, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64}
 	for i := range 4000 {
@@ -175,10 +175,10 @@ func TestConstantThenAnything(t *testing.T) {
 
 func TestStateContinues(t *testing.T) {
 	x := beats(6, 1500)
-	whole := shape.New(64)
+	whole := shape.New(2, 64)
 	for i, v := range x {
 		if i%37 == 0 {
-			restored := shape.New(64)
+			restored := shape.New(2, 64)
 			var w state.Writer
 			whole.EncodeState(&w)
 			r := state.NewReader(w.Bytes)
@@ -189,7 +189,7 @@ func TestStateContinues(t *testing.T) {
 		}
 		whole.Next(v, i%100 > 80)
 	}
-	straight := shape.New(64)
+	straight := shape.New(2, 64)
 	for i, v := range x {
 		straight.Next(v, i%100 > 80)
 	}
@@ -204,7 +204,7 @@ func TestStateContinues(t *testing.T) {
 
 func FuzzDecodeState(f *testing.F) {
 	for _, n := range []int{0, 60, 700} {
-		d := shape.New(32)
+		d := shape.New(2, 32)
 		for _, x := range beats(8, n) {
 			d.Next(x, false)
 		}
@@ -213,7 +213,7 @@ func FuzzDecodeState(f *testing.F) {
 		f.Add(w.Bytes)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d := shape.New(32)
+		d := shape.New(2, 32)
 		r := state.NewReader(data)
 		if d.DecodeState(r); r.Close() != nil {
 			return
@@ -227,14 +227,14 @@ func FuzzDecodeState(f *testing.F) {
 }
 
 func TestNextDoesNotAllocate(t *testing.T) {
-	d, x, i := shape.New(shape.Windows), beats(10, 1000), 0
+	d, x, i := shape.New(2, shape.Windows), beats(10, 1000), 0
 	if n := testing.AllocsPerRun(5000, func() { d.Next(x[i%len(x)], i%90 > 80); i++ }); n != 0 {
 		t.Errorf("%v allocations a reading", n)
 	}
 }
 
 func BenchmarkNext(b *testing.B) {
-	d, x, i := shape.New(shape.Windows), beats(11, 1024), 0
+	d, x, i := shape.New(2, shape.Windows), beats(11, 1024), 0
 	b.ReportAllocs()
 	for b.Loop() {
 		d.Next(x[i&1023], false)

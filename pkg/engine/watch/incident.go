@@ -102,6 +102,7 @@ func (d *Detector) follow(v *Verdict, hint *Hint) {
 		i.hint = hint.Kind
 	}
 	v.Tail = joined(u)
+	v.Moved = v.Tail
 	d.describe(v)
 	v.Open = true
 	if u >= awayU {
@@ -132,8 +133,8 @@ func (d *Detector) stood(t int64) float64 {
 	var five [5]float64
 	n := 0
 	for k := t; k > max(t-int64(len(five)), d.bound, 0) && n < len(five); k-- {
-		if p := d.at(k); p.back == 0 {
-			five[n] = p.x
+		if *d.back(k) == 0 {
+			five[n] = d.at(k).x
 			n++
 		}
 	}
@@ -239,7 +240,7 @@ func (d *Detector) end() {
 		d.far.skip(d.when(t))
 	}
 	for t := max(i.began, d.t-replay); t <= i.away; t++ {
-		d.at(t).back = int32(t - i.began + 1)
+		*d.back(t) = int32(t - i.began + 1)
 	}
 	d.next = i.away + 1
 }
@@ -253,7 +254,7 @@ func (d *Detector) accept() {
 		d.far.skip(d.when(t))
 	}
 	for t := d.next; t <= d.t; t++ {
-		d.at(t).back = 0
+		*d.back(t) = 0
 	}
 	if i.by < lags {
 		for j, z := range i.peaks {

@@ -57,11 +57,11 @@ func (d *Detector) measure() {
 func (d *Detector) move(t int64, j int) (diff, z float64) {
 	lag := int64(1) << j
 	now, then := d.at(t), d.at(t-lag)
-	if then.back > 0 {
-		if lag+int64(then.back) >= ringSize {
+	if back := int64(*d.back(t - lag)); back > 0 {
+		if lag+back >= ringSize {
 			return 0, 0
 		}
-		then = d.at(t - lag - int64(then.back))
+		then = d.at(t - lag - back)
 	}
 	return d.scaled(now.x-then.x, float64(now.at-then.at), j)
 }
@@ -147,8 +147,7 @@ func (d *Detector) take(l *tail, z, most float64) {
 
 // block is the mean of the thin readings up to t.
 func (d *Detector) block(t int64) point {
-	p := *d.at(t)
-	p.x, p.back = 0, 0
+	p := point{at: d.at(t).at}
 	for k := range int64(thin) {
 		p.x += d.at(t-k).x / thin
 	}

@@ -20,7 +20,7 @@ type long struct {
 	tails [longLags]tail
 }
 
-// keep takes in a reading, one of thin.
+// keep takes in the mean of thin readings.
 func (l *long) keep(p point, interval, smallest float64) {
 	l.ring[l.n&(longRing-1)] = p
 	l.n++
@@ -31,7 +31,7 @@ func (l *long) keep(p point, interval, smallest float64) {
 		}
 		seen := float64(l.n - lag)
 		then := l.ring[(l.n-1-lag)&(longRing-1)]
-		if then.back != 0 {
+		if math.IsNaN(then.x) {
 			continue
 		}
 		diff, z := l.z(k, p.x-then.x, grown(maxGrowth, float64(p.at-then.at), lengthOf(k)*interval), smallest)
@@ -70,11 +70,10 @@ func (l *long) u(age int64, diff, dt, power, interval, smallest float64) (u floa
 	return 0, false
 }
 
-// skip keeps a reading of an incident: it is none to compare with.
+// skip keeps the place of readings of an incident: NaN is none to compare with.
 func (l *long) skip(at int64) {
 	if l.n > 0 {
-		p := l.ring[(l.n-1)&(longRing-1)]
-		l.ring[l.n&(longRing-1)] = point{x: p.x, at: at, back: 1}
+		l.ring[l.n&(longRing-1)] = point{x: math.NaN(), at: at}
 		l.n++
 	}
 }

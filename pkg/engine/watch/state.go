@@ -38,7 +38,7 @@ func (d *Detector) EncodeState(w *state.Writer) {
 		p := d.at(t)
 		w.Float(p.x)
 		w.Int(p.at)
-		w.Int(int64(p.back))
+		w.Int(int64(*d.back(t)))
 	}
 	w.Int(d.first)
 	w.Float(d.interval)
@@ -74,7 +74,8 @@ func (d *Detector) DecodeState(r *state.Reader) {
 	d.t = row(r, "readings")
 	n := min(d.t, ringSize)
 	for t := d.t - n + 1; t <= d.t; t++ {
-		*d.at(t) = point{x: within(r, "reading"), at: r.Int(), back: int32(r.Count("distance", math.MaxInt32))}
+		*d.at(t) = point{x: within(r, "reading"), at: r.Int()}
+		*d.back(t) = int32(r.Count("distance", math.MaxInt32))
 	}
 	if 0 < n && n < ringSize { // before the first reading all were as it
 		for t := n + 1; t <= ringSize; t++ {
@@ -157,9 +158,13 @@ func (l *long) EncodeState(w *state.Writer) {
 	n := min(l.n, longRing)
 	for t := l.n - n; t < l.n; t++ {
 		p := &l.ring[t&(longRing-1)]
+		skipped := math.IsNaN(p.x)
+		if skipped {
+			p.x = 0
+		}
 		w.Float(p.x)
 		w.Int(p.at)
-		w.Bool(p.back != 0)
+		w.Bool(skipped)
 	}
 	w.Floats(l.scale[:])
 	for k := range l.tails {
@@ -174,7 +179,7 @@ func (l *long) DecodeState(r *state.Reader) {
 	for t := l.n - n; t < l.n; t++ {
 		p := point{x: within(r, "kept reading"), at: r.Int()}
 		if r.Bool() {
-			p.back = 1
+			p.x = math.NaN()
 		}
 		l.ring[t&(longRing-1)] = p
 	}

@@ -9,17 +9,20 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/engine/novelty"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/regime"
+	"github.com/kubeedge/edge-anomaly/pkg/engine/shape"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 )
 
 // Stream is a [Detector] with all else that is known of one stream: its structure (a season, modes, states, a counter),
-// which gives departures from it names and a forecast, and how novel each reading is, which ranks what is news.
+// which gives departures from it names and a forecast, how novel each reading is, which ranks what is news, and how unlike
+// what was before the shape of the newest readings is, which ranks the rest.
 type Stream struct {
 	Detector
 	Season bool // look for a season
 	Period int  // readings of a season that is known; 0: none is
 
 	news    novelty.Detector
+	shapes  *shape.Detector
 	regimes regime.Watch
 	clock   steps
 	band    band
@@ -43,8 +46,10 @@ var kinds = [...]Kind{
 }
 
 const (
-	newsShown  = 3e-4 // onset of the beginning of an incident that is no novelty
-	newsWithin = 1e-3 // tail probability from which a novelty within an incident is news
+	newsShown  = 5e-4   // onset of the beginning of an incident that is no novelty
+	newsWithin = 1.6e-3 // tail probability from which a novelty within an incident is news
+
+	shapeWeight = 1.5 // of the shape, whose evidence is the more cautious
 )
 
 // Next judges a reading taken at a time in Unix ns, and learns. Times may stand still or run backwards.
@@ -79,6 +84,12 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 		s.bound = s.t
 	}
 	v.Base -= s.offset
+	if s.shapes == nil {
+		s.shapes = newShapes()
+	}
+	if evidence, ok := s.shapes.Next(x, false); ok && v.Judged {
+		v.Tail = s.together(&v, evidence)
+	}
 	if v.Accepted {
 		s.regimes.Settle()
 	}
@@ -91,6 +102,23 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 		v.Onset = strange
 	}
 	return v, f
+}
+
+func newShapes() *shape.Detector { return shape.New(1, shape.Windows) }
+
+// together joins the tail probability of how a reading moved with that of the shape it ends, as those of two that know
+// nothing of each other (R. A. Fisher, Statistical Methods for Research Workers, 4th ed., 1932, section 21.1). The shape
+// begins no incident: it ranks what is within one, and what is none.
+func (s *Stream) together(v *Verdict, evidence float64) float64 {
+	p := v.Moved * math.Pow(10, -shapeWeight*evidence)
+	p *= 1 - math.Log(p)
+	switch {
+	case !v.Open:
+		return max(p, 1.01*s.beginTail())
+	case v.Away:
+		return s.lifted(p)
+	}
+	return p
 }
 
 // Structure is what the stream shows, and the readings of its season.
@@ -119,6 +147,9 @@ func (h history) Fold(period int, profile []float64) (left, all float64, ok bool
 
 // EncodeState implements state.Part.
 func (s *Stream) EncodeState(w *state.Writer) {
+	if s.shapes == nil {
+		s.shapes = newShapes()
+	}
 	for _, p := range s.parts() {
 		p.EncodeState(w)
 	}
@@ -127,14 +158,15 @@ func (s *Stream) EncodeState(w *state.Writer) {
 
 // DecodeState implements state.Part. The configuration stays.
 func (s *Stream) DecodeState(r *state.Reader) {
+	s.shapes = newShapes()
 	for _, p := range s.parts() {
 		p.DecodeState(r)
 	}
 	s.offset = within(r, "offset")
 }
 
-func (s *Stream) parts() [5]state.Part {
-	return [...]state.Part{&s.Detector, &s.news, &s.regimes, &s.clock, &s.band}
+func (s *Stream) parts() [6]state.Part {
+	return [...]state.Part{&s.Detector, &s.news, s.shapes, &s.regimes, &s.clock, &s.band}
 }
 
 // Interval is the usual time between readings.

@@ -45,6 +45,7 @@ type Verdict struct {
 	// Tail is the share of readings that are at least as unusual while all is well; Onset the same of what is news: it
 	// is 1 while an incident lasts.
 	Tail, Onset float64
+	Moved       float64 // the part of Tail that its moves and rests have
 	Began       bool    // an incident began with this reading
 	Away        bool    // this reading is away from what was normal
 	Open        bool    // an incident lasts, whatever this reading
@@ -63,8 +64,9 @@ type Detector struct {
 	t        int64 // number of the newest reading, from 1
 	first    int64 // Unix ns
 	ring     [ringSize]point
-	interval float64 // usual time between readings, ns
-	bound    int64   // nothing is compared with readings before this one
+	backs    [ringSize]int32 // readings to the last before the incident that one is part of; 0: none
+	interval float64         // usual time between readings, ns
+	bound    int64           // nothing is compared with readings before this one
 
 	next                            int64   // number of the reading to be learned next
 	learned                         float64 // readings
@@ -91,9 +93,8 @@ type Detector struct {
 
 // point is a reading.
 type point struct {
-	x    float64
-	at   int64 // Unix ns
-	back int32 // readings to the last before the incident that it is part of; 0: none
+	x  float64
+	at int64 // Unix ns
 }
 
 // New makes a detector.
@@ -126,7 +127,8 @@ func joined(u float64) float64 {
 	return -math.Expm1(witnesses * math.Log1p(-min(math.Pow(10, -u), 1-1e-9)))
 }
 
-func (d *Detector) at(t int64) *point { return &d.ring[t&(ringSize-1)] }
+func (d *Detector) at(t int64) *point   { return &d.ring[t&(ringSize-1)] }
+func (d *Detector) back(t int64) *int32 { return &d.backs[t&(ringSize-1)] }
 
 // Hint is what somebody else knows of a reading.
 type Hint struct {
@@ -155,7 +157,7 @@ func (d *Detector) NextWith(x float64, at int64, hint Hint) Verdict {
 		return Verdict{Tail: 1, Onset: 1, Base: x}
 	}
 	before := *d.at(t - 1)
-	*d.at(t) = point{x: x, at: at}
+	*d.at(t), *d.back(t) = point{x: x, at: at}, 0
 	d.pace(float64(at - before.at))
 	move := math.Abs(x - before.x)
 	if move > 0 && (d.smallest == 0 || move < d.smallest) {
@@ -228,7 +230,7 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 		by, u, rows = hinted, hint.U, int64(max(hint.Rows, 1))
 	}
 	v.Tail = joined(u)
-	v.Onset = v.Tail
+	v.Onset, v.Moved = v.Tail, v.Tail
 	excused := d.excuse.lesson > 0 && d.excused(rows)
 	if !excused && u >= d.from+d.young() {
 		excused = len(d.lessons) > 0 && d.excused(rows)

@@ -31,7 +31,7 @@ func (l *long) before(now, ago int64) float64 {
 		return math.NaN()
 	}
 	a, b := l.ring[(lo-1)&(longRing-1)], l.ring[lo&(longRing-1)]
-	if a.back != 0 || b.back != 0 || b.at <= a.at {
+	if math.IsNaN(a.x) || math.IsNaN(b.x) || b.at <= a.at {
 		return math.NaN()
 	}
 	f := float64(want-a.at) / float64(b.at-a.at)
