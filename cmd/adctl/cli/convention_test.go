@@ -62,6 +62,7 @@ func TestOldSpellings(t *testing.T) {
 	for name, args := range map[string][]string{
 		"--input":         {"detect", "--input", table},
 		"-o FILE":         {"detect", table, "-o", out},
+		"-o and --format": {"detect", table, "-o", out + ".pred", "--format", "pred", "--train-rows", "100"},
 		"--format full":   {"detect", table, "--format", "full"},
 		"--output json":   {"drivers", "--output", "json"},
 		"train -o MODEL":  {"train", "--input", table, "-o", filepath.Join(t.TempDir(), "pump.model")},

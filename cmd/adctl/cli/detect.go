@@ -27,6 +27,7 @@ type detectOptions struct {
 	files       []string
 	output      string
 	format      string
+	as          formatFlag
 	failOn      string
 	alarms      string
 	dataType    string
@@ -156,7 +157,8 @@ FILE.png is a picture of the same.`,
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value; repeatable")
 	f.StringVarP(&o.input, "input", "i", "", "file to read; the old spelling of FILE")
 	f.StringVar(&o.output, "output", "", "file to write the rows to, as CSV; - is standard output")
-	f.StringVarP(&o.format, "format", "o", "", "what to write to standard output: table, csv, json, yaml, or pred for 0 and 1 alone")
+	o.as = formatFlag{format: &o.format, known: []string{"table", "csv", "json", "yaml", "pred", "full"}}
+	f.VarP(&o.as, "format", "o", "what to write to standard output: table, csv, json, yaml, or pred for 0 and 1 alone")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with 1 if there are anomalies of this severity or worse: warning or critical")
 	f.StringVar(&o.alarms, "alarms", "", "false alarms of a property in a time, such as 1/week; sets the threshold by the time between readings")
 	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
@@ -188,7 +190,7 @@ func (o *detectOptions) run(cmd *cobra.Command, args []string) (err error) {
 	if !o.quiet {
 		log = cmd.ErrOrStderr()
 	}
-	worst, err := o.settle(cmd, args, log)
+	worst, err := o.settle(args, log)
 	if err != nil {
 		return usage(err)
 	}
@@ -265,7 +267,7 @@ func statusOf(all []*summary, worst driver.Severity) error {
 }
 
 // settle checks the arguments, old spellings among them. It returns the severity from which to fail, Unknown for none.
-func (o *detectOptions) settle(cmd *cobra.Command, args []string, log io.Writer) (worst driver.Severity, err error) {
+func (o *detectOptions) settle(args []string, log io.Writer) (worst driver.Severity, err error) {
 	o.files = args
 	if o.input != "" {
 		fmt.Fprintln(log, "--input is deprecated: adctl detect FILE…")
@@ -274,15 +276,10 @@ func (o *detectOptions) settle(cmd *cobra.Command, args []string, log io.Writer)
 	if len(o.files) == 0 {
 		return 0, errors.New("want a file to read, or - for standard input")
 	}
-	switch o.format {
-	case "", "table", "csv", "json", "yaml", "pred":
-	case "full":
+	o.as.old(log, &o.output)
+	if o.format == "full" {
 		fmt.Fprintln(log, "--format full is deprecated: -o csv")
 		o.format = "csv"
-	default:
-		if err := fileAsFormat(cmd, &o.format, &o.output, "", "table", "csv", "json", "yaml", "pred"); err != nil {
-			return 0, err
-		}
 	}
 	if len(o.files) > 1 && (o.report != "" || o.png != "" || o.format == "pred") {
 		return 0, fmt.Errorf("--report, --png and -o pred are for one file, got %d", len(o.files))

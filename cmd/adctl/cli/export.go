@@ -66,6 +66,7 @@ func newExport() *cobra.Command {
 		s      selection
 		opts   store.ExportOptions
 		output string
+		as     formatFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "export --data DIR",
@@ -80,16 +81,16 @@ be at work.`,
 			if err := s.parse(time.Now()); err != nil {
 				return err
 			}
-			if err := fileAsFormat(cmd, &opts.Format, &output, store.CSV, store.Formats()...); err != nil {
-				return usage(err)
-			}
+			as.old(cmd.ErrOrStderr(), &output)
 			return export(cmd, &s, opts, output)
 		},
 	}
 	s.flags(cmd)
 	cmd.Flags().StringArrayVar(&s.query.Verdicts, "verdict", nil, "severity of the verdict: none, unknown, normal, warning or critical; may be given more than once")
 	cmd.Flags().StringVar(&s.query.Label, "label", "", "label that the readings carry, or a pattern")
-	cmd.Flags().StringVarP(&opts.Format, "format", "o", store.CSV, "one of "+strings.Join(store.Formats(), ", "))
+	opts.Format = store.CSV
+	as = formatFlag{format: &opts.Format, known: store.Formats()}
+	cmd.Flags().VarP(&as, "format", "o", "one of "+strings.Join(store.Formats(), ", "))
 	cmd.Flags().DurationVar(&opts.Align, "align", 0, "of the format wide: times are rounded down to multiples of this")
 	cmd.Flags().StringVar(&output, "output", "", "file to write; standard output where empty")
 	_ = cmd.RegisterFlagCompletionFunc("format", words(store.Formats()...)) // fails for a flag that is not there

@@ -47,17 +47,37 @@ func (o *output) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// fileAsFormat takes the old spelling -o FILE of commands that write a file, where what was said as the format is a path.
-func fileAsFormat(cmd *cobra.Command, format, file *string, usual string, known ...string) error {
+// formatFlag is -o FORMAT of a command that writes a file. It also takes -o FILE, as it was spelled once, beside --format.
+type formatFlag struct {
+	format *string
+	known  []string
+	file   string // of the old spelling
+}
+
+// Set implements pflag.Value.
+func (f *formatFlag) Set(v string) error {
 	switch {
-	case slices.Contains(known, *format):
-		return nil
-	case !strings.ContainsAny(*format, "./\\-") || *file != "":
-		return fmt.Errorf("--format: got %q, want one of %s", *format, strings.Join(known, ", "))
+	case slices.Contains(f.known, v):
+		*f.format = v
+	case strings.ContainsAny(v, "./\\-"):
+		f.file = v
+	default:
+		return fmt.Errorf("want one of %s", strings.Join(f.known, ", "))
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "-o FILE is deprecated: --output FILE")
-	*file, *format = *format, usual
 	return nil
+}
+
+func (f *formatFlag) String() string { return *f.format }
+
+// Type implements pflag.Value.
+func (f *formatFlag) Type() string { return "string" }
+
+// old takes the file of the old spelling.
+func (f *formatFlag) old(log io.Writer, file *string) {
+	if f.file != "" && *file == "" {
+		fmt.Fprintln(log, "-o FILE is deprecated: --output FILE")
+		*file = f.file
+	}
 }
 
 // show writes what a command found, v for programs and the same as a table.

@@ -28,6 +28,7 @@ type trainOptions struct {
 	set           []string
 	input, output string
 	format        string // of the report
+	as            formatFlag
 	in            inputOptions
 	members       []string
 	holdOut       float64
@@ -68,7 +69,9 @@ and the members that it depends on. --picture draws it.`,
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value, as for detect; repeatable")
 	f.StringVarP(&o.input, "input", "i", "", "CSV file or directory to read")
 	f.StringVar(&o.output, "output", "", "model file to write")
-	f.StringVarP(&o.format, "format", "o", "table", "of the report: table, json or yaml")
+	o.format = "table"
+	o.as = formatFlag{format: &o.format, known: []string{"table", "json", "yaml"}}
+	f.VarP(&o.as, "format", "o", "of the report: table, json or yaml")
 	o.in.times(f)
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members; all but truth where empty")
 	f.Float64Var(&o.holdOut, "hold-out", 0.2, "share of the input that is held out, 0 … 0.9")
@@ -101,9 +104,7 @@ func (o *trainOptions) check() error {
 }
 
 func (o *trainOptions) run(cmd *cobra.Command) error {
-	if err := fileAsFormat(cmd, &o.format, &o.output, "table", "table", "json", "yaml"); err != nil {
-		return usage(err)
-	}
+	o.as.old(cmd.ErrOrStderr(), &o.output)
 	if err := o.check(); err != nil {
 		return usage(err)
 	}
