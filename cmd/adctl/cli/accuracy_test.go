@@ -21,7 +21,7 @@ func TestAccuracyOfAuto(t *testing.T) {
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("no benchmark data; %s may say where they are: %v", datasetsEnv, err)
 	}
-	code, stdout, stderr := adctl(t, "", "bench", "nab", "--data", dir, "--leave-one-out", "--json")
+	code, stdout, stderr := adctl(t, "", "bench", "nab", "--data", dir, "--leave-one-out", "-o", "json")
 	if code != exitOK {
 		t.Fatal(stderr)
 	}

@@ -26,9 +26,10 @@ import (
 )
 
 type accuracyOptions struct {
-	data         string
-	episodes     int
-	hold, asJSON bool
+	data     string
+	episodes int
+	hold     bool
+	out      output
 }
 
 func newBenchAccuracy() *cobra.Command {
@@ -43,13 +44,13 @@ the floor that it must not fall under.
 DIR has a directory for each of streams, touchstone, nab and skab; what is not
 there is left out. The synthetic faults need no data.`,
 		Args: wrongArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "directory with the benchmarks; $"+datasetsEnv+" where empty")
 	f.IntVar(&o.episodes, "episodes", 20, "of each synthetic fault on each signal")
 	f.BoolVar(&o.hold, "hold", false, "fail if a figure is worse than its floor")
-	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.out.reportFlags(cmd)
 	return cmd
 }
 
@@ -78,7 +79,10 @@ func (f *figure) fails() bool {
 	return f.Floor != nil && (f.better(*f.Floor, f.Value) || math.IsNaN(f.Value))
 }
 
-func (o *accuracyOptions) run(ctx context.Context, w io.Writer) error {
+func (o *accuracyOptions) run(cmd *cobra.Command) error {
+	if err := o.out.check(cmd); err != nil {
+		return err
+	}
 	base, err := dataDir(o.data, "")
 	if err != nil {
 		return err
@@ -87,17 +91,13 @@ func (o *accuracyOptions) run(ctx context.Context, w io.Writer) error {
 	for _, measure := range []func(context.Context, string) ([]figure, error){
 		streamFigures, touchstoneFigures, nabFigures, skabFigures, o.faultFigures,
 	} {
-		figures, err := measure(ctx, base)
+		figures, err := measure(cmd.Context(), base)
 		if err != nil {
 			return err
 		}
 		all = append(all, figures...)
 	}
-	if o.asJSON {
-		err = writeJSON(w, all)
-	} else {
-		err = accuracyTable(w, all)
-	}
+	err = o.out.report(cmd, all, func(w io.Writer) error { return accuracyTable(w, all) })
 	if err != nil || !o.hold {
 		return err
 	}

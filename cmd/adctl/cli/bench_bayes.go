@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +23,7 @@ type bayesOptions struct {
 	networks      []string
 	time          time.Duration
 	rows, columns int
-	asJSON        bool
+	out           output
 }
 
 func newBenchBayes() *cobra.Command {
@@ -45,14 +44,14 @@ learns structure and tables from rows of discrete columns.`,
 		Example: `  adctl bench bayes
   adctl bench bayes --network alarm.bif --rows 0`,
 		Args: wrongArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.networks, "network", nil, "BIF files of networks to measure instead")
 	f.DurationVar(&o.time, "time", 500*time.Millisecond, "of each measurement")
 	f.IntVar(&o.rows, "rows", 1_000_000, "rows to learn from; 0 for none")
 	f.IntVar(&o.columns, "columns", 10, "columns of these rows")
-	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.out.reportFlags(cmd)
 	return cmd
 }
 
@@ -62,7 +61,10 @@ type bayesReport struct {
 	Training *networks.Training `json:"training,omitempty"`
 }
 
-func (o *bayesOptions) run(ctx context.Context, w io.Writer) error {
+func (o *bayesOptions) run(cmd *cobra.Command) error {
+	if err := o.out.check(cmd); err != nil {
+		return err
+	}
 	if o.rows < 0 || o.columns < 1 || o.columns > bayes.MaxNodes {
 		return usage(fmt.Errorf("--rows and --columns: got %d and %d, want at least 0, and 1 to %d", o.rows, o.columns, bayes.MaxNodes))
 	}
@@ -86,16 +88,13 @@ func (o *bayesOptions) run(ctx context.Context, w io.Writer) error {
 		r.Queries = append(r.Queries, q)
 	}
 	if o.rows > 0 {
-		t, err := networks.MeasureTraining(ctx, training.NetworkDriver, o.rows, o.columns)
+		t, err := networks.MeasureTraining(cmd.Context(), training.NetworkDriver, o.rows, o.columns)
 		if err != nil {
 			return err
 		}
 		r.Training = &t
 	}
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w)
+	return o.out.report(cmd, r, r.table)
 }
 
 // readBIF reads a network, which has the name of its file.

@@ -23,9 +23,10 @@ import (
 
 type faultsOptions struct {
 	faults.Options
-	detector      string
-	set           []string
-	cells, asJSON bool
+	detector string
+	set      []string
+	cells    bool
+	out      output
 }
 
 func newBenchFaults() *cobra.Command {
@@ -35,7 +36,7 @@ func newBenchFaults() *cobra.Command {
 		Short: "Measure which faults a detector finds in synthetic signals",
 		Long:  faultsHelp(),
 		Args:  wrongArgs(cobra.NoArgs),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.detector, "detector", admethod.DefaultConfig().Detector, "driver that judges the readings")
@@ -45,7 +46,7 @@ func newBenchFaults() *cobra.Command {
 	f.StringSliceVar(&o.Faults, "fault", nil, "only these faults")
 	f.StringSliceVar(&o.Signals, "signal", nil, "only these signals")
 	f.BoolVar(&o.cells, "cells", false, "list each fault on each signal too, with the kinds that were told")
-	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.out.reportFlags(cmd)
 	return cmd
 }
 
@@ -123,15 +124,15 @@ func lineOf(fault, signal string, t *faults.Tally) faultsLine {
 	return l
 }
 
-func (o *faultsOptions) run(ctx context.Context, w io.Writer) error {
-	r, err := o.measure(ctx)
+func (o *faultsOptions) run(cmd *cobra.Command) error {
+	if err := o.out.check(cmd); err != nil {
+		return err
+	}
+	r, err := o.measure(cmd.Context())
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w, o.cells)
+	return o.out.report(cmd, r, func(w io.Writer) error { return r.table(w, o.cells) })
 }
 
 func (o *faultsOptions) measure(ctx context.Context) (*faultsReport, error) {

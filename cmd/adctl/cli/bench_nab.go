@@ -18,9 +18,10 @@ import (
 )
 
 type nabOptions struct {
-	data, detector                  string
-	set                             []string
-	categories, leaveOneOut, asJSON bool
+	data, detector          string
+	set                     []string
+	categories, leaveOneOut bool
+	out                     output
 }
 
 func newBenchNAB() *cobra.Command {
@@ -39,7 +40,7 @@ windows.json with their labels, and files.txt with the files that count.
 --leave-one-out scores each category of files at the threshold that is best for
 all other categories, and pools the outcomes.`,
 		Args: wrongArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "directory with the benchmark; nab below $"+datasetsEnv+" where empty")
@@ -47,7 +48,7 @@ all other categories, and pools the outcomes.`,
 	f.StringArrayVar(&o.set, "set", nil, "a setting as key=value; repeatable")
 	f.BoolVar(&o.categories, "categories", false, "score each category too, at the thresholds of all files")
 	f.BoolVar(&o.leaveOneOut, "leave-one-out", false, "score with thresholds chosen on the other categories")
-	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.out.reportFlags(cmd)
 	return cmd
 }
 
@@ -69,15 +70,15 @@ type nabCategory struct {
 	Scores  []nab.Score `json:"scores"` // at the thresholds of all files
 }
 
-func (o *nabOptions) run(ctx context.Context, w io.Writer) error {
-	r, err := o.measure(ctx)
+func (o *nabOptions) run(cmd *cobra.Command) error {
+	if err := o.out.check(cmd); err != nil {
+		return err
+	}
+	r, err := o.measure(cmd.Context())
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w)
+	return o.out.report(cmd, r, r.table)
 }
 
 func (o *nabOptions) measure(ctx context.Context) (*nabReport, error) {

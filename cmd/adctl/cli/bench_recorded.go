@@ -24,16 +24,17 @@ import (
 type judge struct {
 	detector string
 	set      []string
-	asJSON   bool
 	data     string
+	out      output
 }
 
+// flags adds what these benchmarks have in common.
 func (j *judge) flags(cmd *cobra.Command, data, where string) {
 	f := cmd.Flags()
 	f.StringVar(&j.data, "data", "", data+"; "+where+" below $"+datasetsEnv+" where empty")
 	f.StringVar(&j.detector, "detector", "", "driver that judges; empty takes the defaults, for one column and for several")
 	f.StringArrayVar(&j.set, "set", nil, "a setting as key=value; repeatable")
-	f.BoolVar(&j.asJSON, "json", false, "write JSON")
+	j.out.reportFlags(cmd)
 }
 
 // name is what a report calls it.

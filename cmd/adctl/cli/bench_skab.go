@@ -21,7 +21,8 @@ type skabOptions struct {
 	data, detector string
 	set            []string
 	cut, trainRows int
-	files, asJSON  bool
+	files          bool
+	out            output
 }
 
 func newBenchSKAB() *cobra.Command {
@@ -43,7 +44,7 @@ not by the number of the row, scores much the same with --cut 150 and --cut 100.
 		Example: `  adctl bench skab --data SKAB/data
   adctl bench skab --data SKAB/data --detector pca --files`,
 		Args: wrongArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "directory with the benchmark; skab below $"+datasetsEnv+" where empty")
@@ -52,7 +53,7 @@ not by the number of the row, scores much the same with --cut 150 and --cut 100.
 	f.IntVar(&o.cut, "cut", 0, "rows that are removed at the beginning of each file")
 	f.IntVar(&o.trainRows, "train-rows", skab.TrainRows, "rows of what is left that are learned from, and not scored")
 	f.BoolVar(&o.files, "files", false, "score each file too")
-	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.out.reportFlags(cmd)
 	return cmd
 }
 
@@ -79,15 +80,15 @@ func skabLineOf(name string, c skab.Count) skabLine {
 	return skabLine{Name: name, F1: c.F1(), FAR: c.FAR(), MAR: c.MAR(), Count: c}
 }
 
-func (o *skabOptions) run(ctx context.Context, w io.Writer) error {
-	r, err := o.measure(ctx)
+func (o *skabOptions) run(cmd *cobra.Command) error {
+	if err := o.out.check(cmd); err != nil {
+		return err
+	}
+	r, err := o.measure(cmd.Context())
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		return writeJSON(w, r)
-	}
-	return r.table(w)
+	return o.out.report(cmd, r, r.table)
 }
 
 func (o *skabOptions) measure(ctx context.Context) (*skabReport, error) {

@@ -17,7 +17,7 @@ import (
 
 func newBenchSpeed() *cobra.Command {
 	var o speed.Options
-	var asJSON bool
+	var out output
 	cmd := &cobra.Command{
 		Use:   "speed",
 		Short: "Measure what detectors cost",
@@ -37,6 +37,9 @@ detector that takes several properties together is measured with 8 of them too,
 or as many as it takes, but not on the whole way.`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(cmd); err != nil {
+				return err
+			}
 			for _, name := range o.Names {
 				if _, err := driver.Default.Lookup(name); err != nil {
 					return usage(err)
@@ -46,16 +49,13 @@ or as many as it takes, but not on the whole way.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), r)
-			}
-			return printSpeed(cmd.OutOrStdout(), r)
+			return out.report(cmd, r, func(w io.Writer) error { return printSpeed(w, r) })
 		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.Names, "detector", nil, "only these drivers")
 	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "of each measurement")
-	f.BoolVar(&asJSON, "json", false, "write JSON")
+	out.reportFlags(cmd)
 	return cmd
 }
 

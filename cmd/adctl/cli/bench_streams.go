@@ -46,14 +46,15 @@ seconds), the readings, and label (0 or 1).`,
   adctl bench streams --data streams --detector ewma`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := j.out.check(cmd); err != nil {
+				return err
+			}
 			figures, err := benchStreams(cmd.Context(), &j)
 			if err != nil {
 				return err
 			}
-			if j.asJSON {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"detector": j.name(), "sets": figures})
-			}
-			return streamsTable(cmd.OutOrStdout(), j.name(), figures)
+			return j.out.report(cmd, map[string]any{"detector": j.name(), "sets": figures},
+				func(w io.Writer) error { return streamsTable(w, j.name(), figures) })
 		},
 	}
 	j.flags(cmd, "directory with the recordings", "streams")

@@ -38,14 +38,14 @@ means of its detectors over the same data sets are listed too.`,
 		Example: "  adctl bench touchstone --data touchstone",
 		Args:    wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := j.out.check(cmd); err != nil {
+				return err
+			}
 			r, err := benchTouchstone(cmd.Context(), &j)
 			if err != nil {
 				return err
 			}
-			if j.asJSON {
-				return writeJSON(cmd.OutOrStdout(), r)
-			}
-			return r.table(cmd.OutOrStdout())
+			return j.out.report(cmd, r, r.table)
 		},
 	}
 	j.flags(cmd, "directory with the data sets", "touchstone")

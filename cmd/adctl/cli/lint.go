@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,9 @@ import (
 )
 
 type lintOptions struct {
-	format, config      string
+	config              string
 	fix, strict, policy bool
+	out                 output
 }
 
 func newLint() *cobra.Command {
@@ -44,7 +46,7 @@ Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 --strict warnings; 2 wrong arguments, or a file that cannot be read.`,
 		Example: `  adctl lint devices.yaml models.yaml
   adctl lint --fix devices.yaml
-  helm template ./chart | adctl lint --format github -
+  helm template ./chart | adctl lint -o github -
   adctl lint --policy | kubectl apply -f -`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if o.policy {
@@ -58,10 +60,13 @@ Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 				_, err = io.WriteString(cmd.OutOrStdout(), lint.Policy(options))
 				return err
 			}
+			if err := o.out.check(cmd); err != nil {
+				return err
+			}
 			return o.run(files, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(lint.Formats, ", "))
+	o.out.flags(cmd, "github")
 	cmd.Flags().StringVar(&o.config, "config", "", "configuration `file` of the mapper that the Devices are for")
 	cmd.Flags().BoolVar(&o.fix, "fix", false, "rewrite what EdgeCore cannot carry, as JSON texts, in place; standard input is written to standard output")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "warnings count as errors")
@@ -70,11 +75,8 @@ Exit codes: 0 nothing is wrong, or warnings only; 1 there are errors, or with
 }
 
 func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	switch {
-	case len(files) == 0:
+	if len(files) == 0 {
 		return usage(errors.New("want files, or - for standard input"))
-	case !slices.Contains(lint.Formats, o.format):
-		return usage(fmt.Errorf("--format: got %q, want one of %s", o.format, strings.Join(lint.Formats, ", ")))
 	}
 	options, target, err := o.operator()
 	if err != nil {
@@ -100,7 +102,7 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 		}
 	}
 	found, objects := linter.Findings()
-	if err := lint.Write(findings, o.format, found); err != nil {
+	if err := o.show(findings, found); err != nil {
 		return err
 	}
 	failed, warned := 0, 0
@@ -117,6 +119,22 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 	}
 	fmt.Fprintf(stderr, "adctl: no errors, %d warnings in %d Devices and DeviceModels\n", warned, objects)
 	return nil
+}
+
+// show writes findings: for people, as a table or a list for programs, or as annotations of a GitHub workflow.
+func (o *lintOptions) show(w io.Writer, found []lint.Finding) error {
+	g := &grid{
+		head:   []string{"file", "line", "column", "severity", "rule", "object", "property", "message", "remedy"},
+		all:    func(w io.Writer) error { return lint.WriteText(w, found) },
+		others: map[string]func(io.Writer) error{"github": func(w io.Writer) error { return lint.WriteGitHub(w, found) }},
+	}
+	for _, f := range found {
+		g.add(f.File, strconv.Itoa(f.Line), strconv.Itoa(f.Column), string(f.Severity), f.Rule, f.Object, f.Property, f.Message, f.Remedy)
+	}
+	if found == nil {
+		found = []lint.Finding{}
+	}
+	return o.out.showTo(w, found, g)
 }
 
 // operator is what the mapper's configuration says to Devices; target finds the target of an address.

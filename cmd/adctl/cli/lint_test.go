@@ -59,7 +59,7 @@ anomalyDetection:
 	}{
 		{"an error", []string{nested}, "", exitFailed, nested + ":14:11: error [nested-value]"},
 		{"standard input", []string{"-"}, nestedDevice, exitFailed, "-:14:11: error [nested-value]"},
-		{"annotations", []string{"--format", "github", nested}, "", exitFailed, "::error file="},
+		{"annotations", []string{"-o", "github", nested}, "", exitFailed, "::error file="},
 		{"a warning", []string{odd}, "", exitOK, "warning [float32]"},
 		{"a warning that counts", []string{"--strict", odd}, "", exitFailed, "warning [float32]"},
 		{"no files", nil, "", exitUsage, ""},
@@ -91,7 +91,7 @@ anomalyDetection:
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		if code := Run(t.Context(), []string{"lint", "--fix", "--format", "json", link}, nil, &stdout, &stderr); code != exitOK {
+		if code := Run(t.Context(), []string{"lint", "--fix", "-o", "json", link}, nil, &stdout, &stderr); code != exitOK {
 			t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
 		}
 		var found []any

@@ -19,16 +19,35 @@ import (
 )
 
 // output is where and how a command writes what it found: -o table|csv|json|yaml, --output FILE.
-type output struct{ format, file string }
+type output struct {
+	format, file string
+	others       []string // formats of this command alone
+	json         bool     // the old spelling of -o json
+}
 
 // listFormats of what a command lists.
 var listFormats = []string{"table", "csv", "json", "yaml"}
 
-// flags adds -o and --output.
-func (o *output) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "format", "o", listFormats[0], "table, csv, json or yaml")
+// flags adds -o and --output, with the formats that only this command has.
+func (o *output) flags(cmd *cobra.Command, others ...string) {
+	o.others = others
+	cmd.Flags().StringVarP(&o.format, "format", "o", listFormats[0], o.formats())
 	cmd.Flags().StringVar(&o.file, "output", "", "file to write; standard output where empty")
+	_ = cmd.RegisterFlagCompletionFunc("format", words(slices.Concat(listFormats, others)...)) // fails for a flag that is not there
 	complete(cmd)
+}
+
+// reportFlags adds them to a command that had --json once.
+func (o *output) reportFlags(cmd *cobra.Command) {
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&o.json, "json", false, "write JSON")
+	_ = cmd.Flags().MarkHidden("json") // fails for a flag that is not there
+}
+
+// formats names what -o takes.
+func (o *output) formats() string {
+	all := slices.Concat(listFormats, o.others)
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
 }
 
 // check takes the old spelling --output FORMAT, and refuses other formats.
@@ -37,12 +56,16 @@ func (o *output) check(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), "the format text is deprecated: -o table")
 		o.format, o.file = "table", ""
 	}
+	if o.json {
+		fmt.Fprintln(cmd.ErrOrStderr(), "--json is deprecated: -o json")
+		o.format = "json"
+	}
 	if slices.Contains(listFormats, o.file) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "--output %s is deprecated: -o %s\n", o.file, o.file)
 		o.format, o.file = o.file, ""
 	}
-	if !slices.Contains(listFormats, o.format) {
-		return usage(fmt.Errorf("--format: got %q, want table, csv, json or yaml", o.format))
+	if !slices.Contains(listFormats, o.format) && !slices.Contains(o.others, o.format) {
+		return usage(fmt.Errorf("--format: got %q, want %s", o.format, o.formats()))
 	}
 	return nil
 }
@@ -82,8 +105,12 @@ func (f *formatFlag) old(log io.Writer, file *string) {
 
 // show writes what a command found, v for programs and the same as a table.
 func (o *output) show(cmd *cobra.Command, v any, g *grid) error {
+	return o.showTo(cmd.OutOrStdout(), v, g)
+}
+
+func (o *output) showTo(w io.Writer, v any, g *grid) error {
 	if o.file == "" || o.file == "-" {
-		return o.encode(cmd.OutOrStdout(), v, g)
+		return o.encode(w, v, g)
 	}
 	var b bytes.Buffer
 	if err := o.encode(&b, v, g); err != nil {
@@ -92,7 +119,27 @@ func (o *output) show(cmd *cobra.Command, v any, g *grid) error {
 	return writeFile(o.file, b.Bytes(), 0o644)
 }
 
+// report writes v: for people as table does, for spreadsheets each figure with its name.
+func (o *output) report(cmd *cobra.Command, v any, table func(w io.Writer) error) error {
+	g := &grid{all: table}
+	if o.format == "csv" {
+		data, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		if err := g.figures("", d); err != nil {
+			return err
+		}
+	}
+	return o.show(cmd, v, g)
+}
+
 func (o *output) encode(w io.Writer, v any, g *grid) error {
+	if write := g.others[o.format]; write != nil {
+		return write(w)
+	}
 	switch o.format {
 	case "table":
 		return g.text(w)
@@ -108,10 +155,44 @@ type grid struct {
 	rows [][]string
 	tail func(w io.Writer) error // what follows a table for people; nil for nothing
 	all  func(w io.Writer) error // what people see instead of the table; nil for the table
+
+	others map[string]func(w io.Writer) error // by the format that only this command has
 }
 
 // add adds a row.
 func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+
+// figures adds a row for each leaf of a JSON value, in its order: its path, such as sets.0.hit, and the leaf.
+func (g *grid) figures(path string, d *json.Decoder) error {
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
+	open, ok := token.(json.Delim)
+	if !ok {
+		if token == nil {
+			token = ""
+		}
+		g.add(path, fmt.Sprint(token))
+		return nil
+	}
+	if path != "" {
+		path += "."
+	}
+	for i := 0; d.More(); i++ {
+		name := any(i)
+		if open == '{' {
+			if name, err = d.Token(); err != nil {
+				return err
+			}
+		}
+		if err := g.figures(path+fmt.Sprint(name), d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token() // the end of it
+	return err
+}
 
 // text writes the table for people.
 func (g *grid) text(w io.Writer) error {

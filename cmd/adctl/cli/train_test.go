@@ -273,7 +273,7 @@ func TestModelExitCodes(t *testing.T) {
 }
 
 func TestBenchBayes(t *testing.T) {
-	code, stdout, stderr := adctl(t, "", "bench", "bayes", "--time", "1ms", "--rows", "2000", "--columns", "4", "--json")
+	code, stdout, stderr := adctl(t, "", "bench", "bayes", "--time", "1ms", "--rows", "2000", "--columns", "4", "-o", "json")
 	if code != exitOK {
 		t.Fatal(stderr)
 	}
