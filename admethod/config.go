@@ -5,10 +5,11 @@ package admethod
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -236,12 +237,19 @@ func (c ADMethodConfig) Configured() bool { return c.ADMethodName != "" }
 // Settings returns the flat settings that c was parsed from, without defaults.
 func (c ADMethodConfig) Settings() map[string]any { return maps.Clone(c.settings) }
 
-// Fingerprint identifies the configuration: equal fingerprints configure equally. It is 16 hexadecimal digits.
+// Fingerprint identifies the configuration: equal fingerprints configure equally, also where somebody wants them not to,
+// as properties share what is made of a configuration. It is 16 hexadecimal digits.
 func (c ADMethodConfig) Fingerprint() string {
-	c.settings, c.device = nil, nil
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%+v", c) // maps print sorted by key
-	return fmt.Sprintf("%016x", h.Sum64())
+	h := sha256.New()
+	for _, p := range params.Describe(&c) {
+		fmt.Fprintf(h, "%q=%q\n", p.Key, p.Default)
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(c.Options)) {
+		for _, key := range slices.Sorted(maps.Keys(c.Options[prefix])) {
+			fmt.Fprintf(h, "%q.%q=%q\n", prefix, key, fmt.Sprint(c.Options[prefix][key]))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // IsZero is the opposite of Configured, for the JSON option omitzero.

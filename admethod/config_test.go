@@ -124,6 +124,31 @@ func TestFingerprintTellsConfigurationsApart(t *testing.T) {
 	}
 }
 
+// Where two configurations had one fingerprint, the property bound later, of whatever namespace, would run on the other's.
+func TestFingerprintsAreNotForged(t *testing.T) {
+	tests := map[string][2]string{
+		"a list of two, cut elsewhere": {`{"categories":"on hold,off"}`, `{"categories":"on,hold off"}`},
+		"one key within another":       {`{"model":"m Group:g"}`, `{"model":"m","group":"g Group:"}`},
+		"one option within another":    {`{"detector.a":"1 b:2"}`, `{"detector.a":"1","detector.b":"2"}`},
+		"one adapter within another":   {`{"grpc.target":"a] http:map[target:b"}`, `{"grpc.target":"a","http.target":"b"}`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got [2]string
+			for i, raw := range tt {
+				c, err := Parse(json.RawMessage(raw))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[i] = c.Fingerprint()
+			}
+			if got[0] == got[1] {
+				t.Errorf("%s and %s have the same fingerprint %s", tt[0], tt[1], got[0])
+			}
+		})
+	}
+}
+
 func TestPushMethodConfigRoundTrip(t *testing.T) {
 	var c PushMethodConfig
 	in := `{"MethodName":"mqtt","adMethod":{"detector":"ewma","detector.window":60}}`

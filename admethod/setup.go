@@ -48,7 +48,7 @@ func (h *Handler) share(config ADMethodConfig, meta Meta) (*setup, error) {
 	}
 	hash := config.Fingerprint()
 	// Who said a key matters to adapters as much as what it says.
-	fingerprint := fmt.Sprintf("%s %+v %q", hash, meta, config.device)
+	fingerprint := fmt.Sprintf("%s %#v %q", hash, meta, config.device)
 	h.mu.Lock()
 	s, ok := h.setups[fingerprint]
 	h.mu.Unlock()
