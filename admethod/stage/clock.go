@@ -20,6 +20,8 @@ type clock struct {
 	before   int64 // newest time before the last leap; 0 for none
 	back     int64 // time of the last reading that was older than the newest
 	arrived  int64 // when the last reading came; 0 where not known
+	believed int64 // when the last one came whose time was believed; 0 where not known
+	behind   int64 // by how much the clock was set back behind the time of arrival: so much is no delay
 	paced    float32
 	leapt    uint8 // readings since that leap
 	rhythmic uint8 // older readings in a row that kept the rhythm
@@ -52,6 +54,27 @@ func (k *clock) arrive(now int64, beat float64, isNew bool) (burst bool) {
 	}
 	k.arrived = now
 	return burst
+}
+
+// passed is the time since the reading before, by what the times of readings say, in ns: where they leap and the readings
+// come as they always did, a clock was set, and nothing was silent.
+func (k *clock) passed(interval float64, now int64, beat float64) float64 {
+	if now == 0 || k.believed == 0 || beat <= 0 || k.paced < bursts || interval <= leapFrom*beat {
+		return interval
+	}
+	if came := float64(now - k.believed); came >= beat/2 && came <= leapFrom*beat {
+		return came
+	}
+	return interval
+}
+
+// delay is how long a reading was on its way, 0 where the time of arrival is not known.
+func (k *clock) delay(at, now int64) int64 {
+	if now == 0 {
+		return 0
+	}
+	k.behind = min(k.behind, max(now-at, 0)) // or it has been set right since
+	return now - at - k.behind
 }
 
 // beat is the best guess at the cycle, 0 where there is none.
@@ -105,8 +128,10 @@ func (q *Quality) backward(at, now int64, burst bool, beat float64) bool {
 	case k.before != 0 && at > k.before:
 	case now != 0 && q.last-now > int64(futureFrom) && at-now <= int64(futureFrom) && float64(now-at) < max(float64(futureFrom), leapFrom*beat):
 	case k.restored && beat > 0 && float64(q.last-at) > rewind*beat:
-	case k.rhythmic >= setBack:
-	case q.older >= rewind:
+	case k.rhythmic >= setBack || q.older >= rewind:
+		if now != 0 && k.paced >= bursts {
+			k.behind = now - at
+		}
 	default:
 		return false
 	}

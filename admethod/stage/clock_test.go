@@ -142,3 +142,78 @@ func TestQualityAfterAWrongBeginning(t *testing.T) {
 		t.Errorf("%d of 51 readings passed, flags %b", len(passed), flags)
 	}
 }
+
+// A clock of a device that is set, while its readings come as they always did, is neither a silence nor a delay: it costs
+// the readings in it, however far it is set, also where the process begins anew meanwhile.
+func TestQualityTellsAStepFromASilence(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	const hour = time.Hour
+	for _, cycle := range []time.Duration{time.Second, time.Minute} {
+		for _, step := range []time.Duration{10 * time.Minute, 2 * hour, 365 * 24 * hour, -10 * cycle, -2 * hour, -365 * 24 * hour} {
+			t.Run(cycle.String()+" "+step.String(), func(t *testing.T) {
+				q, now, held, verdicts := new(Quality), start, 0, make(map[driver.Kind]int)
+				c := DefaultQuality()
+				c.Cycle = cycle
+				for i, off := range []time.Duration{0, step, step, 0} {
+					for j := range 300 {
+						now = now.Add(cycle)
+						if _, pass := q.Observe(now.Add(off).UnixNano(), now.UnixNano(), float64((i*300+j)*37%1009)+0.5, 0, &c); !pass {
+							held++
+						}
+						if kind, _ := q.Judge(&c); kind != driver.KindNone {
+							verdicts[kind]++
+						}
+					}
+					if i == 1 {
+						q = restarted(t, q)
+						q.Resume(now.UnixNano())
+					}
+				}
+				if n := verdicts[driver.KindOutOfOrder]; n > setBack || len(verdicts) > 1 || len(verdicts) == 1 && n == 0 || held > setBack {
+					t.Errorf("verdicts %v, %d readings held back; want at most %d of readings out of order", verdicts, held, setBack)
+				}
+				// The clock is right again, and what is late is late.
+				now = now.Add(10 * cycle)
+				if flags, _ := q.Observe(now.Add(-7*cycle).UnixNano(), now.UnixNano(), 1, 0, &c); flags&driver.Late == 0 {
+					t.Errorf("flags %v of a reading that was on its way for 7 cycles", flags)
+				}
+			})
+		}
+	}
+}
+
+// restarted is what a process that begins anew makes of the state.
+func restarted(t *testing.T, q *Quality) *Quality {
+	var w state.Writer
+	q.EncodeState(&w)
+	q.EncodeFaults(&w)
+	r, again := state.NewReader(w.Bytes), new(Quality)
+	again.DecodeState(r)
+	again.DecodeFaults(r)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// Where a device is silent and its clock goes on, that is a silence, whether it sends what it has kept or not.
+func TestQualityTellsASilenceFromAStep(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	c := DefaultQuality()
+	c.Cycle = time.Second
+	var q Quality
+	live(&q, &c, start, start, time.Second, time.Second, 300)
+	now := start.Add(2 * time.Hour)
+	if flags, _ := q.Observe(now.UnixNano(), now.UnixNano(), 1, 0, &c); flags&driver.Gap == 0 {
+		t.Errorf("flags %v after a silence of two hours", flags)
+	}
+	live(&q, &c, now.Add(time.Second), now.Add(time.Second), time.Second, time.Second, 300)
+	// Of a day that the network was away the device kept the beginning and the end, and sends that in a burst.
+	kept := now.Add(301 * time.Second)
+	now = kept.Add(24 * time.Hour)
+	live(&q, &c, kept, now, time.Second, time.Millisecond, 60)
+	now = now.Add(60 * time.Millisecond)
+	if flags, _ := q.Observe(now.Add(-time.Minute).UnixNano(), now.UnixNano(), 1, 0, &c); flags&driver.Gap == 0 {
+		t.Errorf("flags %v where most of a day is missing from a buffer", flags)
+	}
+}

@@ -68,8 +68,9 @@ var qualityKinds = [...]struct {
 
 // Of qualityKinds.
 const (
-	missingIndex = 1
-	lateIndex    = 5
+	missingIndex    = 1
+	outOfOrderIndex = 4
+	lateIndex       = 5
 )
 
 // Observe notes a reading and returns its flags, how much it counts towards each of them, and whether it may reach
@@ -89,7 +90,7 @@ func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *Quali
 		if !q.forward(at, now, beat) {
 			return q.count(flags|driver.OutOfOrder, 1, c), false
 		}
-		interval := float64(at - q.last)
+		interval := q.clock.passed(float64(at-q.last), now, beat)
 		q.last, q.older, q.same = at, 0, 0
 		f, n := q.interval(interval, c)
 		flags |= f
@@ -105,9 +106,14 @@ func (q *Quality) Observe(at, now int64, v float64, flags driver.Flags, c *Quali
 		if !q.backward(at, now, burst, beat) {
 			return q.count(flags|driver.OutOfOrder, 1, c), false
 		}
+		if now != 0 { // what was held back on the way to that were not out of order
+			q.levels[outOfOrderIndex] = max(q.levels[outOfOrderIndex]-float32(q.older-1), 0)
+		}
 		q.last, q.older = at, 0
 	}
-	if cycle := q.expected(c); now != 0 && cycle > 0 && c.Late > 0 && float64(now-at) > max(c.Late*cycle, float64(lateFloor)) {
+	q.clock.believed = now
+	delay := float64(q.clock.delay(at, now))
+	if cycle := q.expected(c); cycle > 0 && c.Late > 0 && delay > max(c.Late*cycle, float64(lateFloor)) {
 		flags |= driver.Late
 	}
 	q.recent[q.next%uint8(len(q.recent))] = mark
@@ -281,6 +287,7 @@ func (q *Quality) EncodeFaults(w *state.Writer) {
 		w.Float(float64(q.levels[i]))
 		w.Float(float64(q.rhythm.usual[i]))
 	}
+	w.Int(q.clock.behind)
 }
 
 // DecodeFaults reads what EncodeFaults wrote.
@@ -291,6 +298,9 @@ func (q *Quality) DecodeFaults(r *state.Reader) {
 	for i := range q.levels {
 		q.levels[i], q.rhythm.usual[i] = float32(r.Min("level", 0)), float32(r.Min("usual level", 0))
 		q.faulty = q.faulty || q.levels[i] > 0
+	}
+	if r.More() { // earlier versions wrote none
+		q.clock.behind = max(r.Int(), 0)
 	}
 }
 
