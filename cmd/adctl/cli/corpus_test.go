@@ -203,12 +203,25 @@ func TestCorpus(t *testing.T) {
 		}
 		return `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"temp"},"values":[` + strings.Join(values, ",") + `]}]}}`
 	}
+	long2 := func(tables ...string) string { // one after the other
+		var b strings.Builder
+		for _, table := range tables {
+			b.WriteString(table + "\n")
+		}
+		return b.String()
+	}
+	influx := func(datatype, field, value string) string {
+		return long("#group,false,false,false,false,true\n#datatype,string,long,dateTime:RFC3339,"+datatype+",string\n#default,_result,,,,\n,result,table,_time,_value,_field", ",,0,TIME,"+value+","+field)
+	}
 	for name, c := range map[string]struct {
 		text string
 		args []string
 		want want
 	}{
 		// times
+		"seconds with an exponent": {lines("ts,value", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%.9e,%.3f", float64(at.Unix()), v)
+		}), nil, all("the first 100 rows (16h40m)")},
 		"RFC 3339":                  {iso, nil, all("judged by auto: value", "threshold 0.95")},
 		"with a space":              {dated("time,value", time.DateTime, ","), nil, all()},
 		"without seconds":           {dated("time,value", "2006-01-02 15:04", ","), nil, all()},
@@ -249,6 +262,16 @@ func TestCorpus(t *testing.T) {
 		"ERR":                    {instead("ERR", 20, 0), nil, all()},
 		"empty cells":            {instead("", 20, 3), nil, all()},
 		"exponents":              {lines("time,value", func(_ int, at time.Time, v float64) string { return fmt.Sprintf("%s,%e", at.Format(time.RFC3339), v) }), nil, all()},
+		"accounts": {lines("time,value", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,(%.2f)", at.Format(time.RFC3339), v)
+		}), nil, all("judged by auto: value (no season)")},
+		"thousands without a fraction": {lines("time;value", func(_ int, at time.Time, v float64) string {
+			if n := 980 + int(v); n < 1000 {
+				return fmt.Sprintf("%s;%d", at.Format(time.RFC3339), n)
+			} else {
+				return fmt.Sprintf("%s;%d.%03d", at.Format(time.RFC3339), n/1000, n%1000)
+			}
+		}), nil, want{exitFailed, small, 1, []string{"1 incidents"}}},
 		"states": {lines("time,state", func(i int, at time.Time, _ float64) string {
 			return at.Format(time.RFC3339) + "," + []string{"on", "off"}[i%2]
 		}), nil, fine(`"on", "off"`)},
@@ -272,19 +295,30 @@ func TestCorpus(t *testing.T) {
 		"device and property":       {long("time,device,property,value", "TIME,d1,lux,VALUE", "TIME,d1,watt,VALUE"), nil, want{exitFailed, 2 * small, 1, []string{"d1/lux", "d1/watt"}}},
 		"series columns named":      {long("time,plant,value", "TIME,a,VALUE", "TIME,b,VALUE"), []string{"--series-columns", "plant"}, want{exitFailed, 2 * small, 1, []string{"a", "b"}}},
 		"no such column":            {iso, []string{"--value-column", "lux"}, refused(`no column "lux"`)},
+		"a door among thermometers": {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "binary_sensor.door,on,TIME"), nil, want{exitFailed, 2 * small, 1, []string{`series "binary_sensor.door" is of texts ("on"): its readings are states`, "1 incidents"}}},
+		"two columns of one name":   {several("time,value,value", 0), nil, all("and not value (column 3): --columns chooses")},
+		"the second of one name":    {several("time,temp,temp", 1), []string{"--columns", "temp (column 3)", "--detector", "auto"}, all("judged by auto: temp (column 3)")},
+		"columns without a name":    {several("time,,", 0), nil, all("column 2", "column 3", "all together by autogroup")},
 		"a group of entities":       {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "sensor.b,VALUE,TIME"), []string{"--detector", "autogroup"}, nothing(2*small, "judged by autogroup: sensor.a, sensor.b", "autogroup learns from 400 readings first")},
 		// formats
-		"tabs":              {strings.ReplaceAll(iso, ",", "\t"), nil, all()},
-		"bars":              {strings.ReplaceAll(iso, ",", "|"), nil, all()},
-		"sep=":              {"sep=;\n" + strings.ReplaceAll(iso, ",", ";"), nil, all()},
-		"a byte order mark": {"\ufeff" + iso, nil, all()},
-		"UTF-16":            {wideText(iso), nil, all()},
-		"carriage returns":  {strings.ReplaceAll(iso, "\n", "\r\n"), nil, all()},
-		"titles before":     {"Report of the boiler\nPlant 7\n\n" + iso, nil, all()},
-		"comments":          {"# boiler\n" + iso, nil, all()},
-		"no header":         {strings.TrimPrefix(iso, "time,value\n"), nil, all()},
-		"gzip":              {packed(iso), nil, all()},
-		"zstd":              {zstandard(iso), nil, all()},
+		"tabs":                   {strings.ReplaceAll(iso, ",", "\t"), nil, all()},
+		"bars":                   {strings.ReplaceAll(iso, ",", "|"), nil, all()},
+		"sep=":                   {"sep=;\n" + strings.ReplaceAll(iso, ",", ";"), nil, all()},
+		"a byte order mark":      {"\ufeff" + iso, nil, all()},
+		"UTF-16":                 {wideText(iso), nil, all()},
+		"UTF-16 without a mark":  {wideText(iso)[2:], nil, all()},
+		"returns alone":          {strings.ReplaceAll(iso, "\n", "\r"), nil, all()},
+		"a separator at the end": {strings.ReplaceAll(iso, "\n", ",\n"), nil, all("judged by auto: value", "column 3 has no name and no reading: left out")},
+		"one, but in the header": {strings.Replace(strings.ReplaceAll(iso, "\n", ",\n"), "value,", "value", 1), nil, all("judged by auto: value")},
+		"gzip that is cut off":   {packed(iso)[:600], nil, refused("the compressed file is cut off")},
+		"an error of Prometheus": {`{"status":"error","errorType":"bad_data","error":"no such metric"}`, nil, refused("no such metric")},
+		"InfluxDB, of two types": {long2(influx("double", "temp", "VALUE"), influx("string", "valve", "open")), nil, want{exitFailed, 2 * small, 1, []string{`series "valve" is of texts`, "1 incidents"}}},
+		"carriage returns":       {strings.ReplaceAll(iso, "\n", "\r\n"), nil, all()},
+		"titles before":          {"Report of the boiler\nPlant 7\n\n" + iso, nil, all()},
+		"comments":               {"# boiler\n" + iso, nil, all()},
+		"no header":              {strings.TrimPrefix(iso, "time,value\n"), nil, all()},
+		"gzip":                   {packed(iso), nil, all()},
+		"zstd":                   {zstandard(iso), nil, all()},
 		"JSON lines": {lines("", func(_ int, at time.Time, v float64) string {
 			return fmt.Sprintf(`{"time":%q,"value":%.3f}`, at.Format(time.RFC3339), v)
 		}), nil, all()},

@@ -105,7 +105,8 @@ func (d *jury) close(ctx context.Context) (err error) {
 const mostSeries = 10_000
 
 // of are the columns of a series.
-func (d *jury) of(series string) ([]*column, error) {
+func (d *jury) of(row *input.Row) ([]*column, error) {
+	series := row.Series
 	if all, ok := d.series[series]; ok || d.session == nil {
 		return all, nil
 	}
@@ -120,7 +121,7 @@ func (d *jury) of(series string) ([]*column, error) {
 		}
 		dataType := d.dataType
 		if dataType == "" {
-			if dataType = "double"; d.columns[i].Text {
+			if dataType = "double"; d.columns[i].Text || row.States {
 				dataType = "string"
 			}
 		}
@@ -140,7 +141,7 @@ func (d *jury) room() int { return max(replay.MaxBatch/max(len(d.names), 1), 1) 
 
 // observe takes a row.
 func (d *jury) observe(row *input.Row) error {
-	columns, err := d.of(row.Series)
+	columns, err := d.of(row)
 	if err != nil {
 		return err
 	}

@@ -260,7 +260,10 @@ func (s *summary) words(w io.Writer) {
 		if by.Series != "" {
 			name = by.Series
 		}
-		if by.Shows != "" && by.Judged > 0 {
+		switch {
+		case by.Judged == 0 && s.Judged > 0:
+			name += " (not judged)"
+		case by.Shows != "" && by.Judged > 0:
 			name += " (" + by.Shows + ")"
 		}
 		alone = append(alone, name)

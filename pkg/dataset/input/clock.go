@@ -275,9 +275,13 @@ func (c *clock) number(t string) (time.Time, error) {
 	whole, fraction, _ := strings.Cut(strings.Replace(t, ",", ".", 1), ".")
 	// Nine digits of a fraction are kept; a float64 would keep six.
 	n, whole1 := integer(whole)
+	if strings.ContainsAny(fraction, "eE") { // 1.7723e+09: not cut behind the ninth digit
+		whole1 = false
+	}
 	part, whole2 := integer((fraction + "000000000")[:9])
 	if !whole1 || !whole2 { // with an exponent
-		return time.Unix(0, int64(v/float64(scale)*1e9)).UTC(), nil
+		whole, fraction := math.Modf(v / float64(scale))
+		return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 	}
 	if strings.HasPrefix(whole, "-") {
 		part = -part

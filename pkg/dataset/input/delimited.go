@@ -172,6 +172,11 @@ func (d *delimited) begin() error {
 			if d.header = named(fields); len(kept) == 0 {
 				rest = rest[1:]
 			}
+		} else if i > 0 && strings.TrimSpace(fields[usual-1]) == "" && d.width(d.ahead[i-1]) == usual-1 {
+			// Rows end by a separator, and the header does not.
+			if names, err := d.split(d.ahead[i-1]); err == nil && IsHeader(names) {
+				d.header = append(named(names), "")
+			}
 		}
 		d.ahead = append(kept, rest...)
 		return nil

@@ -39,6 +39,9 @@ type Format struct {
 	Words string // for people, "an Excel workbook (.xlsx)"
 }
 
+// buffer is how many bytes are read at a time.
+const buffer = 64 << 10
+
 // first is how many bytes tell a format.
 const first = 512
 
@@ -93,6 +96,9 @@ func open(src io.Reader, formats []Format) (Grid, error) {
 	case bytes.HasPrefix(trimmed, []byte("{")), bytes.HasPrefix(trimmed, []byte("[")):
 		return newObjects(r, counted)
 	}
+	if onlyReturns(head) {
+		r = bufio.NewReaderSize(returns{r}, buffer)
+	}
 	return newDelimited(r, counted), nil
 }
 
@@ -116,10 +122,53 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// wide reports whether bytes are the Latin letters of a UTF-16 text without a mark, whose zeros are at odd or even places.
+func wide(head []byte, zeros int) bool {
+	if len(head) < 8 {
+		return false
+	}
+	for i, b := range head[:8] {
+		if (b == 0) != (i%2 == zeros) || b != 0 && b != '\t' && b != '\r' && b != '\n' && b < ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// whole says of a compressed file that ends too early what it is.
+type whole struct{ src io.Reader }
+
+func (w whole) Read(p []byte) (int, error) {
+	n, err := w.src.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errCutOff
+	}
+	return n, err
+}
+
+var errCutOff = errors.New("the compressed file is cut off: it ends before its contents do")
+
+// onlyReturns reports whether lines end by a carriage return alone, as on a Macintosh once.
+func onlyReturns(head []byte) bool {
+	return bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 && head[len(head)-1] != '\r'
+}
+
+// returns makes line feeds of carriage returns.
+type returns struct{ src io.Reader }
+
+func (r returns) Read(p []byte) (int, error) {
+	n, err := r.src.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
 // unpack takes compression and UTF-16 off, and a byte order mark.
 func unpack(src io.Reader) (*bufio.Reader, error) {
-	const size = 64 << 10
-	r := bufio.NewReaderSize(src, size)
+	r := bufio.NewReaderSize(src, buffer)
 	for range 3 { // compressed twice is odd, but honest
 		head, err := peek(r)
 		if err != nil {
@@ -131,15 +180,19 @@ func unpack(src io.Reader) (*bufio.Reader, error) {
 			if err != nil {
 				return nil, fmt.Errorf("gzip: %w", err)
 			}
-			r = bufio.NewReaderSize(z, size)
+			r = bufio.NewReaderSize(whole{z}, buffer)
 		case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
 			z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 			if err != nil {
 				return nil, fmt.Errorf("zstd: %w", err)
 			}
-			r = bufio.NewReaderSize(z, size)
+			r = bufio.NewReaderSize(whole{z}, buffer)
 		case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-			return bufio.NewReaderSize(unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(r), size), nil
+			return bufio.NewReaderSize(unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(r), buffer), nil
+		case wide(head, 1):
+			return bufio.NewReaderSize(unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewDecoder().Reader(r), buffer), nil
+		case wide(head, 0):
+			return bufio.NewReaderSize(unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM).NewDecoder().Reader(r), buffer), nil
 		case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 			_, err := r.Discard(3)
 			return r, err

@@ -52,6 +52,13 @@ func (s style) parse(text string) (v float64, unit string, ok bool) {
 			return v, "", true
 		}
 	}
+	if inner, ok := strings.CutPrefix(text, "("); ok { // (12.50) in accounts
+		if inner, ok = strings.CutSuffix(inner, ")"); !ok {
+			return 0, "", false
+		}
+		v, ok := s.value(inner)
+		return -v, "", ok && v >= 0
+	}
 	end := 0
 	for i, r := range text { // the number: digits and what may stand between them
 		if r >= '0' && r <= '9' {
@@ -137,6 +144,13 @@ func styleOf(cells []string, separator byte) style {
 			best, most = s, n
 		}
 	}
+	// 998 and 1.002: a fraction of always three digits would be 998.000.
+	if best == point && inThousands(cells, ".") {
+		return comma
+	}
+	if separator != ',' && inThousands(cells, ",") {
+		return thousands
+	}
 	// 1,234 throughout: thousands where a comma separates the fields or decimals are written with a point, else decimals.
 	if best == thousands && separator != ',' && !anyContains(cells, ".") {
 		n := 0
@@ -150,6 +164,31 @@ func styleOf(cells []string, separator byte) style {
 		}
 	}
 	return best
+}
+
+// inThousands reports whether the sign stands before groups of three digits and nowhere else, while numbers of three
+// digits, and none of four, have none.
+func inThousands(cells []string, sign string) bool {
+	signed, short := 0, 0
+	for _, c := range cells {
+		c = strings.TrimLeft(c, "+-\u2212")
+		whole, group, ok := strings.Cut(c, sign)
+		switch {
+		case ok && (len(whole) > 3 || whole == "" || whole[0] == '0' || !digits(whole) || len(group) != 3 || !digits(group)):
+			return false
+		case ok:
+			signed++
+		case digits(c) && len(c) > 3:
+			return false
+		case digits(c) && len(c) == 3:
+			short++
+		}
+	}
+	return signed > 0 && short > 0
+}
+
+func digits(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
 func anyContains(cells []string, sub string) bool {

@@ -150,7 +150,7 @@ type result struct {
 
 // prometheus reports whether a JSON text begins as an answer of Prometheus' HTTP API does.
 func prometheus(first []byte) bool {
-	return bytes.Contains(first, []byte(`"status"`)) && bytes.Contains(first, []byte(`"resultType"`))
+	return bytes.Contains(first, []byte(`"status"`)) && (bytes.Contains(first, []byte(`"resultType"`)) || bytes.Contains(first, []byte(`"errorType"`)))
 }
 
 // matrix is the answer to a range query: a series for each set of labels.

@@ -32,6 +32,8 @@ type plan struct {
 	label    int   // -1 for none
 	textual  int   // column with the text of a reading where its value is empty, -1 for none
 	negative bool  // labels are −1 for what is anomalous
+
+	states map[string]bool // series of texts in a column of numbers
 }
 
 // Usual names, in order of precedence.
@@ -78,19 +80,8 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	if width < 2 {
 		return nil, fmt.Errorf("got %d columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar", width)
 	}
-	names := header
-	if names == nil {
-		for i := range width {
-			names = append(names, fmt.Sprintf("column %d", i+1))
-		}
-		names[0] = "timestamp"
-		if width == 2 {
-			names[1] = "value"
-		}
-	}
-	for len(names) < width {
-		names = append(names, fmt.Sprintf("column %d", len(names)+1))
-	}
+	names := distinct(header, width)
+	nameless := func(column int) bool { return column >= len(header) || header[column] == "" }
 	p := &plan{timeOf: -1, label: -1, textual: -1}
 	cells := func(column int) []string { return cellsOf(rows, column) }
 	if err := p.findTime(names, header != nil, cells, o); err != nil {
@@ -100,7 +91,43 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	if err := p.findSeries(names, cells, keys, o); err != nil {
 		return nil, err
 	}
-	return p, p.findReadings(names, header != nil, cells, separator, o, note)
+	if err := p.findReadings(names, header, cells, separator, o, note); err != nil {
+		return nil, err
+	}
+	if o.Value == "" && o.Columns == nil {
+		p.columns = slices.DeleteFunc(p.columns, func(c Column) bool { // what a delimiter at the end of each line makes
+			hollow := nameless(c.at) && len(cells(c.at)) == 0 && len(p.columns) > 1
+			if hollow {
+				note("column %d has no name and no reading: left out", c.at+1)
+			}
+			return hollow
+		})
+	}
+	p.findStates(rows, note)
+	return p, nil
+}
+
+// distinct are the names of columns: those without a name, and those of readings that share it with one before, are named
+// by their place.
+func distinct(header []string, width int) []string {
+	names := slices.Clone(header)
+	for i := range width {
+		switch {
+		case i >= len(names):
+			names = append(names, fmt.Sprintf("column %d", i+1))
+		case names[i] == "":
+			names[i] = fmt.Sprintf("column %d", i+1)
+		case slices.Contains(names[:i], names[i]) && !Reserved(names[i]):
+			names[i] = fmt.Sprintf("%s (column %d)", names[i], i+1)
+		}
+	}
+	if header == nil {
+		names[0] = "timestamp"
+		if width == 2 {
+			names[1] = "value"
+		}
+	}
+	return names
 }
 
 // cellsOf are the cells of a column that hold something.
@@ -276,32 +303,6 @@ func (p *plan) taken(i int) bool {
 	return i == p.time || i == p.timeOf || i == p.label || slices.Contains(p.series, i)
 }
 
-func (p *plan) findSeries(names []string, cells func(int) []string, keys []string, o *Options) error {
-	if o.Series != nil {
-		for _, name := range o.Series {
-			i := slices.Index(names, name)
-			if i < 0 {
-				return fmt.Errorf("no column %q among %q", name, names)
-			}
-			p.series = append(p.series, i)
-		}
-		return nil
-	}
-	for i, name := range names {
-		if p.taken(i) || slices.Contains(o.Columns, name) || name == o.Value && name != "" {
-			continue
-		}
-		known := slices.Contains(keys, name)
-		for _, usual := range seriesNames {
-			known = known || strings.EqualFold(name, usual)
-		}
-		if all := cells(i); known && numbers(all, point) < mostly && len(all) > 0 {
-			p.series = append(p.series, i)
-		}
-	}
-	return nil
-}
-
 // numbers is the share of cells that are numbers, among those that hold a reading.
 func numbers(cells []string, s style) float64 {
 	all, n := 0, 0
@@ -320,7 +321,7 @@ func numbers(cells []string, s style) float64 {
 	return float64(n) / float64(all)
 }
 
-func (p *plan) findReadings(names []string, header bool, cells func(int) []string, separator byte, o *Options, note func(string, ...any)) error {
+func (p *plan) findReadings(names, header []string, cells func(int) []string, separator byte, o *Options, note func(string, ...any)) error {
 	wanted := o.Columns
 	if o.Value != "" {
 		wanted = []string{o.Value}
@@ -334,7 +335,7 @@ func (p *plan) findReadings(names []string, header bool, cells func(int) []strin
 	for _, name := range wanted {
 		i := slices.Index(names, name)
 		switch {
-		case i < 0 || !header:
+		case i < 0 || header == nil:
 			return fmt.Errorf("no column %q among %q", name, names)
 		case i == p.time || i == p.timeOf:
 			return fmt.Errorf("column %q is the time", name)
@@ -358,7 +359,7 @@ func (p *plan) findReadings(names []string, header bool, cells func(int) []strin
 		all := cells(i)
 		c := Column{Name: name, at: i, style: styleOf(all, separator)}
 		switch {
-		case wanted == nil && counts(name, all):
+		case wanted == nil && i < len(header) && counts(header[i], all):
 			continue
 		case len(all) == 0 || numbers(all, c.style) >= mostly || !slices.ContainsFunc(all, func(c string) bool { return !absent(c) }):
 			c.Unit = unitIn(all, c.style)

@@ -42,6 +42,7 @@ type Row struct {
 	At        time.Time
 	Series    string // "" where all rows are of one
 	Label     bool   // whether the truth says that it is anomalous
+	States    bool   // the readings of its series are texts, though those of others are numbers
 	Cells     []Cell // of the columns; valid until the next Read
 }
 
@@ -372,6 +373,7 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 		return Row{}, err
 	}
 	row.Series = p.key(fields)
+	row.States = p.states != nil && p.states[row.Series]
 	if p.label >= 0 && p.label < len(fields) {
 		r.labelled = r.labelled || !absent(strings.TrimSpace(fields[p.label]))
 		row.Label = p.anomalous(fields[p.label])
@@ -390,7 +392,7 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 			continue
 		}
 		r.cells[i].Missing = false
-		if !c.Text {
+		if !c.Text && !row.States {
 			if v, _, ok := c.style.parse(t); ok {
 				r.cells[i].Value = v
 			}
@@ -409,18 +411,4 @@ func (p *plan) timestamp(fields []string) string {
 		t += " " + strings.TrimSpace(fields[p.timeOf])
 	}
 	return t
-}
-
-// key is the name of the series.
-func (p *plan) key(fields []string) string {
-	if len(p.series) == 1 && p.series[0] < len(fields) {
-		return fields[p.series[0]]
-	}
-	var parts []string
-	for _, i := range p.series {
-		if i < len(fields) {
-			parts = append(parts, fields[i])
-		}
-	}
-	return strings.Join(parts, "/")
 }
