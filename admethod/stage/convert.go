@@ -110,7 +110,10 @@ func (c *Converter) Convert(v any) (float64, string, driver.Flags) {
 
 func (c *Converter) reflected(v any) (float64, string, driver.Flags) {
 	rv := reflect.ValueOf(v)
-	if rv.Kind() == reflect.Pointer && !rv.IsNil() {
+	if rv.Kind() == reflect.Pointer {
+		if rv.IsNil() {
+			return c.Convert(nil)
+		}
 		rv = rv.Elem()
 	}
 	switch {
@@ -126,9 +129,21 @@ func (c *Converter) reflected(v any) (float64, string, driver.Flags) {
 		return c.text(rv.String())
 	}
 	if s, ok := v.(fmt.Stringer); ok {
-		return c.text(s.String())
+		if text, ok := textOf(s); ok {
+			return c.text(text)
+		}
 	}
 	return math.NaN(), "", driver.Unparsable
+}
+
+// textOf is the text of a value. What a device driver returned may be nil within, or panic otherwise.
+func textOf(s fmt.Stringer) (text string, ok bool) {
+	defer func() {
+		if recover() != nil {
+			text, ok = "", false
+		}
+	}()
+	return s.String(), true
 }
 
 // Number is Convert for what is a number already.
@@ -183,7 +198,7 @@ func (c *Converter) decide(s string, v float64, number bool) bool {
 func (c *Converter) category(s string) (float64, string, driver.Flags) {
 	s = clip(s)
 	if i := slices.Index(c.categories, s); i >= 0 {
-		return float64(i), s, 0
+		return float64(i), c.categories[i], 0
 	}
 	if c.configured || len(c.categories) >= maxCategories {
 		return float64(len(c.categories)), s, driver.Unseen
@@ -192,13 +207,18 @@ func (c *Converter) category(s string) (float64, string, driver.Flags) {
 	return float64(len(c.categories) - 1), s, 0
 }
 
-func clip(s string) string { return clipTo(strings.TrimSpace(s), maxCategory) }
+func clip(s string) string { return clipTo(s, maxCategory) }
 
+// clipTo is the text without the space around it, up to a length. It keeps no long text alive: readings wait in queues.
 func clipTo(s string, most int) string {
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "")
+	short := strings.TrimSpace(s)
+	if len(short) > most {
+		short = strings.ToValidUTF8(short[:most], "")
 	}
-	return s
+	if len(s) > 2*most {
+		return strings.Clone(short)
+	}
+	return short
 }
 
 // parseText reads a number or, for a boolean, one of the usual words.

@@ -4,9 +4,12 @@
 package stage
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -194,4 +197,59 @@ func TestConvertDoesNotKeepCallersMemory(t *testing.T) {
 	if text != "idle" || c.categories[0] != "idle" {
 		t.Errorf("kept the caller's memory: %q, %q", text, c.categories[0])
 	}
+}
+
+type broken struct{ text string }
+
+func (b *broken) String() string { return b.text }
+
+// What a device driver returns is its author's: a nil in it, or a String that panics, ends nothing.
+func TestConvertTakesWhatIsBroken(t *testing.T) {
+	var none *float64
+	for _, v := range []any{(*broken)(nil), none, (*bytes.Buffer)(nil), struct{ fmt.Stringer }{}, func() {}, make(chan int), []int{1}, map[string]int{}} {
+		for _, dataType := range []string{"double", "string", "boolean", ""} {
+			c, err := NewConverter(dataType, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, text, flags := c.Convert(v); !math.IsNaN(n) && flags == 0 {
+				t.Errorf("%T as %q: %v, %q without a flag", v, dataType, n, text)
+			}
+		}
+	}
+}
+
+// A short text that is kept of a long one does not keep the long one: readings wait in queues.
+func TestConvertKeepsNoLongText(t *testing.T) {
+	const size, texts = 1 << 20, 32
+	for name, text := range map[string]func(i int) string{
+		"long words":      func(i int) string { return fmt.Sprint(i%10) + strings.Repeat("x", size) },
+		"much room":       func(i int) string { return strings.Repeat(" ", size) + "state " + fmt.Sprint(i%10) },
+		"long failures":   func(int) string { return "error " + strings.Repeat("x", size) },
+		"more than there": func(i int) string { return fmt.Sprintf("state %d", i*1000) + strings.Repeat(" ", size) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := NewConverter("string", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := []string{}
+			before := inUse()
+			for i := range texts {
+				_, short, _ := c.Convert(text(i))
+				kept = append(kept, short)
+			}
+			if grown := inUse() - before; grown > 4*size {
+				t.Errorf("%d texts keep %d KiB", len(kept), grown>>10)
+			}
+			runtime.KeepAlive(kept)
+		})
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
