@@ -241,19 +241,27 @@ func (o *owner) read(client Client, p *property) Reading {
 		Namespace: o.namespace, Device: o.name, Property: p.spec.PropertyName,
 		Type: strings.ToLower(p.spec.PProperty.DataType),
 	}
-	var value any
+	var (
+		value      any
+		text       string
+		unreadable error
+	)
 	spec := p.spec
-	err := o.call(o.ctx, o.panel.opts.ReadTimeout, func(ctx context.Context) (err error) {
-		value, err = client.Read(ctx, spec)
-		return err
+	err := o.call(o.ctx, o.panel.opts.ReadTimeout, func(ctx context.Context) error {
+		read, err := client.Read(ctx, spec)
+		if err != nil {
+			return err
+		}
+		value = plainValue(read) // may run code of the driver's author as well
+		text, unreadable = formatValue(value)
+		return nil
 	}, func() { o.closeNow(client) })
 	reading.At = time.Now()
 	if err != nil {
 		reading.Err = err
 		return reading
 	}
-	reading.Value = plainValue(value)
-	reading.Text, reading.Err = formatValue(reading.Value)
+	reading.Value, reading.Text, reading.Err = value, text, unreadable
 	return reading
 }
 

@@ -5,6 +5,7 @@ package device
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,4 +62,46 @@ func TestPanicOfTheReporter(t *testing.T) {
 			t.Errorf("calls %v, stats %+v", calls, r.Stats())
 		}
 	})
+}
+
+type fragileValue struct{ text string }
+
+func (v *fragileValue) String() string { return v.text }
+
+type fragileJSON map[string]int
+
+func (fragileJSON) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
+
+// A value whose own text panics, or never comes, is a reading that failed. The connection and the other properties stay.
+func TestPanicOfAValue(t *testing.T) {
+	for name, value := range map[string]any{"a nil pointer with a String": (*fragileValue)(nil), "its JSON": fragileJSON{}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				driver := &fakeDriver{read: func(_ context.Context, _ *fakeClient, property string) (any, error) {
+					if strings.HasSuffix(property, "bad") {
+						return value, nil
+					}
+					return 1.5, nil
+				}}
+				reporter := &fakeReporter{}
+				var failed int
+				startPanel(t, PanelOptions{Driver: driver, Reporter: reporter, Consumers: []Consumer{consumerFunc(func(r Reading) {
+					if r.Property == "bad" && r.Err != nil {
+						failed++
+					}
+				})}}, fakeDevice("a", "bad", "good"))
+				advance(time.Minute)
+				good := 0
+				twins, _, _ := reporter.all()
+				for _, twin := range twins {
+					if strings.HasPrefix(twin, "good=") {
+						good++
+					}
+				}
+				if len(driver.connects) != 1 || good < 50 || failed == 0 {
+					t.Errorf("%d connections, %d good readings, %d failed ones", len(driver.connects), good, failed)
+				}
+			})
+		})
+	}
 }
