@@ -20,6 +20,7 @@ func Truth(column string) bool {
 // normal are the labels of what is not anomalous, beside zero and an empty one.
 var normal = [...]string{
 	"", "false", "f", "no", "n", "none", "null", "na", "n/a", "ok", "okay", "normal", "nominal", "benign", "good", "healthy", "negative", "off", "inlier", "regular", "-",
+	"nein", "falsch", "non", "faux", "nej", "nee", "falso", "否", "正常",
 }
 
 // Anomalous reports whether a label says that a reading is anomalous: any text does but an empty one, zero, and words

@@ -115,11 +115,19 @@ func wideText(text string) string {
 
 func workbook(t *testing.T) string {
 	t.Helper()
+	return sheet(t, []any{"Zeit", "Kessel"}, func(_ int, at time.Time, v float64) []any { return []any{at, v} })
+}
+
+// sheet is a workbook with a table below a title.
+func sheet(t *testing.T, header []any, row func(i int, at time.Time, v float64) []any) string {
+	t.Helper()
 	f := excelize.NewFile()
 	defer f.Close()
-	_ = f.SetSheetRow("Sheet1", "A1", &[]any{"Zeit", "Kessel"})
+	_ = f.SetSheetRow("Sheet1", "A1", &[]any{"Boiler 7"})
+	_ = f.SetSheetRow("Sheet1", "A3", &header)
 	for i := range small {
-		_ = f.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+2), &[]any{start.Add(time.Duration(i) * 10 * time.Minute), level(i)})
+		cells := row(i, start.Add(time.Duration(i)*10*time.Minute), level(i))
+		_ = f.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+4), &cells)
 	}
 	b, err := f.WriteToBuffer()
 	if err != nil {
@@ -222,24 +230,25 @@ func TestCorpus(t *testing.T) {
 		"seconds with an exponent": {lines("ts,value", func(_ int, at time.Time, v float64) string {
 			return fmt.Sprintf("%.9e,%.3f", float64(at.Unix()), v)
 		}), nil, all("the first 100 rows (16h40m)")},
-		"RFC 3339":                  {iso, nil, all("judged by auto: value", "threshold 0.95")},
-		"with a space":              {dated("time,value", time.DateTime, ","), nil, all()},
-		"without seconds":           {dated("time,value", "2006-01-02 15:04", ","), nil, all()},
-		"slashes, year first":       {dated("time,value", "2006/01/02 15:04", ","), nil, all()},
-		"German dates":              {dated("Zeit;Wert", "02.01.2006 15:04", ";"), []string{"--time-format", "DD.MM.YYYY hh:mm"}, all()},
-		"American dates, ambiguous": {dated("time,value", "01/02/2006 15:04", ","), nil, refused("--time-format", "MM/DD/YYYY")},
-		"American dates, told":      {dated("time,value", "01/02/2006 15:04", ","), []string{"--time-format", "MM/DD/YYYY hh:mm"}, all()},
-		"seconds":                   {epoch(time.Second), nil, all()},
-		"milliseconds":              {epoch(time.Millisecond), nil, all()},
-		"microseconds":              {epoch(time.Microsecond), nil, all()},
-		"nanoseconds":               {epoch(time.Nanosecond), nil, all()},
-		"Excel's numbers":           {lines("date,value", func(i int, _ time.Time, v float64) string { return fmt.Sprintf("%.6f,%.3f", 46082+float64(i)/144, v) }), nil, all()},
-		"a zone":                    {dated("time,value", "2006-01-02T15:04:05+01:00", ","), nil, all()},
-		"a place":                   {dated("time,value", time.DateTime, ","), []string{"--timezone", "Asia/Shanghai"}, all()},
-		"no such place":             {dated("time,value", time.DateTime, ","), []string{"--timezone", "Mars"}, refused("Europe/Berlin")},
-		"date and time apart":       {dated("date,time,value", "2006-01-02,15:04:05", ","), nil, all()},
-		"newest first":              {reversed(iso), nil, all("newest first: sorted")},
-		"no time":                   {lines("a,b", func(int, time.Time, float64) string { return "x,y" }), nil, refused("no column is a time")},
+		"RFC 3339":                   {iso, nil, all("judged by auto: value", "threshold 0.95")},
+		"with a space":               {dated("time,value", time.DateTime, ","), nil, all()},
+		"without seconds":            {dated("time,value", "2006-01-02 15:04", ","), nil, all()},
+		"slashes, year first":        {dated("time,value", "2006/01/02 15:04", ","), nil, all()},
+		"German dates":               {dated("Zeit;Wert", "02.01.2006 15:04", ";"), []string{"--time-format", "DD.MM.YYYY hh:mm"}, all()},
+		"American dates, ambiguous":  {dated("time,value", "01/02/2006 15:04", ","), nil, refused("--time-format", "MM/DD/YYYY")},
+		"American dates, told":       {dated("time,value", "01/02/2006 15:04", ","), []string{"--time-format", "MM/DD/YYYY hh:mm"}, all()},
+		"seconds":                    {epoch(time.Second), nil, all()},
+		"milliseconds":               {epoch(time.Millisecond), nil, all()},
+		"microseconds":               {epoch(time.Microsecond), nil, all()},
+		"nanoseconds":                {epoch(time.Nanosecond), nil, all()},
+		"Excel's numbers":            {lines("date,value", func(i int, _ time.Time, v float64) string { return fmt.Sprintf("%.6f,%.3f", 46082+float64(i)/144, v) }), nil, all()},
+		"a zone":                     {dated("time,value", "2006-01-02T15:04:05+01:00", ","), nil, all()},
+		"a place":                    {dated("time,value", time.DateTime, ","), []string{"--timezone", "Asia/Shanghai"}, all()},
+		"no such place":              {dated("time,value", time.DateTime, ","), []string{"--timezone", "Mars"}, refused("Europe/Berlin")},
+		"date and time apart":        {dated("date,time,value", "2006-01-02,15:04:05", ","), nil, all()},
+		"newest first":               {reversed(iso), nil, all("newest first: sorted")},
+		"no time":                    {lines("a,b", func(int, time.Time, float64) string { return "x,y" }), nil, refused("no column is a time")},
+		"readings before their time": {lines("value,unix", func(_ int, at time.Time, v float64) string { return fmt.Sprintf("%.3f,%d", v, at.Unix()) }), nil, all("judged by auto: value")},
 		"time column named": {lines("n,when,value", func(i int, at time.Time, v float64) string {
 			return fmt.Sprintf("%d,%s,%.3f", i*3, at.Format(time.RFC3339), v)
 		}), []string{"--time-column", "when", "--value-column", "value"}, all()},
@@ -253,6 +262,9 @@ func TestCorpus(t *testing.T) {
 		"units": {lines("time,temp", func(_ int, at time.Time, v float64) string {
 			return fmt.Sprintf("%s,%.2f °C", at.Format(time.RFC3339), v)
 		}), nil, all()},
+		"units that differ": {lines("time,p", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f %s", at.Format(time.RFC3339), v, []string{"bar", "mbar"}[i%2])
+		}), nil, all(`different units ("bar", "mbar")`)},
 		"unavailable in between": {instead("unavailable", 20, 7), nil, all()},
 		"unavailable first":      {instead("unavailable", 20, 0), nil, all()},
 		"unknown":                {instead("unknown", 20, 0), nil, all()},
@@ -283,11 +295,13 @@ func TestCorpus(t *testing.T) {
 		"labels yes and no":        {labelled("no", "yes"), nil, all("labels: 1 faults, 1 found")},
 		"labels Benign and Attack": {labelled("Benign", "Attack"), nil, all("labels: 1 faults, 1 found")},
 		"labels of numbers":        {labelled("0.0", "1.0"), nil, all("labels: 1 faults, 1 found")},
+		"labels ja and nein":       {labelled("nein", "ja"), nil, all("labels: 1 faults, 1 found")},
 		"labels that are empty":    {labelled("", ""), nil, all()},
 		// columns and series
 		"three columns":             {several("time,temp,pressure,flow", 1), nil, all("judged by auto: temp", "all together by autogroup", "pressure")},
 		"three columns, one named":  {several("time,temp,pressure,flow", 1), []string{"--value-column", "pressure"}, all("judged by auto: pressure")},
 		"three columns, two chosen": {several("time,temp,pressure,flow", 1), []string{"--columns", "temp,pressure"}, all("temp", "all together by autogroup")},
+		"300 columns":               {several("time"+strings.Repeat(",c", 300), 0), nil, all("300 columns are more than the 256")},
 		"a detector of one":         {several("time,temp,pressure,flow", 2), []string{"--detector", "ewma"}, all("judged by ewma: temp, pressure, flow")},
 		"a detector of groups":      {several("time,temp,pressure,flow", 0), []string{"--detector", "autogroup", "--train-rows", "100"}, want{exitFailed, small, 1, []string{"judged together by autogroup: temp, pressure, flow"}}},
 		"entities":                  {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "sensor.b,VALUE,TIME"), nil, want{exitFailed, 2 * small, 1, []string{"judged by auto: sensor.a", "sensor.b"}}},
@@ -301,11 +315,30 @@ func TestCorpus(t *testing.T) {
 		"columns without a name":    {several("time,,", 0), nil, all("column 2", "column 3", "all together by autogroup")},
 		"a group of entities":       {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "sensor.b,VALUE,TIME"), []string{"--detector", "autogroup"}, nothing(2*small, "judged by autogroup: sensor.a, sensor.b", "autogroup learns from 400 readings first")},
 		// formats
-		"tabs":                   {strings.ReplaceAll(iso, ",", "\t"), nil, all()},
-		"bars":                   {strings.ReplaceAll(iso, ",", "|"), nil, all()},
-		"sep=":                   {"sep=;\n" + strings.ReplaceAll(iso, ",", ";"), nil, all()},
-		"a byte order mark":      {"\ufeff" + iso, nil, all()},
-		"UTF-16":                 {wideText(iso), nil, all()},
+		"tabs":              {strings.ReplaceAll(iso, ",", "\t"), nil, all()},
+		"bars":              {strings.ReplaceAll(iso, ",", "|"), nil, all()},
+		"sep=":              {"sep=;\n" + strings.ReplaceAll(iso, ",", ";"), nil, all()},
+		"a byte order mark": {"\ufeff" + iso, nil, all()},
+		"UTF-16":            {wideText(iso), nil, all()},
+		"an array that is cut off": {strings.ReplaceAll("["+lines("", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf(`{"time":%q,"value":%.3f},`, at.Format(time.RFC3339), v)
+		}), "\n", ""), nil, refused("the JSON array does not end behind element 160")},
+		"Home Assistant's history": {"[[" + strings.TrimSuffix(strings.TrimSpace(lines("", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf(`{"entity_id":"sensor.a","state":"%.3f","last_changed":%q},`, v, at.Format(time.RFC3339))
+		})), ",") + `],[{"entity_id":"binary_sensor.door","state":"off","last_changed":"2026-03-01T00:00:00Z"}]]`, nil,
+			want{exitFailed, small + 1, 1, []string{"judged by auto: sensor.a", "binary_sensor.door (not judged)"}}},
+		"Excel, date and time apart": {sheet(t, []any{"Datum", "Uhrzeit", "Kessel"}, func(i int, _ time.Time, v float64) []any {
+			return []any{46082 + i/144, float64(i%144) / 144, v}
+		}), nil, all("judged by auto: Kessel", "the first 100 rows (16h40m)")},
+		"Excel, a title and errors": {sheet(t, []any{"Zeit", "Kessel"}, func(i int, at time.Time, v float64) []any {
+			switch {
+			case i == 0:
+				return []any{at, nil}
+			case i%50 == 1:
+				return []any{at, "#DIV/0!"}
+			}
+			return []any{at, v}
+		}), nil, all("judged by auto: Kessel")},
 		"UTF-16 without a mark":  {wideText(iso)[2:], nil, all()},
 		"returns alone":          {strings.ReplaceAll(iso, "\n", "\r"), nil, all()},
 		"a separator at the end": {strings.ReplaceAll(iso, "\n", ",\n"), nil, all("judged by auto: value", "column 3 has no name and no reading: left out")},

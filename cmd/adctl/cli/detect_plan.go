@@ -107,6 +107,11 @@ func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 		columns = columnNames(r)
 	}
 	several := len(columns) > 1
+	if most := groupMembers(); !p.named && p.model == nil && p.members == nil && !p.group && !r.Long() && len(columns) > most {
+		fmt.Fprintf(log, "%d columns are more than the %d that %s takes together: each is judged alone\n", len(columns), most, groupDetector)
+		p.each = true
+		return r, nil
+	}
 	switch {
 	case p.model != nil:
 	case p.named && f.Info().Members > 1: // of one column too, as a property alone
@@ -130,6 +135,15 @@ func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 		return r, p.fit(columns)
 	}
 	return r, nil
+}
+
+// groupMembers is the most members that the default for groups takes.
+func groupMembers() int {
+	f, err := driver.Default.Lookup(groupDetector)
+	if err != nil {
+		return 0 // this program was built without it
+	}
+	return f.Info().Members
 }
 
 // judging is what the columns are judged by.

@@ -24,6 +24,7 @@ type objects struct {
 	src     *bufio.Reader
 	counted *counter
 	array   *json.Decoder // nil for lines
+	within  []any         // the rest of an array in the array
 	line    int
 	header  []string
 	columns map[string]int
@@ -65,11 +66,9 @@ func (o *objects) Read() ([]string, int, error) {
 		o.line++
 		var value map[string]any
 		if o.array != nil {
-			if !o.array.More() {
-				return nil, o.line, io.EOF
-			}
-			if err := o.array.Decode(&value); err != nil {
-				return nil, o.line, fmt.Errorf("element %d: %w", o.line, err)
+			value, err := o.element()
+			if err != nil {
+				return nil, o.line, err
 			}
 			return o.flatten(value), o.line, nil
 		}
@@ -90,6 +89,38 @@ func (o *objects) Read() ([]string, int, error) {
 		}
 		return o.flatten(value), o.line, nil
 	}
+}
+
+// element is the next object of an array, or of the arrays in it, as Home Assistant answers with one for each entity.
+func (o *objects) element() (map[string]any, error) {
+	for len(o.within) == 0 {
+		if !o.array.More() {
+			if _, err := o.array.Token(); err != nil {
+				return nil, o.cutOff()
+			}
+			return nil, io.EOF
+		}
+		var value any
+		switch err := o.array.Decode(&value); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, o.cutOff()
+		case err != nil:
+			return nil, fmt.Errorf("element %d: %w", o.line, err)
+		}
+		var list bool
+		if o.within, list = value.([]any); !list {
+			o.within = []any{value}
+		}
+	}
+	value, ok := o.within[0].(map[string]any)
+	if o.within = o.within[1:]; !ok {
+		return nil, &dataset.RowError{Line: o.line, Err: errors.New("want a JSON object")}
+	}
+	return value, nil
+}
+
+func (o *objects) cutOff() error {
+	return fmt.Errorf("the JSON array does not end behind element %d: the file is cut off", o.line-1)
 }
 
 func (o *objects) flatten(value map[string]any) []string {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
@@ -146,120 +145,6 @@ func index(names []string, name string) int {
 	return slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), name) })
 }
 
-func (p *plan) findTime(names []string, header bool, cells func(int) []string, o *Options) (err error) {
-	location := o.Location
-	if location == nil {
-		location = time.UTC
-	}
-	read := func(column int, called bool) (*clock, error) {
-		if o.TimeFormat == "" {
-			return clockOf(sampled(cells(column)), location, called)
-		}
-		layout, err := layoutOf(o.TimeFormat)
-		if err != nil {
-			return nil, err
-		}
-		c := &clock{layout: layout, location: location, zoned: strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") || strings.Contains(layout, "MST")}
-		if all := sampled(cells(column)); reads(layout, all, location) == 0 {
-			return nil, fmt.Errorf("time: got %q, want it as --time-format says, %s", clip(firstOf(all)), pattern(layout))
-		}
-		return c, nil
-	}
-	if o.Time != "" {
-		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
-			return fmt.Errorf("no column %q among %q", o.Time, names)
-		}
-		p.clock, err = read(p.time, true)
-		return err
-	}
-	var candidates []int
-	for _, name := range timeNames {
-		if i := index(names, name); i >= 0 && !slices.Contains(candidates, i) {
-			candidates = append(candidates, i)
-		}
-	}
-	named := len(candidates)
-	for i := range names { // those whose texts look like dates, before numbers that may be anything
-		if !slices.Contains(candidates, i) && !slices.Contains(ignored, names[i]) && !dataset.Truth(names[i]) {
-			candidates = append(candidates, i)
-		}
-	}
-	slices.SortStableFunc(candidates[named:], func(a, b int) int { return rank(cells(a)) - rank(cells(b)) })
-	var first error
-	for k, i := range candidates {
-		c, err := read(i, k < named || i == 0 && !header)
-		if err == nil && c.unit != text && i > 0 && k >= named && !large(cells(i)) {
-			continue // a number may be anything
-		}
-		if err == nil {
-			p.time, p.clock = i, c
-			if o.TimeFormat == "" {
-				return p.joinClock(names, cells, location)
-			}
-			return nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return fmt.Errorf("no column is a time: %w", first)
-}
-
-// large reports whether a column is of numbers that are Unix times, if times at all.
-func large(cells []string) bool {
-	v, ok := plainNumber(firstOf(cells))
-	return ok && v > 5e8
-}
-
-// rank puts columns of dates before columns of numbers.
-func rank(cells []string) int {
-	if len(cells) == 0 {
-		return 2
-	}
-	if _, ok := plainNumber(cells[0]); ok {
-		return 1
-	}
-	return 0
-}
-
-// sampled thins cells to some hundred, since finding a layout is dear.
-func sampled(cells []string) []string {
-	const most = 200
-	if len(cells) <= most {
-		return cells
-	}
-	thin := make([]string, 0, most)
-	for i := range most {
-		thin = append(thin, cells[i*len(cells)/most])
-	}
-	return thin
-}
-
-// joinClock finds the time of day where it stands in a column of its own beside the date.
-func (p *plan) joinClock(names []string, cells func(int) []string, location *time.Location) error {
-	if p.clock.unit != text || strings.Contains(p.clock.layout, ":04") || strings.Contains(p.clock.layout, "1504") {
-		return nil
-	}
-	for _, name := range clockNames {
-		i := index(names, name)
-		if i < 0 || i == p.time {
-			continue
-		}
-		dates, clocks := cells(p.time), cells(i)
-		n := min(len(dates), len(clocks))
-		joined := make([]string, n)
-		for k := range n {
-			joined[k] = dates[k] + " " + clocks[k]
-		}
-		c, err := clockOf(sampled(joined), location, false)
-		if err == nil && strings.Contains(c.layout, "04") {
-			p.timeOf, p.clock = i, c
-			return nil
-		}
-	}
-	return nil
-}
-
 func (p *plan) findLabel(names []string, cells func(int) []string) {
 	for _, name := range [...]string{"anomaly", "is_anomaly", "label", "outlier", "is_outlier", "ground_truth"} {
 		i := index(names, name)
@@ -362,7 +247,10 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 		case wanted == nil && i < len(header) && counts(header[i], all):
 			continue
 		case len(all) == 0 || numbers(all, c.style) >= mostly || !slices.ContainsFunc(all, func(c string) bool { return !absent(c) }):
-			c.Unit = unitIn(all, c.style)
+			units := unitsIn(all, c.style)
+			if c.Unit = units[0]; len(units) > 1 && len(p.series) == 0 {
+				note("column %q has numbers with different units (%s): they are taken as they stand", name, examples(units))
+			}
 			p.columns = append(p.columns, c)
 		default:
 			c.Text = true
@@ -409,14 +297,17 @@ func counts(name string, cells []string) bool {
 	return ok
 }
 
-// unitIn is the unit of the numbers, where they have one.
-func unitIn(cells []string, s style) string {
+// unitsIn are the different units of the numbers, with "" where they have none.
+func unitsIn(cells []string, s style) (units []string) {
 	for _, c := range cells {
-		if _, unit, ok := s.parse(c); ok {
-			return unit
+		if _, unit, ok := s.parse(c); ok && !slices.Contains(units, unit) && len(units) < 3 {
+			units = append(units, unit)
 		}
 	}
-	return ""
+	if units == nil {
+		return []string{""}
+	}
+	return units
 }
 
 // examples are up to three different cells.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -407,7 +408,13 @@ func (p *plan) timestamp(fields []string) string {
 		return ""
 	}
 	t := strings.TrimSpace(fields[p.time])
-	if p.timeOf >= 0 && p.timeOf < len(fields) {
+	if p.timeOf >= 0 && p.timeOf < len(fields) && p.clock.unit == excel {
+		day, ok := plainNumber(t)
+		part, okPart := plainNumber(strings.TrimSpace(fields[p.timeOf]))
+		if ok && okPart {
+			return strconv.FormatFloat(day+part, 'f', -1, 64)
+		}
+	} else if p.timeOf >= 0 && p.timeOf < len(fields) {
 		t += " " + strings.TrimSpace(fields[p.timeOf])
 	}
 	return t

@@ -81,7 +81,7 @@ func openWorkbook(r io.Reader) (input.Grid, error) {
 // titles is the most rows before a table.
 const titles = 40
 
-// begin finds the header: the first row with at least two names that a row of as many cells follows.
+// begin finds the header: the first row with at least two names that a row of cells follows.
 func (w *workbook) begin() bool {
 	var before []string
 	for range titles {
@@ -89,7 +89,7 @@ func (w *workbook) begin() bool {
 		if err != nil {
 			return false
 		}
-		if filled(before) > 1 && filled(row) > 1 {
+		if filled(before) > 1 && (filled(row) > 1 || filled(row) == 1 && !input.IsHeader(row)) { // a reading may be missing
 			if !input.IsHeader(before) {
 				return false
 			}

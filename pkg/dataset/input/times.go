@@ -1,0 +1,169 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+)
+
+// findTime finds the column with the time of reading.
+func (p *plan) findTime(names []string, header bool, cells func(int) []string, o *Options) (err error) {
+	location := o.Location
+	if location == nil {
+		location = time.UTC
+	}
+	read := func(column int, called bool) (*clock, error) {
+		if o.TimeFormat == "" {
+			return clockOf(sampled(cells(column)), location, called)
+		}
+		layout, err := layoutOf(o.TimeFormat)
+		if err != nil {
+			return nil, err
+		}
+		c := &clock{layout: layout, location: location, zoned: strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") || strings.Contains(layout, "MST")}
+		if all := sampled(cells(column)); reads(layout, all, location) == 0 {
+			return nil, fmt.Errorf("time: got %q, want it as --time-format says, %s", clip(firstOf(all)), pattern(layout))
+		}
+		return c, nil
+	}
+	if o.Time != "" {
+		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
+			return fmt.Errorf("no column %q among %q", o.Time, names)
+		}
+		p.clock, err = read(p.time, true)
+		return err
+	}
+	var candidates []int
+	for _, name := range timeNames {
+		if i := index(names, name); i >= 0 && !slices.Contains(candidates, i) {
+			candidates = append(candidates, i)
+		}
+	}
+	named := len(candidates)
+	for i := range names { // those whose texts look like dates, before numbers that may be anything
+		if !slices.Contains(candidates, i) && !slices.Contains(ignored, names[i]) && !dataset.Truth(names[i]) {
+			candidates = append(candidates, i)
+		}
+	}
+	slices.SortStableFunc(candidates[named:], func(a, b int) int { return rank(cells(a)) - rank(cells(b)) })
+	var first error
+	for k, i := range candidates {
+		c, err := read(i, k < named || i == 0 && !header)
+		if err == nil && c.unit != text && i > 0 && k >= named && !large(cells(i)) {
+			continue // a number may be anything
+		}
+		if err == nil && c.unit != text && i == 0 && k >= named && !large(cells(0)) && !onward(cells(0)) {
+			continue // and time does not go to and fro
+		}
+		if err == nil {
+			p.time, p.clock = i, c
+			if o.TimeFormat == "" {
+				return p.joinClock(names, cells, location)
+			}
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return fmt.Errorf("no column is a time: %w", first)
+}
+
+// large reports whether a column is of numbers that are Unix times, if times at all.
+func large(cells []string) bool {
+	v, ok := plainNumber(firstOf(cells))
+	return ok && v > 5e8
+}
+
+// onward reports whether numbers mostly grow, or mostly fall.
+func onward(cells []string) bool {
+	up, down := 0, 0
+	for i := 1; i < len(cells); i++ {
+		a, okA := epoch(cells[i-1])
+		b, okB := epoch(cells[i])
+		switch {
+		case !okA || !okB:
+		case b > a:
+			up++
+		case b < a:
+			down++
+		}
+	}
+	return min(up, down)*10 <= up+down
+}
+
+// rank puts columns of dates before columns of numbers.
+func rank(cells []string) int {
+	if len(cells) == 0 {
+		return 2
+	}
+	if _, ok := plainNumber(cells[0]); ok {
+		return 1
+	}
+	return 0
+}
+
+// sampled thins cells to some hundred, since finding a layout is dear.
+func sampled(cells []string) []string {
+	const most = 200
+	if len(cells) <= most {
+		return cells
+	}
+	thin := make([]string, 0, most)
+	for i := range most {
+		thin = append(thin, cells[i*len(cells)/most])
+	}
+	return thin
+}
+
+// joinClock finds the time of day where it stands in a column of its own beside the date.
+func (p *plan) joinClock(names []string, cells func(int) []string, location *time.Location) error {
+	if p.clock.unit == excel {
+		p.joinSerial(names, cells)
+		return nil
+	}
+	if p.clock.unit != text || strings.Contains(p.clock.layout, ":04") || strings.Contains(p.clock.layout, "1504") {
+		return nil
+	}
+	for _, name := range clockNames {
+		i := index(names, name)
+		if i < 0 || i == p.time {
+			continue
+		}
+		dates, clocks := cells(p.time), cells(i)
+		n := min(len(dates), len(clocks))
+		joined := make([]string, n)
+		for k := range n {
+			joined[k] = dates[k] + " " + clocks[k]
+		}
+		c, err := clockOf(sampled(joined), location, false)
+		if err == nil && strings.Contains(c.layout, "04") {
+			p.timeOf, p.clock = i, c
+			return nil
+		}
+	}
+	return nil
+}
+
+// joinSerial finds the time of day, a fraction of a day, beside Excel's days.
+func (p *plan) joinSerial(names []string, cells func(int) []string) {
+	within := func(cells []string, is func(float64) bool) bool {
+		return len(cells) > 0 && !slices.ContainsFunc(cells, func(c string) bool { v, ok := plainNumber(c); return ok && !is(v) })
+	}
+	if !within(cells(p.time), func(v float64) bool { return v == math.Trunc(v) }) {
+		return
+	}
+	for _, name := range clockNames {
+		if i := index(names, name); i >= 0 && i != p.time && within(cells(i), func(v float64) bool { return v >= 0 && v < 1 }) {
+			p.timeOf = i
+			return
+		}
+	}
+}
