@@ -59,7 +59,7 @@ func NewRows(slots []Slot, maxAge time.Duration, old *Rows, emit func(row driver
 		}
 	}
 	if r.maxAge == 0 {
-		r.maxAge = 4 * slowest
+		r.maxAge = 4 * min(slowest, math.MaxInt64/4)
 	}
 	return r
 }
@@ -68,7 +68,7 @@ func NewRows(slots []Slot, maxAge time.Duration, old *Rows, emit func(row driver
 func (r *Rows) Observe(slot int, s *driver.Sample) {
 	// A member comes round before others did, or a new cycle has begun: what there is makes a row of its own. Without
 	// the latter, one reading that is missed would mix two cycles in every row from then on.
-	if cycle := r.slots[slot].Cycle; r.fresh[slot] || cycle > 0 && slices.Contains(r.fresh, true) && s.At.Sub(r.began) > cycle*6/10 {
+	if cycle := r.slots[slot].Cycle; r.fresh[slot] || cycle > 0 && slices.Contains(r.fresh, true) && s.At.Sub(r.began) > cycle/10*6 {
 		r.flush()
 	}
 	if !slices.Contains(r.fresh, true) {

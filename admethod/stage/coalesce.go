@@ -61,11 +61,11 @@ func (v *Coalescer) Pass(r *driver.Result, calm bool) bool {
 		return pass
 	}
 	v.quietFrom.Store(v.sentAt)
-	if v.heartbeat > 0 {
-		v.quietUntil.Store(v.sentAt + v.heartbeat)
-	} else {
-		v.quietUntil.Store(math.MaxInt64)
+	until := v.sentAt + v.heartbeat
+	if v.heartbeat <= 0 || until < v.sentAt { // never, or beyond the end of time
+		until = math.MaxInt64
 	}
+	v.quietUntil.Store(until)
 	return pass
 }
 

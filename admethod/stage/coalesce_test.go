@@ -4,11 +4,13 @@
 package stage_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
+	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // Which verdicts, one a second, the sinks hear; see verdict for the letters.
@@ -47,5 +49,23 @@ func TestCoalescer(t *testing.T) {
 				t.Errorf("heard %s of %s, want %s", heard, tt.verdicts, tt.heard)
 			}
 		})
+	}
+}
+
+// A heartbeat beyond the end of time is none: verdicts that say nothing new cost no lock.
+func TestHeartbeatBeyondTime(t *testing.T) {
+	var v stage.Coalescer
+	v.Init(math.MaxInt64)
+	at := time.Unix(1_800_000_000, 0)
+	var r driver.Result
+	r.At, r.Severity = at, driver.Normal
+	if !v.Pass(&r, true) {
+		t.Fatal("the first verdict does not pass")
+	}
+	for _, later := range []time.Duration{0, time.Second, 1000 * time.Hour} {
+		r.At = at.Add(later)
+		if !v.Quiet(&r) {
+			t.Errorf("a verdict %v later is news", later)
+		}
 	}
 }
