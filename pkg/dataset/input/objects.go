@@ -84,12 +84,21 @@ func (o *objects) Read() ([]string, int, error) {
 		}
 		d := json.NewDecoder(bytes.NewReader(line))
 		d.UseNumber()
-		if err := d.Decode(&value); err != nil {
+		err = d.Decode(&value)
+		if o.line == 1 && errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, o.line, fmt.Errorf("a JSON object on several lines: %w", errShape)
+		}
+		if err != nil {
 			return nil, o.line, &dataset.RowError{Line: o.line, Err: fmt.Errorf("want a JSON object: %w", err)}
 		}
-		return o.flatten(value), o.line, nil
+		if row := o.flatten(value); len(o.header) > 0 || len(value) == 0 {
+			return row, o.line, nil
+		}
+		return nil, o.line, fmt.Errorf("a JSON object of lists: %w", errShape)
 	}
 }
+
+var errShape = errors.New(`want an object a line for each row, such as {"time":"2026-03-01T00:00:00Z","value":20.5}, or an array of them`)
 
 // element is the next object of an array, or of the arrays in it, as Home Assistant answers with one for each entity.
 func (o *objects) element() (map[string]any, error) {
