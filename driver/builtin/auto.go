@@ -5,6 +5,7 @@ package builtin
 
 import (
 	"math"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
@@ -12,6 +13,9 @@ import (
 )
 
 const autoName = "auto"
+
+// autoLeast is how long a fault lasts at least that begins right after the warm-up: readings may come every second.
+const autoLeast = 30 * time.Minute
 
 func init() {
 	driver.Register(driver.NewFactory(driver.Info{
@@ -54,7 +58,7 @@ func newAuto(s driver.Settings, c autoConfig) *autoDetector {
 		limits: limitsOf(s.Members[0], rangeConfig{Lower: math.NaN(), Upper: math.NaN()}),
 		member: s.Members[0],
 	}
-	d.stream.Configure(watch.Config{Begin: driver.TailProbability(s.Threshold), Accept: s.Accept})
+	d.stream.Configure(watch.Config{Begin: driver.TailProbability(s.Threshold), Accept: s.Accept, Least: autoLeast})
 	d.stream.Season, d.stream.Period = c.Season, c.Period
 	return d
 }

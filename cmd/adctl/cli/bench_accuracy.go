@@ -159,7 +159,7 @@ var streamFloors = map[string]struct{ hit, held, precision, falseAlerts, flagged
 	"fault-sensorscope-clean": {falseAlerts: 5, flagged: 2},
 	"SMAP":                    {hit: .65, precision: .38},
 	"MSL":                     {hit: .50, precision: .38},
-	"SMD":                     {precision: .449, flagged: 5},
+	"SMD":                     {precision: .45, flagged: 5},
 	"ASD":                     {precision: .40, flagged: 5},
 }
 

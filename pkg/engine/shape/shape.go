@@ -19,7 +19,7 @@ const (
 
 	young  = 150  // distances that are learned before one is judged
 	keeps  = 4000 // distances that the typical one is the mean of
-	alike  = 0.3  // z-normalised distance up to which two windows are the same: a stream at rest would rank by rounding
+	alike  = 0.4  // z-normalised distance up to which two windows are the same: a stream at rest would rank by rounding
 	lowest = -5   // evidence of a window that was met before, in natural units
 )
 

@@ -22,6 +22,8 @@ type Config struct {
 	// Accept is for how long a stream must behave in a new way until that is normal: 0 leaves it to what the stream is
 	// like, and is 12 hours at most; less than 0 is never.
 	Accept time.Duration
+	// Least is for how long at least, where that is left to a stream of which little is known yet.
+	Least time.Duration
 }
 
 // Kind names what is unusual.
