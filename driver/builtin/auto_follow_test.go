@@ -49,6 +49,34 @@ func TestAutoFollowsALevel(t *testing.T) {
 	}
 }
 
+// TestAutoHoldsAYoungFault: where a device is read every second, a jump or a freeze right after the warm-up is no new
+// normal minutes later.
+func TestAutoHoldsAYoungFault(t *testing.T) {
+	const faultFrom, faultTo = 110, 110 + 1700 // seconds
+	for name, fault := range map[string]func(r *rand.Rand, i int) float64{
+		"jump":   func(r *rand.Rand, _ int) float64 { return 31 + .2*r.NormFloat64() },
+		"freeze": func(*rand.Rand, int) float64 { return 21.37 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			held := 0.0
+			for seed := range seeds() {
+				r := rand.New(rand.NewPCG(seed, 83))
+				s := made{x: make([]float64, faultTo), at: make([]time.Duration, faultTo)}
+				for i := range s.x {
+					s.at[i] = time.Duration(i) * time.Second
+					if s.x[i] = 21 + .2*r.NormFloat64(); i >= faultFrom {
+						s.x[i] = fault(r, i)
+					}
+				}
+				held += share(verdicts(t, autoName, s)[faultFrom+20:]) / float64(seeds())
+			}
+			if held < .95 {
+				t.Errorf("%.3f of the readings are told, want 0.95", held)
+			}
+		})
+	}
+}
+
 // TestAutoBand: 99 of 100 readings lie in the band; a spike moves it for 20 readings at most, whatever its size; and a
 // step is told within three readings, with a gap before it or without.
 func TestAutoBand(t *testing.T) {

@@ -145,7 +145,7 @@ func (w *Watch) choose(h History) {
 	}
 	next := Plain
 	switch {
-	case w.states.on:
+	case w.states.on && (w.regime == Discrete || !w.held): // what stands still while it is held has no states
 		next = Discrete
 	case w.counter.on:
 		next = Counting
