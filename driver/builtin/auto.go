@@ -14,7 +14,7 @@ import (
 
 const autoName = "auto"
 
-// autoLeast is how long a fault lasts at least that begins right after the warm-up: readings may come every second.
+// autoLeast is how long a fault lasts at least that begins soon after the warm-up: readings may come every second.
 const autoLeast = 30 * time.Minute
 
 func init() {

@@ -25,7 +25,7 @@ func init() {
 		Summary: "finds improbable combinations in a group, of numbers and categories, and says which member contradicts the others",
 		Source: "D. Heckerman, D. Geiger, D. M. Chickering, Learning Bayesian Networks, Machine Learning 20, 1995; " +
 			"location after the flip test of KubeEdge's room demo, over all fault sets of one or two members",
-		Kinds:   []driver.Kind{driver.KindCausal, driver.KindState},
+		Kinds:   []driver.Kind{driver.KindCausal, driver.KindState, driver.KindLevel},
 		Members: groupMembers,
 	}, bayesnetDefaults, newBayesnet))
 }

@@ -215,7 +215,7 @@ func (d *Detector) acceptable(at int64) bool {
 		return false
 	case accept > 0:
 		return lasts >= accept
-	case d.learned < grownUp && lasts < d.config.Least:
+	case d.learned < littleKnown && lasts < d.config.Least:
 		return false
 	case rows > leastRows && (lasts > longest || float64(rows) > d.learned):
 		return true

@@ -11,6 +11,7 @@ const (
 	peakU       = 4    // nor is its beginning
 	youngU      = 2    // that an incident needs more at first
 	grownUp     = 500  // readings until it does not
+	littleKnown = 1500 // and until a fault may be accepted sooner than [Config] says
 	rareMore    = 0.3  // log10 by which what is learned may be rarer than all before
 	coarse      = 0.5  // of the least step of the sensor is no move
 	leastTail   = 4    // values that make a tail
