@@ -39,7 +39,7 @@ type ADMethodConfig struct {
 	Group        string          `param:"group" scope:"device" maxlen:"253" doc:"properties of the same namespace with the same group are scored together"`
 	Sinks        []string        `param:"sinks" scope:"device" max:"32" maxlen:"63" doc:"where verdicts go; empty means the mapper's defaults"`
 	Categories   []string        `param:"categories" scope:"device" doc:"the texts of an enumeration, in order; learned from the readings where empty"`
-	Heartbeat    time.Duration   `param:"heartbeat" scope:"device" min:"0s" doc:"a verdict that does not change is repeated to the sinks this often"`
+	Heartbeat    time.Duration   `param:"heartbeat" scope:"device" min:"0s" max:"8760h" doc:"a verdict that does not change is repeated to the sinks this often"`
 	Accept       Acceptance      `param:"accept" scope:"device" doc:"for how long a stream must behave in a new way, uncontradicted, until that is the new normal and its incident is over: a time, never, for signals whose faults are to be told until they are mended, or auto, as the detector has it"`
 	Language     driver.Language `param:"language" scope:"device" enum:"en,zh" doc:"language of the sentences that say why: English or Chinese"`
 	Policy       PolicyConfig    `param:"" scope:"device"`
@@ -57,7 +57,9 @@ type ADMethodConfig struct {
 // Acceptance is [driver.Settings].Accept as a key: a time, "never", or "auto" for the detector's own, the zero value.
 type Acceptance time.Duration
 
-// UnmarshalText reads a positive duration, "never", or "auto".
+const maxAcceptance = 8760 * time.Hour // a year; what is longer is never
+
+// UnmarshalText reads a positive duration of a year at most, "never", or "auto".
 func (a *Acceptance) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "auto", "":
@@ -68,8 +70,8 @@ func (a *Acceptance) UnmarshalText(text []byte) error {
 		return nil
 	}
 	d, err := time.ParseDuration(string(text))
-	if err != nil || d <= 0 {
-		return errors.New(`a duration over 0 with a unit, such as "6h", never, or auto`)
+	if err != nil || d <= 0 || d > maxAcceptance {
+		return errors.New(`a duration over 0 and up to 8760h with a unit, such as "6h", never, or auto`)
 	}
 	*a = Acceptance(d)
 	return nil

@@ -34,6 +34,11 @@ func TestBoundsOfADevice(t *testing.T) {
 		"a text of 1 MB":              {"config": `{"group":"` + strings.Repeat("g", 1<<20) + `"}`},
 		"a timezone of 2,000":         {"timezone": strings.Repeat("z", 2000)},
 		"a list of 1,000 lists":       {"categories": []any{strings.Repeat("c", 2000)}},
+		"a heartbeat of 200 years":    {"heartbeat": "1752000h"},
+		"a cycle of 200 years":        {"quality.cycle": "1752000h"},
+		"an age of 200 years":         {"rows.maxAge": "1752000h"},
+		"an acceptance of 200 years":  {"accept": "1752000h"},
+		"a deviation of 1e300":        {"minDeviation": 1e300},
 		"a map in a map":              {"quality": map[string]any{"cycle": strings.Repeat("9", 1<<20)}},
 	} {
 		_, err := admethod.Layers{Device: settings}.Parse()

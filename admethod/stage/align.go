@@ -14,7 +14,7 @@ import (
 // RowsConfig tells how the readings of a group become rows.
 type RowsConfig struct {
 	Evaluate string        `param:"evaluate" enum:"cycle,each" doc:"when a row is judged: once each member has a new reading (cycle), or with each reading (each)"`
-	MaxAge   time.Duration `param:"maxAge" min:"0s" doc:"age from which a member's last reading no longer stands for it; 0 means 4 cycles of the slowest member"`
+	MaxAge   time.Duration `param:"maxAge" min:"0s" max:"8760h" doc:"age from which a member's last reading no longer stands for it; 0 means 4 cycles of the slowest member"`
 }
 
 // DefaultRows returns the built-in defaults.

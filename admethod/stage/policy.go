@@ -20,7 +20,7 @@ type PolicyConfig struct {
 	Sensitivity  string   `param:"sensitivity" enum:"low,medium,high" doc:"sets the threshold to 0.98, 0.95 or 0.90: a false alarm in 125,000, 8,000 or 1,000 readings; a threshold of its own wins"`
 	Alarms       Alarms   `param:"alarms" doc:"false alarms of the property in a time, such as 1/week, 3/day or 1/month, instead of sensitivity: sets the threshold by the cadence of readings (quality.cycle, the report cycle or, then no lower than sensitivity has it, as it is seen); a threshold of its own wins"`
 	Direction    string   `param:"direction" enum:"up,down,both" doc:"only readings over (up) or under (down) what was expected are anomalous; what stands still or has a wrong state is in any case"`
-	MinDeviation float64  `param:"minDeviation" min:"0" doc:"readings that deviate from what was expected by less than this, in units of the property, are not anomalous; what stands still or has a wrong state is in any case"`
+	MinDeviation float64  `param:"minDeviation" min:"0" max:"1e30" doc:"readings that deviate from what was expected by less than this, in units of the property, are not anomalous; what stands still or has a wrong state is in any case"`
 	Mute         []string `param:"mute" doc:"maintenance windows for incidents, such as \"22:00-06:00\", \"Sat-Sun\" or \"Mon-Fri 12:00-12:30\": none begins to be told in them; what still lasts when they end is told then"`
 	Timezone     string   `param:"timezone" doc:"time zone of the maintenance windows, an IANA name"`
 	Clear        int      `param:"clear" min:"1" max:"100000" doc:"normal readings in a row after which an incident is over, for detectors that do not tell themselves when a stream is back"`

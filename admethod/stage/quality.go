@@ -13,7 +13,7 @@ import (
 
 // QualityConfig tells the quality stage what is normal. The zero value of a limit turns its check off.
 type QualityConfig struct {
-	Cycle   time.Duration `param:"cycle" min:"0s" doc:"expected time between readings; 0 means the report cycle of the property, or learned from the readings"`
+	Cycle   time.Duration `param:"cycle" min:"0s" max:"8760h" doc:"expected time between readings; 0 means the report cycle of the property, or learned from the readings"`
 	Missing float64       `param:"missing" min:"0" max:"1000000" doc:"cycles without a reading after which readings are missing; 0 turns the check off"`
 	Late    float64       `param:"late" min:"0" max:"1000000" doc:"cycles between two readings, or from reading to arrival, over which a reading is late; 0 turns the check off"`
 	Persist int           `param:"persist" min:"1" max:"1000" doc:"faulty readings, among about ten times as many, that make a verdict"`
