@@ -71,10 +71,10 @@ vet-modules: ## go vet in the nested modules: tools, API server
 unit: ## All tests
 	$(GO) test -timeout 8m ./...
 
-# The long statistical tests are left to unit, and so are packages in which nothing, tests included, starts a goroutine or
+# The long statistical tests are left to unit, and so are packages in which nothing but a parallel test starts a goroutine or
 # is made for several. The race detector needs cgo.
 RACED = grep -rlE --include='*.go' --exclude-dir={bin,test,testdata} \
-	'^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(|"(sync|sync/atomic|testing/synctest)"|t\.Parallel\(|\bchan\b' . | xargs -rn1 dirname | sort -u
+	'^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(|"(sync|sync/atomic|testing/synctest)"|\bchan\b' . | xargs -rn1 dirname | sort -u
 
 race: ## Tests under the race detector, without the long ones
 	@cc="$$($(GO) env CC)"; \
