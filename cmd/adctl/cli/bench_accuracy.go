@@ -154,7 +154,7 @@ var streamFloors = map[string]struct{ hit, held, precision, falseAlerts, flagged
 	"fault-intel":             {hit: .55, held: .30, precision: .50},
 	"fault-santander":         {hit: .85, held: .55, precision: .70},
 	"fault-sensorscope":       {hit: .60, held: .35, precision: .52},
-	"fault-intel-clean":       {falseAlerts: 8, flagged: 8.5},
+	"fault-intel-clean":       {falseAlerts: 6, flagged: 8},
 	"fault-santander-clean":   {falseAlerts: 3, flagged: 1},
 	"fault-sensorscope-clean": {falseAlerts: 5, flagged: 2},
 	"SMAP":                    {hit: .65, precision: .38},
