@@ -327,15 +327,8 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, together(maps.All(sinks), func(_ string, q *sinkQueue) error { return q.end(ctx) }))
-	joined := make(chan struct{})
-	go func() {
-		h.wg.Wait()
-		close(joined)
-	}()
-	select {
-	case <-joined:
-	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("admethod: goroutines still run: %w", context.Cause(ctx)))
+	if err := guard.Join(ctx, &h.wg); err != nil {
+		errs = append(errs, fmt.Errorf("admethod: goroutines still run: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -192,17 +192,10 @@ func (l *lane) stop(ctx context.Context) error {
 	l.stopping = true
 	l.mu.Unlock()
 	l.signal()
-	joined := make(chan struct{})
-	go func() {
-		l.runners.Wait()
-		close(joined)
-	}()
-	select {
-	case <-joined:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("a detector does not return: %w", context.Cause(ctx))
+	if err := guard.Join(ctx, &l.runners); err != nil {
+		return fmt.Errorf("a detector does not return: %w", err)
 	}
+	return nil
 }
 
 // start begins a new runner, with rows that a runner before it left.

@@ -155,19 +155,13 @@ func (w *modelWatch) under(dir string) (n int) {
 
 // join waits for those who read.
 func (w *modelWatch) join(ctx context.Context) error {
-	joined := make(chan struct{})
-	go func() {
-		w.readers.Wait()
-		close(joined)
-	}()
-	select {
-	case <-joined:
+	err := guard.Join(ctx, &w.readers)
+	if err == nil {
 		return nil
-	case <-ctx.Done():
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return fmt.Errorf("models are still being read, the file system hangs: %v: %w", slices.Sorted(maps.Keys(w.reading)), context.Cause(ctx))
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Errorf("models are still being read, the file system hangs: %v: %w", slices.Sorted(maps.Keys(w.reading)), err)
 }
 
 func (w *modelWatch) add(dir, file string, seen stamp, s *stream) {

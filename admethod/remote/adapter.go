@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -299,15 +300,8 @@ func (a *adapter[C]) Shutdown(ctx context.Context) error {
 		}
 		return err
 	})
-	joined := make(chan struct{})
-	go func() { // sessions end with their context
-		a.wg.Wait()
-		close(joined)
-	}()
-	select {
-	case <-joined:
-	case <-ctx.Done():
-		return errors.Join(err, fmt.Errorf("%s: goroutines still run: %w", a.kind.Name, context.Cause(ctx)))
+	if late := guard.Join(ctx, &a.wg); late != nil { // sessions end with their context
+		return errors.Join(err, fmt.Errorf("%s: goroutines still run: %w", a.kind.Name, late))
 	}
 	errs := []error{err}
 	for _, l := range links {

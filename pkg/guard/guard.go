@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -120,4 +121,19 @@ func Caught(in string, value any, keysAndValues ...any) *Panic {
 		again.ErrorS(in, p, "Panic", append(keysAndValues, "in", in)...)
 	}
 	return p
+}
+
+// Join waits until all goroutines of wg have ended; if ctx ends before, it returns its cause. One goroutine then waits on.
+func Join(ctx context.Context, wg *sync.WaitGroup) error {
+	joined := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

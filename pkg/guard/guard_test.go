@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +63,25 @@ func TestLoop(t *testing.T) {
 		guard.Loop(ctx, "a sweeper", func(context.Context) { runs++; panic("after the end") })
 		if runs != 5 {
 			t.Errorf("%d runs, want no other after the end", runs)
+		}
+	})
+}
+
+// Goroutines that end are waited for; of those that do not, who waits hears why it ended.
+func TestJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wg sync.WaitGroup
+		hung := make(chan struct{})
+		wg.Go(func() { <-hung })
+		cause := errors.New("no time is left")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
+		defer cancel()
+		if err := guard.Join(ctx, &wg); !errors.Is(err, cause) {
+			t.Errorf("while one hangs: got %v, want %v", err, cause)
+		}
+		close(hung)
+		if err := guard.Join(t.Context(), &wg); err != nil {
+			t.Errorf("after all have ended: %v", err)
 		}
 	})
 }
