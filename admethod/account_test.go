@@ -4,53 +4,35 @@
 package admethod_test
 
 import (
-	"bytes"
-	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
-
-// logged is what is written to the log meanwhile.
-func logged(t *testing.T, during func()) string {
-	t.Helper()
-	var log bytes.Buffer
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	klog.SetOutputBySeverity("INFO", &log) // gets what is more severe as well
-	defer func() {
-		klog.SetOutput(io.Discard)
-		klog.LogToStderr(true)
-	}()
-	during()
-	klog.Flush()
-	return log.String()
-}
 
 // A property that is healthy and one that nobody watches differ in the log: each is told when it begins to be watched,
 // and all together once, a minute after the start.
 func TestLogTellsWhatIsWatched(t *testing.T) {
-	text := logged(t, func() {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, admethod.Options{}, over)
-			b.bind(t, "a", "over", nil, admethod.Meta{})
-			b.bind(t, "b", "over", nil, admethod.Meta{})
-			for _, wrong := range []string{"c", "d", "d", "e"} {
-				if _, err := b.tryBind(wrong, "nothing", nil, admethod.Meta{}); err == nil {
-					t.Error("no error for a detector that does not exist")
-				}
+	journal := logstest.Capture(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, admethod.Options{}, over)
+		b.bind(t, "a", "over", nil, admethod.Meta{})
+		b.bind(t, "b", "over", nil, admethod.Meta{})
+		for _, wrong := range []string{"c", "d", "d", "e"} {
+			if _, err := b.tryBind(wrong, "nothing", nil, admethod.Meta{}); err == nil {
+				t.Error("no error for a detector that does not exist")
 			}
-			b.bind(t, "e", "over", nil, admethod.Meta{}) // is put right
-			b.Forget(keyOf("c"))
-			time.Sleep(5 * time.Minute) //nolint:forbidigo // in a bubble
-		})
+		}
+		b.bind(t, "e", "over", nil, admethod.Meta{}) // is put right
+		b.Forget(keyOf("c"))
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // in a bubble
 	})
+	text := journal.String()
 	for line, want := range map[string]int{
 		`"Property is watched" property="default/sensor-1/a" detector="over" adapter="inprocess"`: 1,
 		`"Property is watched" property="default/sensor-1/e"`:                                     1,
@@ -78,11 +60,11 @@ func TestLogTellsWhatAPushMethodHides(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	text := logged(t, func() {
-		watch("")
-		watch("mqtt")
-		watch("http")
-	})
+	journal := logstest.Capture(t)
+	watch("")
+	watch("mqtt")
+	watch("http")
+	text := journal.String()
 	if n := strings.Count(text, "cannot be seen"); n != 1 || !strings.Contains(text, `pushMethod="mqtt"`) {
 		t.Errorf("told %d times, want once:\n%s", n, text)
 	}

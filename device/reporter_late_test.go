@@ -4,32 +4,16 @@
 package device
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/time/rate"
-	"k8s.io/klog/v2"
-)
 
-// logged is what is written to the log meanwhile.
-func logged(during func()) string {
-	var log bytes.Buffer
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	klog.SetOutputBySeverity("INFO", &log) // gets what is more severe as well
-	defer func() {
-		klog.SetOutput(io.Discard)
-		klog.LogToStderr(true)
-	}()
-	during()
-	klog.Flush()
-	return log.String()
-}
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
+)
 
 // The log says once, however often it happens, that more changes than the limiter lets through, and what to do; and never
 // where all is in time, or where EdgeCore is away.
@@ -46,21 +30,21 @@ func TestReporterTellsWhatCannotFit(t *testing.T) {
 		{"EdgeCore is away", 25, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			log := logged(func() {
-				reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1)}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
-					for minute := range 20 {
-						if tt.away && minute == 3 {
-							edge.set(func(string) error { return errors.New("connection refused") }, false)
-						} else if tt.away && minute == 9 {
-							edge.set(nil, false)
-						}
-						for i := range tt.devices {
-							r.Report("ns", fmt.Sprint("d", i), twinOf("x", fmt.Sprint(minute)))
-						}
-						pass(time.Minute)
+			journal := logstest.Capture(t)
+			reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1)}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+				for minute := range 20 {
+					if tt.away && minute == 3 {
+						edge.set(func(string) error { return errors.New("connection refused") }, false)
+					} else if tt.away && minute == 9 {
+						edge.set(nil, false)
 					}
-				})
+					for i := range tt.devices {
+						r.Report("ns", fmt.Sprint("d", i), twinOf("x", fmt.Sprint(minute)))
+					}
+					pass(time.Minute)
+				}
 			})
+			log := journal.String()
 			if n := strings.Count(log, said); n != tt.want {
 				t.Errorf("said %d times, want %d:\n%s", n, tt.want, log)
 			}

@@ -4,7 +4,6 @@
 package detectserver
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,29 +20,17 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
 // journalLog collects what the server logs.
-type journalLog struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (l *journalLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.Write(p)
-}
+type journalLog struct{ *logstest.Journal }
 
 // lines returns the lines that hold the text.
 func (l *journalLog) lines(text string) []string {
-	klog.Flush()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var found []string
 	for line := range strings.Lines(l.String()) {
 		if strings.Contains(line, text) {
@@ -70,14 +56,7 @@ func (l *journalLog) await(t *testing.T, text string) int {
 
 func captureLogs(t *testing.T) *journalLog {
 	t.Helper()
-	l := new(journalLog)
-	state := klog.CaptureState()
-	klog.LogToStderr(false)
-	for severity, to := range map[string]io.Writer{"INFO": l, "WARNING": io.Discard, "ERROR": io.Discard, "FATAL": io.Discard} {
-		klog.SetOutputBySeverity(severity, to) // what is severe goes to all that are less so
-	}
-	t.Cleanup(state.Restore)
-	return l
+	return &journalLog{logstest.Capture(t)}
 }
 
 // attempt opens a stream and asks once; it returns why that failed.

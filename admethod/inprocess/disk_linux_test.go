@@ -6,45 +6,18 @@ package inprocess_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
-
-// journal is what was logged. The logger writes to it when it likes.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
-func (j *journal) reset() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.buf.Reset()
-}
 
 // A disk that is full costs the snapshots meanwhile, and what was saved last is kept: one line a minute says what is at
 // risk, so do Stats, and all is well by itself once there is room.
@@ -60,17 +33,9 @@ func TestSnapshotOnAFullDisk(t *testing.T) {
 	}()
 	snapshot, ballast := filepath.Join(dir, "inprocess.snapshot"), filepath.Join(dir, "ballast")
 	synctest.Test(t, func(t *testing.T) {
-		var log journal
-		klog.LogToStderr(false)
-		klog.SetOutput(io.Discard)
-		klog.SetOutputBySeverity("INFO", &log)
-		defer func() {
-			klog.SetOutput(io.Discard)
-			klog.LogToStderr(true)
-		}()
+		log := logstest.Capture(t)
 		lines := func() (n int) {
-			klog.Flush()
-			defer log.reset()
+			defer log.Reset()
 			return strings.Count(log.String(), "\n")
 		}
 		h := startHandler(t, admethod.Options{

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,9 +16,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
 
 func TestMain(m *testing.M) {
@@ -89,19 +88,11 @@ func TestJoin(t *testing.T) {
 // A panic that comes back a thousand times a second has one stack in the log, and then a line a minute.
 func TestStackOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		klog.LogToStderr(false)
-		klog.SetOutput(io.Discard)
-		klog.SetOutputBySeverity("INFO", &log)
-		defer func() {
-			klog.SetOutput(io.Discard)
-			klog.LogToStderr(true)
-		}()
+		log := logstest.Capture(t)
 		for range 3*60*1000 + 1 {
 			_ = guard.Do("a driver that always panics", func() { panic("again") })
 			time.Sleep(time.Millisecond) //nolint:forbidigo // of synctest
 		}
-		klog.Flush()
 		if n := strings.Count(log.String(), "debug.Stack()"); n != 1 {
 			t.Errorf("%d stacks, want 1", n)
 		}

@@ -4,10 +4,8 @@
 package logs_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,26 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
-
-// record returns what f logs.
-func record(tb testing.TB, f func()) string {
-	tb.Helper()
-	var log bytes.Buffer
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	klog.SetOutputBySeverity("INFO", &log)
-	defer func() {
-		klog.SetOutput(io.Discard)
-		klog.LogToStderr(true)
-	}()
-	f()
-	klog.Flush()
-	return log.String()
-}
 
 type stringer string
 
@@ -61,7 +42,9 @@ func TestTextsCannotForgeLines(t *testing.T) {
 		"Limiter ErrorS":   func() { limiter.ErrorS("b", errors.New(forged), "Device", "name", forged) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := record(t, log)
+			journal := logstest.Capture(t)
+			log()
+			got := journal.String()
 			if strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") || strings.ContainsAny(got, "\r\x1b\u2028\u0085") {
 				t.Errorf("logged\n%q\nwant one line", got)
 			}
@@ -74,7 +57,9 @@ func TestTextsCannotForgeLines(t *testing.T) {
 
 // A stack has lines, which do not look like those of the log.
 func TestStack(t *testing.T) {
-	got := record(t, func() { logs.ErrorS(nil, "Panic", "stack", logs.Stack(append(debug.Stack(), forged...))) })
+	journal := logstest.Capture(t)
+	logs.ErrorS(nil, "Panic", "stack", logs.Stack(append(debug.Stack(), forged...)))
+	got := journal.String()
 	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
 	if len(lines) < 5 {
 		t.Fatalf("%q has no stack", got)

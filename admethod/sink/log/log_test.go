@@ -4,19 +4,16 @@
 package log
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
 
 func temperature(value, score float64, kind driver.Kind) driver.Result {
@@ -44,15 +41,7 @@ func ExampleLine() {
 // logged is what the sink logs of a batch, and of what is forgotten after it.
 func logged(t *testing.T, batch []driver.Result, forget ...driver.Key) []string {
 	t.Helper()
-	var log bytes.Buffer
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	klog.SetOutputBySeverity("INFO", &log) // gets what is more severe as well
-	t.Cleanup(func() {
-		klog.Flush()
-		klog.SetOutput(io.Discard)
-		klog.LogToStderr(true)
-	})
+	log := logstest.Capture(t)
 	s, err := Factory().New(admethod.SinkSettings{})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +52,6 @@ func logged(t *testing.T, batch []driver.Result, forget ...driver.Key) []string 
 	for _, key := range forget {
 		s.(admethod.Forgetter).Forget(key)
 	}
-	klog.Flush()
 	return strings.Split(strings.TrimSpace(log.String()), "\n")
 }
 
