@@ -66,8 +66,12 @@ func TestCostsAreThoseOfRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &detection{detectOptions: o, name: name, log: io.Discard, rows: io.Discard}
-		if err := r.run(t.Context(), in, named); err != nil {
+		p, err := o.plan(named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &detection{detectOptions: o, plan: p, name: name, log: io.Discard, rows: io.Discard}
+		if err := r.run(t.Context(), in); err != nil {
 			t.Fatal(err)
 		}
 		if err := in.Close(); err != nil {

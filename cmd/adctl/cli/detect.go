@@ -195,7 +195,8 @@ func (o *detectOptions) run(cmd *cobra.Command, args []string) (err error) {
 		return usage(err)
 	}
 	named := cmd.Flags().Changed("detector")
-	if _, err := o.plan(named); err != nil { // what is wrong with the arguments, before anything is created
+	first, err := o.plan(named) // what is wrong with the arguments, before anything is created
+	if err != nil {
 		return err
 	}
 	rows, err := o.create(cmd.OutOrStdout())
@@ -205,16 +206,17 @@ func (o *detectOptions) run(cmd *cobra.Command, args []string) (err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var all []*summary
 	unusable := 0
-	for i, name := range o.files {
+	for _, name := range o.files {
 		var bar *progress
-		r := &detection{detectOptions: o, name: name, log: log, rows: rows, first: i == 0}
+		p := *first // each file makes its own of it
+		r := &detection{detectOptions: o, plan: &p, name: name, log: log, rows: rows}
 		in, err := o.open(name, cmd.InOrStdin())
 		if err == nil {
 			if !o.quiet {
 				bar = newProgress(in, rows, log, "detect")
 			}
 			r.progress = bar
-			err = r.run(cmd.Context(), in, named)
+			err = r.run(cmd.Context(), in)
 			bar.done()
 			err = errors.Join(err, in.Close())
 		} else {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -61,22 +60,17 @@ func (o *detectOptions) plan(named bool) (*plan, error) {
 	}
 	if o.alarms != "" {
 		o.set = append(slices.Clip(o.set), "alarms="+o.alarms)
-		o.alarms = ""
 	}
 	return p, nil
 }
 
 // readModel reads a model file.
 func readModel(path string) (*model.Trained, error) {
-	data, err := os.ReadFile(path)
+	f, err := openModelFile(path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
+	return f.model, nil
 }
 
 // look finds out what is in the input.

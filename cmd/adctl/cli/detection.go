@@ -22,13 +22,12 @@ import (
 // detection is the run of detect on one file.
 type detection struct {
 	*detectOptions
+	plan     *plan
 	name     string
 	log      io.Writer
 	rows     io.Writer
-	first    bool      // of several files
 	progress *progress // nil for none
 
-	plan    *plan
 	judging judging
 	src     *input.Reader
 	jury    *jury
@@ -67,11 +66,8 @@ func (r *detection) title() string {
 	return r.name
 }
 
-func (r *detection) run(ctx context.Context, in io.Reader, named bool) (err error) {
+func (r *detection) run(ctx context.Context, in io.Reader) (err error) {
 	r.tally.log = r.log
-	if r.plan, err = r.detectOptions.plan(named); err != nil {
-		return err
-	}
 	if r.src, err = r.plan.look(in, r.log); err != nil {
 		return usage(fmt.Errorf("%s: %w", r.title(), err))
 	}
