@@ -70,7 +70,7 @@ func TestCostsAreThoseOfRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &detection{detectOptions: o, plan: p, name: name, log: io.Discard, rows: io.Discard}
+		r := &detection{detectOptions: o, plan: p, name: name, log: io.Discard, rows: io.Discard, header: new([]string)}
 		if err := r.run(t.Context(), in); err != nil {
 			t.Fatal(err)
 		}

@@ -205,11 +205,12 @@ func (o *detectOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var all []*summary
+	var header []string
 	unusable := 0
 	for _, name := range o.files {
 		var bar *progress
 		p := *first // each file makes its own of it
-		r := &detection{detectOptions: o, plan: &p, name: name, log: log, rows: rows}
+		r := &detection{detectOptions: o, plan: &p, name: name, log: log, rows: rows, header: &header}
 		in, err := o.open(name, cmd.InOrStdin())
 		if err == nil {
 			if !o.quiet {

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"encoding/csv"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -177,35 +176,7 @@ func TestDetectChooses(t *testing.T) {
 
 // A pipe that pauses gets the rows of what it sent, without waiting for more.
 func TestDetectGroupKeepsUpWithItsInput(t *testing.T) {
-	fromTest, in := io.Pipe()
-	out, toTest := io.Pipe()
-	done := make(chan int, 1)
-	go func() {
-		done <- Run(t.Context(), []string{"detect", "-i", "-", "-q"}, fromTest, toTest, io.Discard)
-		toTest.Close()
-	}()
-	lines := csv.NewReader(out)
-	if _, err := fmt.Fprint(in, "time,a,b\n"); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 5 {
-		if _, err := fmt.Fprintf(in, "%d,1,2\n", i); err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			if _, err := lines.Read(); err != nil { // the header
-				t.Fatal(err)
-			}
-		}
-		row, err := lines.Read()
-		if err != nil || row[0] != strconv.Itoa(i) {
-			t.Fatalf("row %d: got %q, %v", i, row, err)
-		}
-	}
-	in.Close()
-	if code := <-done; code != exitNothing {
-		t.Errorf("exit code %d", code)
-	}
+	keepsUp(t, "time,a,b\n", ",1,2")
 }
 
 // The limits leave room for changes of the detector; what it reaches is in its own tests.

@@ -186,6 +186,12 @@ func TestDetectText(t *testing.T) {
 
 // A pipe that pauses gets the rows of what it sent, without waiting for more.
 func TestDetectKeepsUpWithItsInput(t *testing.T) {
+	keepsUp(t, "", ",1")
+}
+
+// keepsUp hands detect a header, and rows of a number and readings, and waits for what becomes of each before the next.
+func keepsUp(t *testing.T, header, readings string) {
+	t.Helper()
 	fromTest, in := io.Pipe()
 	out, toTest := io.Pipe()
 	done := make(chan int, 1)
@@ -195,9 +201,10 @@ func TestDetectKeepsUpWithItsInput(t *testing.T) {
 	}()
 	lines := csv.NewReader(out)
 	for i := range 5 {
-		if _, err := fmt.Fprintf(in, "%d,1\n", i); err != nil {
+		if _, err := fmt.Fprintf(in, "%s%d%s\n", header, i, readings); err != nil {
 			t.Fatal(err)
 		}
+		header = ""
 		if i == 0 {
 			if _, err := lines.Read(); err != nil { // the header
 				t.Fatal(err)
@@ -211,6 +218,28 @@ func TestDetectKeepsUpWithItsInput(t *testing.T) {
 	in.Close()
 	if code := <-done; code != exitNothing {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// Rows of several files are one table: the header stands again only above rows of another kind.
+func TestDetectWritesSeveralFiles(t *testing.T) {
+	dir := t.TempDir()
+	var args []string
+	for name, text := range map[string]string{"1.csv": "time,value\n1,1\n2,2\n", "2.csv": "time,value\n1,3\n", "3.csv": "time,a,b\n1,1,2\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, filepath.Join(dir, name))
+	}
+	slices.Sort(args)
+	_, stdout, stderr := adctl(t, "", append([]string{"detect", "-q", "-o", "csv"}, args...)...)
+	var got []string
+	for line := range strings.Lines(stdout) {
+		first, _, _ := strings.Cut(line, ",")
+		got = append(got, filepath.Base(first))
+	}
+	if want := []string{"file", "1.csv", "1.csv", "2.csv", "file", "3.csv"}; !slices.Equal(got, want) {
+		t.Errorf("rows of %q, want %q; %s", got, want, stderr)
 	}
 }
 

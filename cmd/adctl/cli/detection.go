@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type detection struct {
 	name     string
 	log      io.Writer
 	rows     io.Writer
+	header   *[]string // of what was last written to rows
 	progress *progress // nil for none
 
 	judging judging
@@ -129,7 +131,12 @@ func (r *detection) begin(ctx context.Context) error {
 	if r.format == "pred" {
 		columns = predColumns
 	}
-	r.out = dataset.NewCSVWriter(r.rows, columns...)
+	if slices.Equal(columns, *r.header) { // it stands above the rows of the file before
+		r.out = dataset.NewCSVRows(r.rows)
+	} else {
+		r.out = dataset.NewCSVWriter(r.rows, columns...)
+		*r.header = columns
+	}
 	r.labelled = r.src.LabelColumn()
 	threshold := r.judging.threshold()
 	if r.shown = r.backtest(r.plan, threshold, r.judging.columns, r.labelled); r.shown == nil || r.report == "" {
