@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
 	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
@@ -44,7 +45,6 @@ type store struct {
 
 const (
 	filePattern   = "inprocess*.snapshot"
-	tmpPattern    = ".tmp*"
 	recordSchema  = "inprocess/stream"
 	recordVersion = 2
 	maxName       = 4 << 10
@@ -99,11 +99,7 @@ func (s *store) close() error {
 // also with an error.
 func (s *store) load(retain time.Duration) (map[string]record, error) {
 	own := s.path(s.slot, ".snapshot")
-	if leftovers, err := filepath.Glob(own + tmpPattern); err == nil { // of a process that was killed while it saved
-		for _, name := range leftovers {
-			_ = os.Remove(name)
-		}
-	}
+	atomicfile.Clean(s.dir, filepath.Base(own))
 	files, err := filepath.Glob(filepath.Join(s.dir, filePattern))
 	if err != nil {
 		return make(map[string]record), fmt.Errorf("read snapshots: %w", err)
@@ -167,38 +163,8 @@ func (s *store) save(records []record, now time.Time, retain time.Duration) erro
 			return fmt.Errorf("save snapshot of %s: %w", records[i].id, err)
 		}
 	}
-	if err := writeAtomically(s.path(s.slot, ".snapshot"), data); err != nil {
+	if err := atomicfile.WriteBytes(s.path(s.slot, ".snapshot"), 0o600, data); err != nil {
 		return fmt.Errorf("save snapshots: %w", err)
-	}
-	return nil
-}
-
-// writeAtomically leaves, whatever happens, the old content or the new one under path.
-func writeAtomically(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+tmpPattern)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	// The rename itself must survive a power cut, too. Not every file system can sync a directory; then the data of
-	// the file are safe and at worst the old name is found.
-	if d, openErr := os.Open(filepath.Dir(path)); openErr == nil {
-		_ = d.Sync()
-		return d.Close()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 )
 
 const (
@@ -198,7 +201,11 @@ func apply(dir string, changes []Change, rename func(from, to string) error) (er
 		} else if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 			return err
 		}
-		if f.temp, err = writeTemp(f.path, f.New, f.mode); err != nil {
+		f.temp, err = atomicfile.Prepare(f.path, f.mode, func(w io.Writer) error {
+			_, err := w.Write(f.New)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		files = append(files, f)
@@ -210,20 +217,4 @@ func apply(dir string, changes []Change, rename func(from, to string) error) (er
 		f.done = true
 	}
 	return nil
-}
-
-// writeTemp writes a file that can be renamed to path.
-func writeTemp(path string, data []byte, mode fs.FileMode) (name string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return "", err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Chmod(mode)
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(file.Name()))
-	}
-	return file.Name(), nil
 }

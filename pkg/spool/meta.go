@@ -100,11 +100,3 @@ func Age(dir string) (time.Duration, error) {
 	}
 	return m.age, nil
 }
-
-// syncDir makes the names of new files survive a power cut. Not every file system can.
-func syncDir(path string) {
-	if d, err := os.Open(path); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
-}

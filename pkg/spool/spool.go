@@ -27,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 )
 
@@ -290,7 +291,7 @@ func (l *Log) begin(at time.Time) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	syncDir(l.dir)
+	_ = atomicfile.SyncDir(l.dir)
 	s.born, s.newest = at, at
 	l.mu.Lock()
 	defer l.mu.Unlock()

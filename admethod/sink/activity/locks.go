@@ -11,12 +11,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -134,7 +134,7 @@ func (t *locks) gone(id lockID, now time.Time) {
 }
 
 // save writes the file if something changed, so that it is whole whenever the process or the machine stops.
-func (t *locks) save(now time.Time) (err error) {
+func (t *locks) save(now time.Time) error {
 	if !t.dirty || t.file == "" {
 		t.dirty = false
 		return nil
@@ -151,27 +151,10 @@ func (t *locks) save(now time.Time) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(t.file), filepath.Base(t.file)+".tmp*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := atomicfile.WriteBytes(t.file, 0o600, data); err != nil {
 		return fmt.Errorf("locks: %w", err)
 	}
-	if err = os.Rename(f.Name(), t.file); err != nil {
-		return err
-	}
 	t.dirty = false
-	if dir, err := os.Open(filepath.Dir(t.file)); err == nil {
-		_ = dir.Sync() // not every file system can
-		_ = dir.Close()
-	}
 	return nil
 }
 

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
@@ -65,12 +65,7 @@ func (b *backtest) write(tried []report.Cost) error {
 		if name == "" {
 			continue
 		}
-		var page bytes.Buffer
-		err := draw(&page)
-		if err == nil {
-			err = writeFile(name, page.Bytes(), 0o644)
-		}
-		if err != nil {
+		if err := atomicfile.Write(name, 0o644, draw); err != nil {
 			errs = append(errs, fmt.Errorf("report %s: %w", name, err))
 		}
 	}

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -101,19 +101,10 @@ be at work.`,
 func export(cmd *cobra.Command, s *selection, opts store.ExportOptions, output string) (err error) {
 	out := cmd.OutOrStdout()
 	if output != "-" && output != "" {
-		f, err := os.Create(output + ".tmp")
-		if err != nil {
+		return atomicfile.Write(output, 0o644, func(w io.Writer) error {
+			_, err := exportTo(cmd, w, s, opts)
 			return err
-		}
-		defer os.Remove(f.Name())
-		defer f.Close()
-		if _, err := exportTo(cmd, f, s, opts); err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
-		return os.Rename(f.Name(), output)
+		})
 	}
 	_, err = exportTo(cmd, out, s, opts)
 	return err

@@ -20,6 +20,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 	mapperconfig "github.com/kubeedge/edge-anomaly/device/config"
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 )
 
 type lintOptions struct {
@@ -196,9 +197,5 @@ func replaceFile(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	return writeFile(name, data, info.Mode().Perm())
+	return atomicfile.WriteBytes(name, 0o644, data)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
 
@@ -116,7 +117,7 @@ func (o *output) showTo(w io.Writer, v any, g *grid) error {
 	if err := o.encode(&b, v, g); err != nil {
 		return err
 	}
-	return writeFile(o.file, b.Bytes(), 0o644)
+	return atomicfile.WriteBytes(o.file, 0o644, b.Bytes())
 }
 
 // report writes v: for people as table does, for spreadsheets each figure with its name.

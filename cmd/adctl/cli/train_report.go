@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/picture"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/training"
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/bayes"
 )
 
@@ -37,11 +37,10 @@ func readStructure(path string) (string, error) {
 // draw writes what is wanted of the network beside the model.
 func (o *trainOptions) draw(t *trainer) error {
 	write := func(path string, to func(io.Writer) error) error {
-		var b bytes.Buffer
-		if err := to(&b); err != nil {
+		if err := atomicfile.Write(path, 0o644, to); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		return writeFile(path, b.Bytes(), 0o644)
+		return nil
 	}
 	for _, path := range o.pictures {
 		err := write(path, func(w io.Writer) error {

@@ -57,7 +57,7 @@ func TestTrainDetectShowVerify(t *testing.T) {
 	if err != nil || len(n.Nodes) != 3 {
 		t.Errorf("BIF: %v, %v", n, err)
 	}
-	if left, err := filepath.Glob(path(".adctl-*")); err != nil || left != nil {
+	if left, err := filepath.Glob(path("*.tmp*")); err != nil || left != nil {
 		t.Errorf("left behind: %q, %v", left, err)
 	}
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 )
 
 // ages are for how long stores that had the directory open saw its files, by number. They are kept in a file: what is
@@ -65,14 +67,7 @@ func (a *ages) end(now time.Time) {
 }
 
 func (a *ages) save() {
-	data, err := json.Marshal(a.seen)
-	if err != nil {
-		return
+	if data, err := json.Marshal(a.seen); err == nil {
+		_ = atomicfile.WriteBytes(a.path, 0o640, data)
 	}
-	tmp := a.path + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o640); err != nil {
-		_ = os.Remove(tmp)
-		return
-	}
-	_ = os.Rename(tmp, a.path)
 }

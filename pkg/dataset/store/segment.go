@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/snappy"
+
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 )
 
 const (
@@ -44,21 +45,16 @@ func rowWriter(dst io.Writer) *parquet.GenericWriter[row] {
 }
 
 // writeSegment sorts rows and writes them to a file that is there as a whole or not at all.
-func writeSegment(name string, rows []row) (err error) {
+func writeSegment(name string, rows []row) error {
 	for i := range rows { // or readers of Parquet refuse all texts for one
 		rows[i].Text = utf8(rows[i].Text)
 	}
 	slices.SortStableFunc(rows, compareRows)
-	tmp := name + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(tmp))
-		}
-	}()
+	return atomicfile.Write(name, 0o640, func(f io.Writer) error { return writeRows(f, rows) })
+}
+
+// writeRows writes sorted rows, and what each group of them is of.
+func writeRows(f io.Writer, rows []row) error {
 	w := rowWriter(f)
 	var ranges []groupRange
 	for group := range slices.Chunk(rows, groupRows) {
@@ -67,10 +63,10 @@ func writeSegment(name string, rows []row) (err error) {
 			g.From, g.To = min(g.From, group[i].At), max(g.To, group[i].At)
 		}
 		ranges = append(ranges, g)
-		if _, err = w.Write(group); err != nil {
+		if _, err := w.Write(group); err != nil {
 			return err
 		}
-		if err = w.Flush(); err != nil {
+		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
@@ -79,27 +75,7 @@ func writeSegment(name string, rows []row) (err error) {
 		return err
 	}
 	w.SetKeyValueMetadata(rangesKey, string(index))
-	if err = w.Close(); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp, name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return w.Close()
 }
 
 // scanSegment calls fn with batches of rows of the row groups that may match, in the order of the file.

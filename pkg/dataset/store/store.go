@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 )
@@ -99,6 +100,7 @@ func Open(dir string, set Settings) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
+	atomicfile.Clean(dir, "")
 	files, err := list(dir)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), lock.Close())
