@@ -180,6 +180,15 @@ func newMember(key driver.Key, c *ADMethodConfig, meta Meta) (driver.Member, err
 // Key is the property that is bound.
 func (b *Binding) Key() driver.Key { return b.row[0].Key }
 
+// Sinks names the sinks that its verdicts go to.
+func (b *Binding) Sinks() []string {
+	names := make([]string, len(b.setup.queues))
+	for i, q := range b.setup.queues {
+		names[i] = q.name
+	}
+	return names
+}
+
 // Observe takes a numeric reading. It does not block and does not allocate.
 func (b *Binding) Observe(at time.Time, v float64) {
 	b.mu.Lock()

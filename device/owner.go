@@ -44,8 +44,7 @@ type owner struct {
 
 	// Only for the goroutine of the owner:
 	applied *common.DeviceInstance
-	carried map[string]bool // properties that have carried verdicts
-	props   []*property     // in the order of the specification
+	props   []*property // in the order of the specification
 	retry   backoff
 	failing bool // connects, but no read succeeds
 
@@ -153,7 +152,13 @@ func (o *owner) release() {
 	for _, p := range o.props {
 		p.close()
 	}
-	if o.panel.ctx.Err() == nil && o.panel.opts.Reporter != nil { // removed, not just stopped with all others
+	if o.panel.ctx.Err() != nil { // stopped with all others, not removed
+		return
+	}
+	if v := o.panel.opts.Verdicts; v != nil {
+		v.carriers.set(o.id, nil)
+	}
+	if o.panel.opts.Reporter != nil {
 		o.panel.opts.Reporter.Forget(o.namespace, o.name)
 	}
 }
@@ -371,15 +376,16 @@ func (o *owner) reconcile() (reconnect bool) {
 		desired[t.PropertyName] = t.ObservedDesired.Value
 	}
 	o.props = make([]*property, 0, len(spec.Properties))
-	var carriers []string
+	var carriers []string // twins of verdicts
+	var gone []int        // and those that were such twins, of properties that are no more
 	for i := range spec.Properties {
 		name := spec.Properties[i].PropertyName
 		if _, verdicts := o.panel.opts.Verdicts.reports(name, spec.Properties); verdicts != nil {
 			carriers = append(carriers, name)
 			continue
 		}
-		if o.carried[name] && !hasVisitor(&spec.Properties[i]) { // what it told of is no more
-			o.reportOff(&spec.Properties[i])
+		if o.panel.opts.Verdicts.carries(o.id, &spec.Properties[i]) {
+			gone = append(gone, i)
 			continue
 		}
 		p, ok := before[name]
@@ -397,10 +403,7 @@ func (o *owner) reconcile() (reconnect bool) {
 		o.mu.Unlock()
 	}
 	o.setWatched()
-	for _, name := range carriers {
-		o.carry(name)
-		o.reportVerdict(spec, name)
-	}
+	o.reportVerdicts(spec, carriers, gone)
 	return reconnect
 }
 

@@ -51,6 +51,11 @@ func (r *runner) replaceHandler(ctx context.Context, next *config.AnomalyDetecti
 		logs.ErrorS(err, "Anomaly detection cannot start with the new configuration: restart the mapper")
 		return
 	}
+	if next.StateDir != r.applied.StateDir {
+		if err := r.carriers.open(next.StateDir); err != nil {
+			logs.ErrorS(err, "The new state directory cannot be read")
+		}
+	}
 	r.applied = *next
 	r.parts.handler.Store(h)
 	r.detection.use(h)

@@ -88,6 +88,10 @@ type runner struct {
 	sinks     *admethod.SinkRegistry
 	detection *handlerDetection
 	applied   config.AnomalyDetection // what the handler was made of; for the watch over the configuration only
+
+	carriers *carriers
+	saving   sync.WaitGroup
+	saved    context.CancelFunc // has carriers saved for the last time
 }
 
 func (r *runner) start(ctx context.Context) (err error) {
@@ -97,6 +101,7 @@ func (r *runner) start(ctx context.Context) (err error) {
 		logs.InfoS("common.http_port is ignored: there is no REST API")
 	}
 	verdicts := NewVerdicts()
+	r.remember(ctx, verdicts.carriers, ad.StateDir)
 	r.sinks = verdicts.Link(admethod.Sinks)
 	h, err := r.newHandler(&ad)
 	if err != nil {
@@ -140,6 +145,16 @@ func (r *runner) start(ctx context.Context) (err error) {
 		r.opts.OnStart(&r.parts)
 	}
 	return nil
+}
+
+// remember keeps which twins carry verdicts over a restart, if there is a state directory.
+func (r *runner) remember(ctx context.Context, c *carriers, stateDir string) {
+	r.carriers = c
+	if err := c.open(stateDir); err != nil {
+		logs.ErrorS(err, "Verdicts on properties that went while the mapper was down stay on show")
+	}
+	ctx, r.saved = context.WithCancel(ctx)
+	r.saving.Go(func() { guard.Loop(ctx, "the memory of twins that carry verdicts", c.run) })
 }
 
 // wait returns when ctx has ended, or with an error when the mapper is of no use.
@@ -226,6 +241,15 @@ func (r *runner) shutdown(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 			return r.parts.Reporter.Shutdown(ctx)
+		})
+	}
+	if r.saved != nil {
+		end(func(ctx context.Context) error {
+			r.saved()
+			if err := guard.Join(ctx, &r.saving); err != nil {
+				return fmt.Errorf("twins that carry verdicts are still being saved: %w", err)
+			}
+			return nil
 		})
 	}
 	last.Wait()

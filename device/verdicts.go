@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,16 +65,18 @@ func verdictsFactory(open func(admethod.SinkSettings) (admethod.Sink, error)) ad
 //
 // The twin <property>-anomaly carries the latest verdict on a property as [VerdictText], if the Device has a property
 // of this name without visitors: such a property is never read from the device. It is [VerdictOff] once nobody watches
-// the property. As other twins it is reported only if reportToCloud says so.
+// the property, once the property is gone, and once the verdicts go elsewhere; with a state directory also if that
+// happened while no mapper ran. As other twins it is reported only if reportToCloud says so.
 //
 // Both go the way of all reports: through the [Reporter], its share of the node's limiter and its batches. A Verdicts
 // belongs to one panel, see [PanelOptions], and to one handler, see [Verdicts.Link].
 type Verdicts struct {
-	mu      sync.Mutex
-	config  VerdictsConfig
-	least   driver.Severity // that makes a device unhealthy
-	panel   *Panel
-	devices map[driver.Key]map[string]opinion // by device, a key without property, and property
+	mu       sync.Mutex
+	config   VerdictsConfig
+	least    driver.Severity // that makes a device unhealthy
+	panel    *Panel
+	carriers *carriers
+	devices  map[driver.Key]map[string]opinion // by device, a key without property, and property
 }
 
 // opinion is the latest verdict on a property.
@@ -90,7 +93,7 @@ var (
 
 // NewVerdicts makes a sink with the default configuration.
 func NewVerdicts() *Verdicts {
-	v := &Verdicts{devices: make(map[driver.Key]map[string]opinion)}
+	v := &Verdicts{carriers: newCarriers(), devices: make(map[driver.Key]map[string]opinion)}
 	v.configure(DefaultVerdictsConfig())
 	return v
 }
@@ -223,6 +226,18 @@ func (v *Verdicts) reports(name string, properties []common.DeviceProperty) (on 
 	return on, p
 }
 
+// carries says whether a property that is not (or no longer) the twin of verdicts on another one was such a twin.
+func (v *Verdicts) carries(device string, p *common.DeviceProperty) bool {
+	return v != nil && v.carriers.has(device, p.PropertyName) && !hasVisitor(p)
+}
+
+// twins says whether twins are to carry verdicts.
+func (v *Verdicts) twins() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.config.Twins
+}
+
 // hasVisitor says whether the Device tells how to read a property.
 func hasVisitor(p *common.DeviceProperty) bool {
 	var visitors struct {
@@ -284,7 +299,8 @@ func (o *owner) reportVerdict(spec *common.DeviceInstance, name string) {
 	reading, p := o.verdict(spec, name)
 	switch {
 	case p == nil:
-	case o.unwatched(strings.TrimSuffix(name, verdictSuffix)):
+	case o.unwatched(strings.TrimSuffix(name, verdictSuffix)),
+		!o.panel.opts.Verdicts.twins() && o.panel.opts.Verdicts.carriers.has(o.id, name): // they did, and no longer do
 		o.reportOff(p)
 	case !reading.At.IsZero():
 		o.reportTwin(p, reading)
@@ -324,25 +340,45 @@ func (o *owner) verdict(spec *common.DeviceInstance, name string) (r Reading, p 
 	return r, p
 }
 
-// setWatched notes what detection was asked to watch.
+// reportVerdicts reports the twins of verdicts after a change of the Device, and notes which they are: the cloud keeps
+// their last value. gone are indexes into its properties.
+func (o *owner) reportVerdicts(spec *common.DeviceInstance, names []string, gone []int) {
+	v := o.panel.opts.Verdicts
+	if v == nil {
+		return
+	}
+	var carry []string
+	for _, name := range names {
+		o.reportVerdict(spec, name)
+		if v.twins() || v.carriers.has(o.id, name) {
+			carry = append(carry, name)
+		}
+	}
+	for _, i := range gone {
+		o.reportOff(&spec.Properties[i])
+		carry = append(carry, spec.Properties[i].PropertyName)
+	}
+	v.carriers.set(o.id, carry)
+}
+
+// setWatched notes of which properties verdicts come.
 func (o *owner) setWatched() {
 	if o.panel.opts.Detection == nil {
 		return
 	}
 	watched := make(map[string]bool, len(o.props))
 	for _, p := range o.props {
-		watched[p.spec.PropertyName] = p.settings != nil || p.refused
+		watched[p.spec.PropertyName] = p.refused || p.settings != nil && tells(p.watcher, VerdictsSink)
 	}
 	o.mu.Lock()
 	o.watched = watched
 	o.mu.Unlock()
 }
 
-func (o *owner) carry(name string) {
-	if o.carried == nil {
-		o.carried = make(map[string]bool)
-	}
-	o.carried[name] = true
+// tells says whether the verdicts of a watcher go to a sink, as far as it says.
+func tells(w Watcher, sink string) bool {
+	s, ok := w.(interface{ Sinks() []string })
+	return !ok || slices.Contains(s.Sinks(), sink)
 }
 
 // unwatched says that nobody watches a property; not before that is known.
