@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -159,28 +160,12 @@ func (c *carriers) save() error {
 		err = os.MkdirAll(filepath.Dir(file), 0o700)
 	}
 	if err == nil {
-		err = replaceFile(file, data)
+		err = atomicfile.WriteBytes(file, 0o600, data)
 	}
 	if err != nil {
 		c.mu.Lock()
 		c.dirty = true // goes with the next change
 		c.mu.Unlock()
-	}
-	return err
-}
-
-// replaceFile leaves the old content or the new one, whatever happens.
-func replaceFile(file string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".tmp*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
 	}
 	return err
 }

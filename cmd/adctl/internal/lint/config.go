@@ -39,7 +39,11 @@ func (d *instance) checkConfig(n *yaml.Node, key driver.Key, declared modelPrope
 				settings[name] = v
 			}
 		}
-		if d.deadly(e, name, property, "write dotted keys, or one JSON text under the key config; --fix does") {
+		rename := "remove it, nothing reads it; --fix does"
+		if e.value != nil && e.value.Kind == yaml.MappingNode {
+			rename = "write what it holds one level up; --fix does, unless a key stands there with another value"
+		}
+		if d.deadly(e, name, property, "write dotted keys, or one JSON text under the key config; --fix does", rename) {
 			continue
 		}
 		settings[name] = d.carried(e, property)

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,12 +18,13 @@ import (
 )
 
 // Fix rewrites what EdgeCore cannot carry. In the anomalyDetection of Devices maps and lists become part of one JSON
-// text under the key config, numbers that float32 changes become texts, and nulls and the key data go. In the configData
-// of drivers, of Devices and DeviceModels, a map or a list becomes a JSON text and nulls go; the key data stays, as only
-// the driver's author knows another name for it. An address, with what belongs to it, becomes the
-// name of the target that has it; target finds that, and may be nil. Fix returns the new content and the number of
-// changes; with none the content is returned as it was, byte for byte. Comments stay; blank lines inside a changed file
-// and the width of its indentation may not.
+// text under the key config, numbers that float32 changes become texts, and nulls go. So does the key data, which nothing
+// reads; what a map under it holds is lifted one level up, unless that contradicts what stands there. In the configData of
+// drivers, of Devices and DeviceModels, a map or a list becomes a JSON text and nulls go; the key data stays as it is, as
+// only the driver's author knows another name for it. An address, with what belongs to it, becomes the name of the target
+// that has it; target finds that, and may be nil. Fix returns the new content and the number of changes; with none the
+// content is returned as it was, byte for byte. Comments stay; blank lines inside a changed file and the width of its
+// indentation may not.
 func Fix(data []byte, target func(adapter, address string) (name string, ok bool)) (fixed []byte, changes int, err error) {
 	docs, err := documents(data)
 	if err != nil {
@@ -105,7 +108,7 @@ func fixConfigData(n *yaml.Node) (changes int, err error) {
 	changes = removeNulls(n)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], content(n.Content[i+1])
-		if key.Tag == "!!merge" || !isNested(value) {
+		if key.Tag == "!!merge" || isData(key) || !isNested(value) {
 			continue
 		}
 		v, err := decode(value)
@@ -138,6 +141,58 @@ func removeNulls(n *yaml.Node) (changes int) {
 	return changes
 }
 
+// isData says whether a key is the one that meets a field of the message that carries it.
+func isData(key *yaml.Node) bool { return key.Tag != "!!merge" && strings.EqualFold(key.Value, "data") }
+
+// lift puts what a map under the key data holds in its place: somebody has written the shape that EdgeCore's messages
+// have. It lifts nothing that stands outside with another value, and nothing that refers to other parts of the file.
+func lift(n *yaml.Node) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if !isData(key) || value.Kind != yaml.MappingNode || value.Anchor != "" {
+			continue
+		}
+		lifted, ok := liftable(n, value)
+		if !ok {
+			continue
+		}
+		if comments := commentsOf(key); len(comments) > 0 && len(lifted) > 0 {
+			if first := lifted[0]; first.HeadComment != "" {
+				comments = append(comments, first.HeadComment)
+			}
+			lifted[0].HeadComment = strings.Join(comments, "\n")
+		}
+		n.Content = slices.Replace(n.Content, i, i+2, lifted...)
+		return true
+	}
+	return false
+}
+
+// liftable are the keys and values of inner that outer lacks; not ok where they contradict each other.
+func liftable(outer, inner *yaml.Node) (lifted []*yaml.Node, ok bool) {
+	for i := 0; i+1 < len(inner.Content); i += 2 {
+		key, value := inner.Content[i], inner.Content[i+1]
+		if key.Tag == "!!merge" || value.Kind == yaml.AliasNode {
+			return nil, false
+		}
+		if isData(key) { // which may stand in data again
+			lifted = append(lifted, key, value)
+			continue
+		}
+		there := child(outer, key.Value)
+		if there == nil {
+			lifted = append(lifted, key, value)
+			continue
+		}
+		a, errA := decode(there)
+		b, errB := decode(value)
+		if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
+			return nil, false
+		}
+	}
+	return lifted, true
+}
+
 // asJSON is a value as one JSON text.
 func asJSON(v any) (*yaml.Node, error) {
 	var rich bytes.Buffer
@@ -152,6 +207,9 @@ func asJSON(v any) (*yaml.Node, error) {
 // fixConfig rewrites one anomalyDetection in place.
 func fixConfig(n *yaml.Node) (changes int, err error) {
 	changes = removeNulls(n)
+	for lift(n) {
+		changes += 1 + removeNulls(n)
+	}
 	nested := make(map[string]any)
 	var kept []*yaml.Node
 	var comments []string
@@ -159,8 +217,12 @@ func fixConfig(n *yaml.Node) (changes int, err error) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], content(n.Content[i+1])
 		switch {
-		case key.Tag != "!!merge" && strings.EqualFold(key.Value, "data"): // that nothing reads
-			changes++
+		case isData(key):
+			if value != nil && value.Kind == yaml.MappingNode { // and cannot be lifted: see what lint says
+				kept = append(kept, n.Content[i], n.Content[i+1])
+			} else {
+				changes++
+			}
 			continue
 		case key.Tag == "!!merge" || !isNested(value):
 			if changesAsFloat32(value) {

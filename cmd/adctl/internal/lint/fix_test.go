@@ -4,6 +4,7 @@
 package lint_test
 
 import (
+	stdcmp "cmp"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -59,5 +60,58 @@ spec:
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-kubectl +fixed):\n%s", value, diff)
 		}
+	}
+}
+
+// The key data loses the whole Device. In detection it is EdgeCore's own shape on the wrong level, or nothing; in what a
+// driver reads nobody but its author knows another name.
+func TestFixOfTheKeyData(t *testing.T) {
+	detection := func(keys string) string { return strings.Replace(deviceWith("KEYS"), "KEYS", keys, 1) + models }
+	protocol := func(keys string) string {
+		return strings.Replace(deviceWith("detector: auto"), "{port: 502}", keys, 1) + models
+	}
+	const nobodyKnows, one = "--fix cannot, as it does not know which name the driver reads", "unless a key stands there with another value"
+	for _, tt := range []struct {
+		name, before, after string
+		left                string // what lint says of it after the fix
+	}{
+		{"a map", detection("data: {detector: ewma, threshold: 0.97}"), detection("detector: ewma\n        threshold: 0.97"), ""},
+		{"beside others", detection("detector: ewma\n        DATA: {threshold: 0.97}\n        sinks: log"), detection("detector: ewma\n        threshold: 0.97\n        sinks: log"), ""},
+		{"said twice", detection("detector: ewma\n        data: {detector: ewma, threshold: 0.97}"), detection("detector: ewma\n        threshold: 0.97"), ""},
+		{"data in data", detection("data: {Data: {detector: ewma}}"), detection("detector: ewma"), ""},
+		{"nested", detection("data: {detector: {window: 60}, sinks: log}"), detection("config: '{\"detector\":{\"window\":60}}'\n        sinks: log"), ""},
+		{"comments", detection("# why\n        data: # of the field\n          # which\n          detector: ewma"), detection("# why\n        # of the field\n        # which\n        detector: ewma"), ""},
+		{"nothing", detection("detector: ewma\n        data: x"), detection("detector: ewma"), ""},
+		{"an empty map", detection("detector: ewma\n        data: {}"), detection("detector: ewma"), ""},
+		{"a list", detection("detector: ewma\n        data: [x]"), detection("detector: ewma"), ""},
+		{"a null inside", detection("data: {detector: ewma, threshold: ~}"), detection("detector: ewma"), ""},
+		{"a contradiction", detection("detector: ewma\n        data: {detector: mad}"), "", one},
+		{"a reference", detection("sinks: &s log\n        data: {detector: *s}"), "", one},
+		{"of a driver", protocol("{data: 1}"), "", nobodyKnows},
+		{"of a driver, nested", protocol("{Data: {register: 1}}"), "", nobodyKnows},
+		{"of a driver, a null", protocol("{data: ~, port: 502}"), protocol("{port: 502}"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fixed, changes, err := lint.Fix([]byte(tt.before), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := stdcmp.Or(tt.after, tt.before)
+			if diff := cmp.Diff(want, string(fixed)); diff != "" {
+				t.Errorf("fixed (-want +got):\n%s", diff)
+			}
+			if (changes > 0) != (tt.after != "") {
+				t.Errorf("%d changes", changes)
+			}
+			var said []string
+			for _, f := range findings(t, string(fixed)) {
+				if f.Rule == "data-key" {
+					said = append(said, f.Remedy)
+				}
+			}
+			if tt.left == "" && said != nil || tt.left != "" && (len(said) != 1 || !strings.Contains(said[0], tt.left)) {
+				t.Errorf("lint says of the key: %q", said)
+			}
+		})
 	}
 }

@@ -143,7 +143,8 @@ func (p place) checkDuplicates(n *yaml.Node) {
 // checkConfigData finds in free-form configuration of drivers what EdgeCore cannot carry there either.
 func (p place) checkConfigData(n *yaml.Node, where, property string) {
 	for _, e := range entries(n) {
-		if !p.deadly(e, where+"."+e.key.Value, property, "write it as one text, which the driver reads; --fix does") {
+		if !p.deadly(e, where+"."+e.key.Value, property, "write it as one text, which the driver reads; --fix does",
+			"choose another name, here and in the driver; --fix cannot, as it does not know which name the driver reads") {
 			p.carried(e, property)
 		}
 	}
@@ -151,13 +152,16 @@ func (p place) checkConfigData(n *yaml.Node, where, property string) {
 
 // deadly finds what makes EdgeCore drop the whole Device, wherever free-form values stand: EdgeCore makes scalars of
 // them, and the key data meets a field of the message that carries them, whatever its case.
-func (p place) deadly(e entry, name, property, flatten string) bool {
+func (p place) deadly(e entry, name, property, flatten, rename string) bool {
 	if e.key.Tag == "!!bool" && !strings.EqualFold(e.key.Value, "true") && !strings.EqualFold(e.key.Value, "false") {
 		p.warn("yaml-key", e.key, property, fmt.Sprintf("kubectl reads the key %s as %t", e.key.Value, isYes(e.key.Value)), fmt.Sprintf("write it in quotes: %q", e.key.Value))
 	}
 	switch {
-	case strings.EqualFold(e.key.Value, "data"):
-		p.fail("data-key", e.key, property, fmt.Sprintf("the key %s makes EdgeCore drop the whole Device", name), "remove it, or choose another name")
+	case isData(e.key):
+		if isNull(e.value) {
+			rename = "remove it; --fix does"
+		}
+		p.fail("data-key", e.key, property, fmt.Sprintf("the key %s makes EdgeCore drop the whole Device", name), rename)
 	case isNested(e.value):
 		p.fail("nested-value", e.value, property, fmt.Sprintf("%s is a map or a list: EdgeCore drops the whole Device", name), flatten)
 	case isNull(e.value):

@@ -34,7 +34,7 @@ func TestDeadlyAsEdgeCore(t *testing.T) {
 		for config, deadly := range map[string]bool{
 			"{detector: auto}": false, "{detector: on}": false, "{}": false, `{config: "{}"}`: false, "{dataset: x}": false, "{metadata: x}": false,
 			"{a: {b: c}}": true, "{a: {}}": true, "{a: [b]}": true, "{a: []}": true, "{a: null}": true, "{a: }": true, "{a: ~}": true,
-			"{data: x}": true, "{Data: 1}": true, "{DATA: true}": true, "{dAtA: x}": true,
+			"{data: x}": true, "{Data: 1}": true, "{DATA: true}": true, "{dAtA: x}": true, "{data: {a: b}}": true, "{Data: [x]}": true, "{data: {}}": true,
 		} {
 			t.Run(where+" "+config, func(t *testing.T) {
 				manifest := strings.ReplaceAll(manifest, placeholder, config)
