@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -64,6 +65,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	for i := range s.Members {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
+		if b.convert, err = stage.NewConverter(s.Members[i].DataType, s.Config.Categories); err != nil {
+			return nil, fmt.Errorf("%s: %w", settings.ID(), err)
+		}
 		b.coalesce.Init(s.Config.Heartbeat)
 		a.members = append(a.members, b)
 	}
@@ -92,6 +96,32 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	return a, nil
 }
 
+// Check takes a reading of a member, which came as text, through the stages convert and quality, where the client has none:
+// before it becomes part of a row. When it arrived says nothing, only when it was taken. Where the detector must not see it,
+// Check reports false, and answer is the verdict on it. It may be called concurrently with the other methods.
+func (a *Attachment) Check(member int, text string, s *driver.Sample) (answer driver.Result, pass bool) {
+	b := a.members[member]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if value, short, flags := b.convert.Convert(text); s.Flags&driver.Unparsable != 0 { // else it is a number or a word for one
+		s.Value, s.Text, s.Flags = value, short, flags
+	}
+	s.Flags, pass = b.quality.Observe(s.At.UnixNano(), 0, s.Value, s.Flags, &b.config.Quality)
+	told := false
+	if s.Flags != 0 || b.quality.Standing() || b.silent {
+		answer, told = b.flagged(s)
+	}
+	if pass {
+		return answer, true
+	}
+	b.count(s.Flags)
+	if !told {
+		answer.Reset(driver.Row{*s})
+		answer.Threshold, answer.Config, answer.Message = b.config.Threshold, b.setup.hash, "not judged: "+string(stage.Fault(s.Flags))
+	}
+	return answer, false
+}
+
 // TrySubmit is [Stream.TrySubmit]; Answer gets the number again.
 func (a *Attachment) TrySubmit(row driver.Row, number uint64) bool {
 	if h := a.handler; h.mirrored.Load() {
@@ -109,14 +139,12 @@ func (a *Attachment) TrySubmit(row driver.Row, number uint64) bool {
 
 // count counts a reading that others have checked.
 func (b *Binding) count(flags driver.Flags) {
-	b.mu.Lock()
 	if flags&driver.Held == 0 {
-		b.stats.Readings++
+		b.stats.readings.Add(1)
 	}
 	if flags&^driver.Held != 0 {
 		b.stats.count(flags)
 	}
-	b.mu.Unlock()
 }
 
 // Close ends the stream without waiting for what is queued; what its detector learned is kept where the adapter keeps
@@ -142,7 +170,7 @@ func (a *Attachment) Close() {
 
 // deliver passes a verdict on to the sinks, and tells in it the incident that it is part of. The rest of it stays as the
 // detector and the policy have it: a client with stages of its own finds the same incidents in it as if the detector were
-// in its own process.
+// in its own process. What [Attachment.Check] finds and lasts is in the answer, as nobody else tells of it.
 func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
 	if a.group {
 		deliverEach(a.members, r, row)
@@ -153,6 +181,10 @@ func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
 	m := a.members[0]
 	own := *r
 	m.deliver(&own, false)
+	if m.checked() {
+		*r = own
+		return
+	}
 	m.setup.policy.Apply(r)
 	r.Config, r.Incident = own.Config, own.Incident
 }

@@ -47,14 +47,13 @@ type Binding struct {
 	stream  Stream  // nil for a member of a group
 	charge  *charge // of stream
 	group   *group
-	stats   BindingStats
+	stats   counts
 
 	coalesce stage.Coalescer // what is asked concurrently is atomic
 	telling  sync.Mutex      // guards the rest of it, what follows, and the order of verdicts
 	incident stage.Incident
 	gone     bool          // nothing is told any more
 	least    atomic.Uint64 // score from which an incident begins, by the cadence seen; a float64's bits
-	dropped  atomic.Uint64 // rows lost from the adapter's queue
 }
 
 // Bind begins to watch a property. It resolves everything that a reading needs, so that observing is cheap. A wrong
@@ -210,7 +209,7 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 	if b.ended {
 		return
 	}
-	b.stats.Readings++
+	b.stats.readings.Add(1)
 	if at.IsZero() && b.handler.clock.now.Load() != 0 {
 		at = time.Now()
 	}
@@ -229,7 +228,8 @@ func (b *Binding) observe(at time.Time, v float64, text string, flags driver.Fla
 		b.handler.hooks.Reading(s, pass)
 	}
 	if flags != 0 || b.quality.Standing() || b.silent {
-		b.flagged(flags)
+		b.stats.count(flags)
+		b.flagged(s)
 	}
 	if !pass {
 		return
@@ -261,20 +261,20 @@ func (b *Binding) onClock(steady int64) int64 {
 	return steady + b.handler.clock.ahead.Load()
 }
 
-// flagged counts what was wrong with a reading and judges whether it persists.
-func (b *Binding) flagged(flags driver.Flags) {
-	b.stats.count(flags)
+// flagged judges whether what is wrong with readings persists, and reports whether that makes a verdict on the last one.
+func (b *Binding) flagged(s *driver.Sample) (r driver.Result, told bool) {
 	before := b.quality.Standing()
 	kind, strength := b.quality.Judge(&b.config.Quality)
 	if kind == driver.KindNone && !before && !b.silent {
-		return
+		return r, false
 	}
 	b.silent = false
 	if b.handler.opts.Replay {
 		b.settle()
 	}
-	r := stage.QualityResult(&b.row[0], b.config.Threshold, kind, strength, "")
+	r = stage.QualityResult(s, b.config.Threshold, kind, strength, "")
 	b.deliver(&r, true)
+	return r, true
 }
 
 // settle waits until the readings before are judged, so that in a replay verdicts of the quality stage and of the detector

@@ -102,6 +102,44 @@ func TestBindingWhileTheWallClockSteps(t *testing.T) {
 	}
 }
 
+// Whoever looks for silence may have to wait for a property that is busy; the clock does not.
+func TestClockOfABusyHandler(t *testing.T) {
+	h, err := NewHandler(Options{Adapters: new(AdapterRegistry), Sinks: new(SinkRegistry), Drivers: driver.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config, err := ParseSettings(map[string]any{"detector": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Binding{handler: h, setup: new(setup), config: &config, refs: 1}
+	b.mu.Lock()
+	h.mu.Lock()
+	h.bindings[b.Key()] = b
+	h.mu.Unlock()
+	tick := time.NewTicker(coarseTick / 10)
+	defer tick.Stop()
+	began := h.clock.now.Load()
+	for limit := time.After(time.Minute); time.Duration(h.clock.now.Load()-began) < 2*sweepEvery; {
+		select {
+		case <-tick.C:
+			h.Stats()
+		case <-limit:
+			t.Fatal("the clock stands still")
+		}
+	}
+	b.mu.Unlock()
+	h.mu.Lock()
+	delete(h.bindings, b.Key())
+	h.mu.Unlock()
+	if err := h.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 type countedStream struct {
 	Stream
 	rows int

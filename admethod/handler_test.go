@@ -24,6 +24,14 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	results []driver.Result
+	err     error
+}
+
+// fails lets the sink refuse what it is given, until it is called with nil.
+func (m *memory) fails(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
 }
 
 func (m *memory) Start(context.Context) error    { return nil }
@@ -31,6 +39,9 @@ func (m *memory) Shutdown(context.Context) error { return nil }
 func (m *memory) Write(_ context.Context, batch []driver.Result) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
 	m.results = append(m.results, batch...)
 	return nil
 }

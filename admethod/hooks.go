@@ -12,14 +12,14 @@ import (
 )
 
 // Hooks observe the handler. A nil hook is off. Hooks are called from the goroutines that do the work: they must be
-// quick, must not block, and must not keep what they are given.
+// quick, must not block, must not keep what they are given, and of the handler may call Stats alone.
 type Hooks struct {
 	// Reading sees every reading as it came, before it is judged; judged tells whether it goes on to the detector, which
 	// readings that the quality stage holds back do not. A member's last reading that stands for a missing one is not
 	// seen again. It is called within Observe.
 	Reading func(s *driver.Sample, judged bool)
 	// Verdict sees every verdict on a reading, with the incident that it is part of, before verdicts are coalesced for the
-	// sinks. Those on one property come in order; it must not call the handler.
+	// sinks. Those on one property come in order.
 	Verdict func(r *driver.Result)
 	// Judged sees how long a detector in the mapper took for a reading: one reading in [JudgedEvery].
 	Judged func(key driver.Key, took time.Duration)

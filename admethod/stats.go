@@ -3,7 +3,11 @@
 
 package admethod
 
-import "github.com/kubeedge/edge-anomaly/driver"
+import (
+	"sync/atomic"
+
+	"github.com/kubeedge/edge-anomaly/driver"
+)
 
 // BindingStats counts what happened to the readings of one property.
 type BindingStats struct {
@@ -17,36 +21,39 @@ type BindingStats struct {
 	StuckClock uint64
 }
 
+// counts are those of a binding. Any goroutine may read them, a hook within Observe too.
+type counts struct {
+	readings, dropped, invalid atomic.Uint64
+	flagged                    [len(countedFlags)]atomic.Uint64
+}
+
+var countedFlags = [...]driver.Flags{driver.Duplicate, driver.OutOfOrder, driver.Late, driver.Gap, driver.StuckClock}
+
 // count counts what was wrong with a reading.
-func (s *BindingStats) count(flags driver.Flags) {
-	for _, c := range [...]struct {
-		flag driver.Flags
-		n    *uint64
-	}{
-		{driver.Duplicate, &s.Duplicate}, {driver.OutOfOrder, &s.OutOfOrder}, {driver.Late, &s.Late},
-		{driver.Gap, &s.Gap}, {driver.StuckClock, &s.StuckClock},
-	} {
-		if flags&c.flag != 0 {
-			*c.n++
+func (c *counts) count(flags driver.Flags) {
+	for i, f := range countedFlags {
+		if flags&f != 0 {
+			c.flagged[i].Add(1)
 		}
 	}
 	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
-		s.Invalid++
+		c.invalid.Add(1)
 	}
 }
 
 // lost counts rows that found no room in the adapter's queue.
 func (b *Binding) lost(n int) {
-	b.dropped.Add(uint64(n))
+	b.stats.dropped.Add(uint64(n))
 	b.handler.pace.lost.Add(uint64(n))
 	b.handler.hooks.Dropped(b.Key(), n)
 }
 
 // Stats returns a copy of the current counts.
 func (b *Binding) Stats() BindingStats {
-	b.mu.Lock()
-	s := b.stats
-	b.mu.Unlock()
-	s.Dropped = b.dropped.Load()
+	c := &b.stats
+	s := BindingStats{Readings: c.readings.Load(), Dropped: c.dropped.Load(), Invalid: c.invalid.Load()}
+	for i, n := range [...]*uint64{&s.Duplicate, &s.OutOfOrder, &s.Late, &s.Gap, &s.StuckClock} { // as countedFlags
+		*n = c.flagged[i].Load()
+	}
 	return s
 }

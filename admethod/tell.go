@@ -53,6 +53,13 @@ func (b *Binding) open() driver.Incident {
 	return b.incident.Open()
 }
 
+// checked reports whether the quality stage holds an incident open.
+func (b *Binding) checked() bool {
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	return b.incident.OfQuality()
+}
+
 // finish ends the incident that is open, if there is one, and tells of it; after the last time nothing is told any more.
 func (b *Binding) finish(phase driver.Phase, severity driver.Severity, message string, last bool) {
 	var r driver.Result

@@ -82,6 +82,13 @@ func (s *session) take(m *pb.DevicePropertyData, a *answer) error {
 		n := of.series
 		s.row[0] = sample
 		row := driver.Row(s.row[:])
+		if of.info == nil && m.GetSequence() == 0 && m.GetFlags() == 0 { // the client knows only the proposal's fields
+			if verdict, pass := n.check(of.index, m.GetPropertyValue(), &s.row[0]); !pass {
+				a.state.Store(waiting)
+				a.judged(&verdict)
+				return nil
+			}
+		}
 		switch {
 		case len(n.group) == 0:
 		case m.GetRow() != 0:
@@ -89,7 +96,7 @@ func (s *session) take(m *pb.DevicePropertyData, a *answer) error {
 				return err
 			}
 		default:
-			if row, err = n.rows.take(of.key, sample); err != nil {
+			if row, err = n.rows.take(of.key, s.row[0]); err != nil {
 				return err
 			}
 		}

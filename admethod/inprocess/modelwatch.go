@@ -246,10 +246,6 @@ func (a *Adapter) reloadModels(ctx context.Context) {
 			}
 			if refused != nil {
 				a.trouble(s.id(), fmt.Errorf("model %s: goes on with %s: %w", file, *s.model.Load(), refused))
-				continue
-			}
-			if hook := a.hooks.ModelLoaded; hook != nil {
-				hook(s.key, c.version)
 			}
 		}
 	}
@@ -264,10 +260,14 @@ func (a *Adapter) exchange(ctx context.Context, s *stream, data []byte, version 
 	if err != nil {
 		return err
 	}
-	return s.lane.do(ctx, func() {
+	err = s.lane.do(ctx, func() {
 		s.detector, s.judged = d, false
 		s.model.Store(&version)
 	})
+	if hook := a.hooks.ModelLoaded; err == nil && hook != nil {
+		hook(s.key, version)
+	}
+	return err
 }
 
 // waiting stands for a detector whose model is not there, or damaged, until a usable one appears.

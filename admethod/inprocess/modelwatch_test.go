@@ -122,6 +122,76 @@ func TestModelIsReloaded(t *testing.T) {
 	})
 }
 
+// slow is an offset that takes its time for each reading.
+type slow struct{ offset }
+
+func (s slow) Detect(row driver.Row, out *driver.Result) {
+	<-time.After(4 * time.Second)
+	s.offset.Detect(row, out)
+}
+
+func slowly() driver.Factory {
+	return driver.NewFactory(driver.Info{Name: "slow"}, func() struct{} { return struct{}{} },
+		func(s driver.Settings, _ struct{}) (driver.Detector, error) {
+			v, err := strconv.ParseFloat(string(s.Model), 64)
+			return slow{offset(v)}, err
+		})
+}
+
+// A model that changes while its lanes are busy is taken up by every stream, by each of them once.
+func TestModelOfBusyLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "room.model")
+		if err := os.WriteFile(file, []byte("10"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var (
+			mu       sync.Mutex
+			loaded   = make(map[string]int)
+			expected = make(map[string]float64)
+			busy     int
+		)
+		h := startHandler(t, admethod.Options{
+			Drivers: driver.NewRegistry(slowly()), ModelDir: filepath.Dir(file),
+			AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 8, "hang": "5s", "queue": 16}},
+			Hooks: admethod.Hooks{
+				ModelLoaded: func(key driver.Key, _ string) { mu.Lock(); loaded[key.Device]++; mu.Unlock() },
+				Verdict:     func(r *driver.Result) { mu.Lock(); expected[r.Key.Device] = r.Expected; mu.Unlock() },
+				State:       func(string, error) { mu.Lock(); busy++; mu.Unlock() },
+			},
+		})
+		bindings := make(map[string]*admethod.Binding)
+		for i := range 6 {
+			device := fmt.Sprint("d", i)
+			bindings[device] = bind(t, h, device, map[string]any{"detector": "slow", "model": "room.model", "quality.missing": 0}, admethod.Meta{})
+		}
+		for i := range 120 {
+			<-time.After(time.Second)
+			for _, b := range bindings {
+				b.Observe(time.Now(), 1)
+			}
+			if i == 10 {
+				if err := os.WriteFile(file, []byte("200"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := h.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if busy == 0 {
+			t.Error("no stream had to wait for its lane: nothing is tested")
+		}
+		for device := range bindings {
+			if loaded[device] != 1 || expected[device] != 201 {
+				t.Errorf("%s took the new model up %d times, and judges by %v; want once, and 201", device, loaded[device], expected[device]-1)
+			}
+		}
+	})
+}
+
 // A property whose model is not there yet, or damaged, is watched as soon as a usable one appears.
 func TestModelMayComeLater(t *testing.T) {
 	for name, before := range map[string]string{"missing": "", "damaged": "damaged"} {

@@ -66,6 +66,16 @@ var qualityKinds = [...]struct {
 	{driver.KindLate, driver.Late},
 }
 
+// Fault is the kind of the first of the faults that a reading has, KindNone for none.
+func Fault(flags driver.Flags) driver.Kind {
+	for _, q := range qualityKinds {
+		if flags&q.flags != 0 {
+			return q.kind
+		}
+	}
+	return driver.KindNone
+}
+
 // Of qualityKinds.
 const (
 	missingIndex    = 1
