@@ -63,6 +63,9 @@ func newAuto(s driver.Settings, c autoConfig) *autoDetector {
 	return d
 }
 
+// Unranked leaves out what ranks readings and begins no incident: for who replays a recording and wants incidents alone.
+func (d *autoDetector) Unranked() { d.stream.Unranked = true }
+
 // kindOf names what package watch finds.
 var kindOf = [...]driver.Kind{
 	watch.None: driver.KindNone, watch.Spike: driver.KindSpike, watch.Level: driver.KindLevel, watch.Drift: driver.KindDrift,

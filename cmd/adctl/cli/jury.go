@@ -21,12 +21,14 @@ type judging struct {
 	together *admethod.ADMethodConfig // nil for none
 	model    string                   // file of the group's
 	dataType string                   // of readings that are judged alone; "" for what the columns have
+	unranked bool                     // only incidents are of interest, no scores
 	columns  []input.Column
 	index    []int // of the columns, among the cells of a row
 }
 
-// at is the same judging at another threshold.
+// at is the same judging at another threshold, for incidents alone.
 func (j judging) at(threshold float64) judging {
+	j.unranked = true
 	for _, c := range []**admethod.ADMethodConfig{&j.alone, &j.together} {
 		if *c != nil {
 			other := **c
@@ -48,6 +50,7 @@ type jury struct {
 	cells   []input.Cell
 	waiting []pendingRow
 	said    []account.Said
+	row     account.Row // the last one
 	book    account.Book
 }
 
@@ -129,6 +132,11 @@ func (d *jury) of(row *input.Row) ([]*column, error) {
 		var err error
 		if c.stream, err = d.session.Add(key, *d.alone, admethod.Meta{DataType: dataType}); err != nil {
 			return nil, err
+		}
+		if d.unranked {
+			if of, ok := c.stream.Detector().(interface{ Unranked() }); ok {
+				of.Unranked()
+			}
 		}
 		all = append(all, c)
 	}
@@ -235,8 +243,8 @@ func (d *jury) drain(ctx context.Context, last bool, each func(*account.Row)) er
 				Score: g.Score, Onset: g.Onset, Severity: g.Severity, Kind: g.Kind, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Incident: g.Incident,
 			}})
 		}
-		row := d.book.Merge(p.series, p.at, d.said)
-		each(&row)
+		d.row = d.book.Merge(p.series, p.at, d.said)
+		each(&d.row)
 	}
 	for _, c := range d.order {
 		if d.group == nil {

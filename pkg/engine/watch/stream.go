@@ -20,6 +20,8 @@ type Stream struct {
 	Detector
 	Season bool // look for a season
 	Period int  // readings of a season that is known; 0: none is
+	// Unranked leaves out the shape, which takes half of the time and begins no incident: for who wants incidents alone.
+	Unranked bool
 
 	news    novelty.Detector
 	shapes  *shape.Detector
@@ -84,11 +86,13 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 		s.bound = s.t
 	}
 	v.Base -= s.offset
-	if s.shapes == nil {
+	if s.shapes == nil && !s.Unranked {
 		s.shapes = newShapes()
 	}
-	if evidence, ok := s.shapes.Next(x, false); ok && v.Judged {
-		v.Tail = s.together(&v, evidence)
+	if !s.Unranked {
+		if evidence, ok := s.shapes.Next(x, false); ok && v.Judged {
+			v.Tail = s.together(&v, evidence)
+		}
 	}
 	if v.Accepted {
 		s.regimes.Settle()

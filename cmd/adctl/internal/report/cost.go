@@ -24,8 +24,9 @@ func rarity(score float64) float64 {
 	return min(-math.Log10(1-score), rarest)
 }
 
-// Thresholds are those that a report tries beside that of the run.
-var Thresholds = [...]float64{0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999}
+// Thresholds are those that a report tries beside that of the run. A lower one would promise a false alarm every few
+// readings, and each one costs a run.
+var Thresholds = [...]float64{0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999}
 
 // Cost is what a run at a threshold leads to.
 type Cost struct {

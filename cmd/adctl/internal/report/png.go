@@ -179,17 +179,27 @@ func area(p *plot.Plot, c color.Color, points plotter.XYs) {
 	}
 }
 
+// strokeMost is the most points that are drawn at once: the time that the canvas takes grows with their square.
+const strokeMost = 64
+
 // stroke adds a line.
 func stroke(p *plot.Plot, c color.Color, width vg.Length, dashed bool, points plotter.XYs) {
-	l, err := plotter.NewLine(points)
-	if err != nil {
-		return
+	for len(points) > 0 {
+		n := min(len(points), strokeMost)
+		l, err := plotter.NewLine(points[:n])
+		if err != nil {
+			return
+		}
+		l.Color, l.Width = c, width
+		if dashed {
+			l.Dashes = []vg.Length{4, 3}
+		}
+		p.Add(l)
+		if n == len(points) {
+			return
+		}
+		points = points[n-1:] // the next begins where this one ends
 	}
-	l.Color, l.Width = c, width
-	if dashed {
-		l.Dashes = []vg.Length{4, 3}
-	}
-	p.Add(l)
 }
 
 // runs calls draw with the begin and the end, in nanoseconds, of each run of bins of which holds says yes.
