@@ -191,14 +191,15 @@ func TestQualityVerdictStandsUntilReadingsAreGood(t *testing.T) {
 	}
 }
 
-// Readings that are good again do not end an anomaly that the detector still sees.
+// Readings that are no good among others neither hide nor end an anomaly that the detector still sees. Where all of them
+// are no good, that is what is told.
 func TestQualityDoesNotClearTheDetectorsAnomaly(t *testing.T) {
 	b := newBench(t, admethod.Options{Replay: true}, over)
 	binding := b.bind(t, "t", "over", map[string]any{"heartbeat": "0s"}, admethod.Meta{DataType: "double", Cycle: time.Second})
 	at := epoch
 	for i := range 200 {
 		at = at.Add(time.Second)
-		if i >= 50 && i < 60 && i%2 == 0 {
+		if i >= 50 && i < 60 && i%2 == 0 || i >= 100 && i < 130 {
 			binding.ObserveAny(at, "error 7")
 		} else {
 			binding.ObserveAny(at, 500)

@@ -34,6 +34,7 @@ type excursion struct {
 	detector holder
 	quality  holder
 	calm     int       // verdicts of the detector in succession that do not hold it open
+	unheard  int       // verdicts of the quality stage since the last one of the detector
 	back     time.Time // of the first of them, and no sooner than the quality stage let go
 	unknown  time.Time // of the first verdict of the detector in succession that was Unknown; zero where the last was not
 	last     time.Time // of the newest verdict
@@ -54,6 +55,8 @@ const (
 	unknownFor = time.Hour
 	// A spike whose neighbours, as many in all, lie on the same side of what was expected is a level.
 	staysFor = 5
+	// A detector that was not heard of for so many readings that are no good says nothing of what is now.
+	unheardFor = 10
 )
 
 // Calm reports whether a verdict that is normal changes nothing.
@@ -88,6 +91,7 @@ func (s *Incident) Judge(r *driver.Result, fromQuality bool, p *Policy) {
 			x.back = r.At
 		}
 		x.quality.take(&raw, now)
+		x.unheard = min(x.unheard+1, unheardFor)
 	} else {
 		x.judged(&raw, now, follows, p)
 	}
@@ -144,7 +148,7 @@ func (x *excursion) judged(r *driver.Result, now, follows bool, p *Policy) {
 		}
 		return
 	}
-	x.unknown = time.Time{}
+	x.unknown, x.unheard = time.Time{}, 0
 	if now {
 		x.calm = 0
 		x.detector.take(r, true)
@@ -193,11 +197,11 @@ func (x *excursion) worst(r *driver.Result) {
 	}
 }
 
-// kind is that of the stage that holds the incident open, of both the one that finds it worse: of readings that are no
-// good, first that.
+// kind is that of the stage that holds the incident open. Of both it is the detector's, unless the other is worse, or
+// nothing reaches the detector: that some readings are no good, often for long, must not hide what the others show.
 func (x *excursion) kind() driver.Kind {
 	h := &x.detector
-	if x.quality.away && (!h.away || x.quality.severity >= h.severity) {
+	if x.quality.away && (!h.away || x.quality.severity > h.severity || x.unheard >= unheardFor) {
 		h = &x.quality
 	}
 	return h.kind

@@ -39,9 +39,10 @@ func (p *pace) learn(d float64) {
 	}
 }
 
-// rhythm is how much readings that are late or missing are the way of a stream: a network that loses one in ten, evenly, is
-// no fault of a sensor, and a verdict that never ends says nothing. It follows the mean of the levels of such faults over
-// the last thousands of readings; a level is a fault's where it is well over that.
+// rhythm is how much readings that are late, missing or invalid are the way of a stream: a network that loses one in ten,
+// evenly, is no fault of a sensor, nor is a gateway that says N/A as often, and a verdict that never ends says nothing. It
+// follows the mean of the levels of such faults over the last thousands of readings; a level is a fault's where it is well
+// over that.
 type rhythm struct {
 	n     uint16  // readings, up to rhythmMemory
 	gap   float32 // cycles of the longest silence, slowly forgotten
@@ -51,17 +52,24 @@ type rhythm struct {
 // In readings.
 const (
 	rhythmMemory = 2000
-	rhythmLeast  = 150 // so many are believed to have been good before the first
+	rhythmLeast  = 150 // so many are believed to have been good before the first,
+	rhythmValid  = 300 // and so many to have been valid
 )
 
 // follow takes the levels after a reading.
 func (r *rhythm) follow(levels *[len(qualityKinds)]float32, c *QualityConfig) {
 	r.n = min(r.n+1, rhythmMemory)
-	gain := 1 / float32(max(r.n, rhythmLeast))
-	for _, i := range [...]int{missingIndex, lateIndex} {
+	for _, i := range [...]int{invalidIndex, missingIndex, lateIndex} {
+		least := uint16(rhythmLeast)
+		if i == invalidIndex {
+			least = rhythmValid
+		}
+		gain := 1 / float32(max(r.n, least))
 		// An outage says little of the rhythm: it counts as what would be a fault, and no more.
 		r.usual[i] += gain * (min(levels[i], r.trigger(i, c)) - r.usual[i])
 	}
+	// Of a stream that is usable, every other reading is.
+	r.usual[invalidIndex] = min(r.usual[invalidIndex], 0.5*most(c))
 }
 
 // outage takes a silence of so many cycles that is over, and returns what it counts for: one lost reading for each time
@@ -89,11 +97,21 @@ func (r *rhythm) silence(c *QualityConfig) float64 {
 }
 
 // none reports whether all readings came when they should, for long.
-func (r *rhythm) none() bool { return r.usual[missingIndex]+r.usual[lateIndex] < 1e-4 }
+func (r *rhythm) none() bool {
+	return r.usual[invalidIndex]+r.usual[missingIndex]+r.usual[lateIndex] < 1e-4
+}
 
 // trigger is the level from which a fault makes a verdict: a little under Persist, as older faults count less, over what
-// is usual and six times its scatter, as that of counts: losses come in bursts.
+// is usual and six times its scatter, as that of counts: losses come in bursts. Of readings that are invalid there may be
+// no more than all, so theirs is that of a share: where all of them are, the level is over the trigger, whatever was usual.
 func (r *rhythm) trigger(i int, c *QualityConfig) float32 {
 	u := r.usual[i]
+	if i == invalidIndex {
+		scatter := float32(math.Sqrt(float64(u / 2 * max(1-u/most(c), 0))))
+		return min(trigger(c)+u+6*scatter, 0.9*most(c))
+	}
 	return trigger(c) + u + 6*float32(math.Sqrt(float64(u)))
 }
+
+// most is the level of a fault that every reading has.
+func most(c *QualityConfig) float32 { return 10 * float32(max(c.Persist, 1)) }

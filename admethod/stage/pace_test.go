@@ -5,6 +5,7 @@ package stage
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -12,12 +13,12 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
-// marked counts the readings at which a fault of the time between readings stands, and how often one begins.
+// marked counts the readings at which such a fault stands that may be the way of a stream, and how often one begins.
 func marked(q *Quality, c *QualityConfig, stamps []stamp) (readings, verdicts int) {
 	before := driver.KindNone
 	for _, s := range stamps {
 		_, _, kind := run(q, c, []stamp{s})
-		if kind == driver.KindMissing || kind == driver.KindLate {
+		if kind == driver.KindMissing || kind == driver.KindLate || kind == driver.KindInvalid {
 			readings++
 			if before == driver.KindNone {
 				verdicts++
@@ -68,6 +69,47 @@ func TestEvenLossesAreNoFault(t *testing.T) {
 				}
 				if got, _ := marked(&q, &c, lossy(rng, 2e6, 300, 0.6)); cycle > 0 && got < 20 {
 					t.Errorf("%d readings are marked while most are lost", got)
+				}
+			})
+		}
+	}
+}
+
+// A gateway that says N/A now and then, evenly, is the way of the stream. One that says nothing else is a fault, that
+// lasts as long as this, and ends with it.
+func TestEvenInvalidReadingsAreNoFault(t *testing.T) {
+	for _, persist := range []int{1, 3, 10} {
+		for _, p := range []float64{0, 0.01, 0.1, 0.3, 0.45} {
+			t.Run(fmt.Sprintf("%v, persist %d", p, persist), func(t *testing.T) {
+				c := DefaultQuality()
+				c.Persist = persist
+				const n, dead = 6000, 1000
+				for seed := range uint64(10) {
+					rng := rand.New(rand.NewPCG(seed, 8))
+					var q Quality
+					at := 0.0
+					some := func(n int, p float64) (s []stamp) {
+						for range n {
+							at++
+							v := rng.Float64()
+							if rng.Float64() < p {
+								v = math.NaN()
+							}
+							s = append(s, stamp{at, v})
+						}
+						return s
+					}
+					if got, _ := marked(&q, &c, some(n, p)); got > max(n/15, 90*persist) { // until that is known
+						t.Errorf("%d of %d readings are marked", got, n)
+					}
+					late := 60 * persist // until it is told, and until it is over
+					if got, verdicts := marked(&q, &c, some(dead, 1)); got < dead-late || verdicts > 2 {
+						t.Errorf("%d of %d readings are marked while none is a number, in %d verdicts", got, dead, verdicts)
+					}
+					marked(&q, &c, some(late, 0))
+					if _, _, kind := run(&q, &c, some(1, 0)); kind != driver.KindNone {
+						t.Errorf("%v still stands", kind)
+					}
 				}
 			})
 		}

@@ -78,6 +78,7 @@ func Fault(flags driver.Flags) driver.Kind {
 
 // Of qualityKinds.
 const (
+	invalidIndex    = 0
 	missingIndex    = 1
 	outOfOrderIndex = 4
 	lateIndex       = 5
@@ -212,23 +213,28 @@ func trigger(c *QualityConfig) float32 { return 0.7 * float32(max(c.Persist, 1))
 
 // Judge returns the fault that persists, KindNone for none, and its strength: 1 and more while it holds.
 func (q *Quality) Judge(c *QualityConfig) (driver.Kind, float64) {
-	over := func(i int) float32 { return q.levels[i] / q.rhythm.trigger(i, c) }
+	share := func(i int) float32 { return q.levels[i] / q.rhythm.trigger(i, c) }
 	switch {
 	case q.fault == 0:
-	case over(int(q.fault-1)) < 0.5:
+	case q.over(int(q.fault-1), c):
 		q.fault = 0
 	case int(q.good) >= goodAgain*max(c.Persist, 1): // however bad it was
 		q.fault, q.levels = 0, [len(qualityKinds)]float32{}
 	}
 	for i := range q.levels {
-		if o := over(i); o >= 1 && (q.fault == 0 || o > 1.5*over(int(q.fault-1))) {
+		if o := share(i); o >= 1 && (q.fault == 0 || o > 1.5*share(int(q.fault-1))) {
 			q.fault = uint8(i + 1)
 		}
 	}
 	if q.fault == 0 {
 		return driver.KindNone, 0
 	}
-	return qualityKinds[q.fault-1].kind, float64(max(over(int(q.fault-1)), 1))
+	return qualityKinds[q.fault-1].kind, float64(max(share(int(q.fault-1)), 1))
+}
+
+// over reports whether a fault has sunk half the way from its trigger to what is usual.
+func (q *Quality) over(i int, c *QualityConfig) bool {
+	return 2*q.levels[i] < q.rhythm.trigger(i, c)+q.rhythm.usual[i]
 }
 
 // Resume says that nobody was there to take readings until now: the silence until then says nothing of the device.

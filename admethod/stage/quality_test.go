@@ -4,6 +4,7 @@
 package stage
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -35,7 +36,11 @@ func run(q *Quality, c *QualityConfig, stamps []stamp) (flags []driver.Flags, pa
 	epoch := time.Unix(1_700_000_000, 0)
 	for _, s := range stamps {
 		at := epoch.Add(time.Duration(s.at * float64(testCycle)))
-		f, pass := q.Observe(at.UnixNano(), 0, s.value, 0, c)
+		flag := driver.Flags(0)
+		if math.IsNaN(s.value) { // as the stage before says
+			flag = driver.NotANumber
+		}
+		f, pass := q.Observe(at.UnixNano(), 0, s.value, flag, c)
 		flags = append(flags, f)
 		if pass {
 			passed = append(passed, s)

@@ -208,6 +208,11 @@ func (r *detection) observe(row *input.Row) error {
 		}
 	}
 	r.waiting = append(r.waiting, w)
+	for k, i := range r.judging.index {
+		if c := &row.Cells[i]; c.Value != c.Value && !r.judging.columns[k].Text && !row.States && r.dataType != "string" {
+			r.noNumber++
+		}
+	}
 	for _, t := range r.trials {
 		if err := t.jury.observe(row); err != nil {
 			return err

@@ -32,6 +32,7 @@ type tally struct {
 	log                          io.Writer // of bad rows
 	read, bad, judged, anomalous int
 	rows                         int // that have an outcome
+	noNumber                     int // cells of columns of numbers that hold none
 	learned                      int // rows before the first that was judged
 	firstAt, judgedFrom          time.Time
 	worst                        driver.Severity
@@ -101,7 +102,8 @@ type summary struct {
 	Judged      int               `json:"judged"`
 	Anomalous   int               `json:"anomalous"`
 	Skipped     int               `json:"skipped"`
-	WarmUp      int               `json:"warmUp"` // rows that were learned from before the first was judged
+	NoNumber    int               `json:"noNumber"` // cells that are empty or say that there is no reading, such as N/A
+	WarmUp      int               `json:"warmUp"`   // rows that were learned from before the first was judged
 	WarmUpTime  string            `json:"warmUpTime,omitempty"`
 	Cadence     string            `json:"cadence,omitempty"` // time between two readings
 	Threshold   float64           `json:"threshold"`
@@ -150,7 +152,7 @@ type incidentSummary struct {
 // summary tells what was found.
 func (r *detection) summary() *summary {
 	s := &summary{
-		File: r.title(), Readings: r.read, Judged: r.judged, Anomalous: r.anomalous, Skipped: r.bad, WarmUp: r.learned,
+		File: r.title(), Readings: r.read, Judged: r.judged, Anomalous: r.anomalous, Skipped: r.bad, NoNumber: r.noNumber, WarmUp: r.learned,
 		Threshold: r.judging.threshold(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
 		Incidents: []incidentSummary{}, JudgedBy: r.jury.judgedBy(r.judged),
 	}
@@ -235,6 +237,9 @@ func (s *summary) text(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n", s.Readings, s.Judged, s.Anomalous, len(s.done), s.Skipped)
 	t.repeated(w)
+	if s.NoNumber > 0 {
+		fmt.Fprintf(w, "%d cells hold no number, such as an empty one, N/A or ERR\n", s.NoNumber)
+	}
 	s.words(w)
 	if l := s.Labels; l != nil {
 		fmt.Fprintf(w, "labels: %d faults, %d found", l.Faults, l.Found)
