@@ -21,7 +21,6 @@ type account struct {
 	refused map[driver.Key]struct{}
 	since   time.Time
 	told    bool
-	hidden  bool // a push method that may hide detection was told
 }
 
 func (a *account) begin(now time.Time) {
@@ -68,16 +67,4 @@ func (a *account) tell(now time.Time, bound []*Binding) {
 		devices[key] = struct{}{}
 	}
 	logs.Infof("Anomaly detection: watching %d properties of %d devices; %d refused", len(bound), len(devices), len(a.refused))
-}
-
-// hides says once that the framework's parser may have kept something from us.
-func (a *account) hides(method string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.hidden {
-		a.hidden = true
-		logs.ErrorS(nil, "A property pushes its readings; whether it has anomalyDetection beside that cannot be seen, as KubeEdge's framework "+
-			"drops it beside http, mqtt and otel: such a property is not watched. adctl lint finds these; a mapper that adctl new writes takes both",
-			"pushMethod", method)
-	}
 }

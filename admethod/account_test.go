@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kubeedge/mapper-framework/pkg/common"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
@@ -41,31 +39,5 @@ func TestLogTellsWhatIsWatched(t *testing.T) {
 		if n := strings.Count(text, line); n != want {
 			t.Errorf("%q stands %d times in the log, want %d:\n%s", line, n, want, text)
 		}
-	}
-}
-
-// silentReader reads nothing.
-type silentReader struct{}
-
-func (silentReader) GetDeviceData(*struct{}) (any, error) { return 1.0, nil }
-
-// A mapper on KubeEdge's framework cannot see anomalyDetection beside a push method, and says so once.
-func TestLogTellsWhatAPushMethodHides(t *testing.T) {
-	b := newBench(t, admethod.Options{}, over)
-	watch := func(method string) {
-		t.Helper()
-		twin := &common.Twin{PropertyName: "t", Property: &common.DeviceProperty{PropertyName: "t"}}
-		twin.Property.PushMethod.MethodName = method
-		if err := admethod.Watch(t.Context(), b.Handler, twin, silentReader{}, new(struct{}), nil); err != nil {
-			t.Error(err)
-		}
-	}
-	journal := logstest.Capture(t)
-	watch("")
-	watch("mqtt")
-	watch("http")
-	text := journal.String()
-	if n := strings.Count(text, "cannot be seen"); n != 1 || !strings.Contains(text, `pushMethod="mqtt"`) {
-		t.Errorf("told %d times, want once:\n%s", n, text)
 	}
 }

@@ -15,18 +15,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubeedge/mapper-framework/pkg/common"
-
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
-
-// PushMethodConfig is the mapper framework's PushMethodConfig, extended by the method of anomaly detection.
-type PushMethodConfig struct {
-	common.PushMethodConfig
-	ADMethod ADMethodConfig `json:"adMethod,omitzero"`
-}
 
 // ADMethodConfig is what `pushMethod.anomalyDetection` of a Device's property says. EdgeCore carries only flat scalars
 // there, so every key is flat, dotted where it nests. Make one with [Parse] or [ParseSettings]; the zero value is not
@@ -268,4 +260,20 @@ func (c *ADMethodConfig) UnmarshalJSON(raw []byte) error {
 	}
 	*c = parsed
 	return nil
+}
+
+// Cycle is the duration that a collectCycle or reportCycle of a Device means, fallback for one that is not positive.
+//
+// The field has no unit. Mappers of KubeEdge's template take milliseconds, samples in KubeEdge's documentation are
+// written in nanoseconds (10000000000 for ten seconds): values from 100,000,000 on, which would be more than a day in
+// milliseconds, are nanoseconds here.
+func Cycle(v int64, fallback time.Duration) time.Duration {
+	const nanosecondsFrom = 100_000_000
+	switch {
+	case v <= 0:
+		return fallback
+	case v >= nanosecondsFrom:
+		return time.Duration(v)
+	}
+	return time.Duration(v) * time.Millisecond
 }

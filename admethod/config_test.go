@@ -149,18 +149,18 @@ func TestFingerprintsAreNotForged(t *testing.T) {
 	}
 }
 
-func TestPushMethodConfigRoundTrip(t *testing.T) {
-	var c PushMethodConfig
-	in := `{"MethodName":"mqtt","adMethod":{"detector":"ewma","detector.window":60}}`
-	if err := json.Unmarshal([]byte(in), &c); err != nil {
-		t.Fatal(err)
+func TestCycle(t *testing.T) {
+	tests := []struct {
+		in   int64
+		want time.Duration
+	}{
+		{0, time.Second}, {-5, time.Second}, {500, 500 * time.Millisecond}, {10_000, 10 * time.Second},
+		{86_400_000, 24 * time.Hour}, {500_000_000, 500 * time.Millisecond}, {10_000_000_000, 10 * time.Second},
 	}
-	if c.MethodName != "mqtt" || c.ADMethod.Detector != "ewma" {
-		t.Errorf("got %q, %q", c.MethodName, c.ADMethod.Detector)
-	}
-	out, err := json.Marshal(c.ADMethod)
-	if err != nil || string(out) != `{"detector":"ewma","detector.window":60}` {
-		t.Errorf("got %s, %v", out, err)
+	for _, tt := range tests {
+		if got := Cycle(tt.in, time.Second); got != tt.want {
+			t.Errorf("Cycle(%d) = %v, want %v", tt.in, got, tt.want)
+		}
 	}
 }
 

@@ -1,13 +1,12 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package admethod detects anomalies in what a KubeEdge mapper reads. It extends the mapper framework's
-// PushMethodConfig with an ADMethod, and runs readings through stages (package stage) to verdicts:
+// Package admethod detects anomalies in what a KubeEdge mapper reads: it runs readings through stages (package stage) to
+// verdicts:
 //
 //	convert → quality → group alignment → adapter (in-process, gRPC, HTTP) → sinks
 //
-// The author of a mapper generated from KubeEdge's template adds one import and one line, see
-// [AnomalyDetectionHandler]. A program with a life cycle of its own makes a [Handler], binds properties and observes
+// The author of a mapper generated from KubeEdge's template adds one import and one line, see package mapper. A program with a life cycle of its own makes a [Handler], binds properties and observes
 // readings:
 //
 //	h, err := admethod.NewHandler(admethod.Options{})

@@ -158,6 +158,18 @@ func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // si
 	return nil
 }
 
+// Go runs f in a goroutine that Shutdown joins; the context it gets ends when Shutdown begins.
+func (h *Handler) Go(f func(ctx context.Context)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != started {
+		return fmt.Errorf("admethod: %w", ErrClosed)
+	}
+	ctx := h.ctx
+	h.wg.Go(func() { _ = guard.Do("a goroutine of the handler", func() { f(ctx) }) }) // is logged
+	return nil
+}
+
 // keepClock keeps the coarse clock. It does nothing else: whoever has to wait must not stop it.
 func (h *Handler) keepClock(ctx context.Context) {
 	tick := time.NewTicker(coarseTick)

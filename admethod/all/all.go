@@ -18,11 +18,11 @@ import (
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
-	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"        // adapter
-	_ "github.com/kubeedge/edge-anomaly/admethod/httpapi"           // sink
-	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"        // adapter
-	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"         // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod" // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/httpapi"    // sink
+	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod" // adapter
+	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"  // adapter
+	"github.com/kubeedge/edge-anomaly/admethod/mapper"
 	_ "github.com/kubeedge/edge-anomaly/admethod/recorder"          // sink
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/activity"     // sink
 	_ "github.com/kubeedge/edge-anomaly/admethod/sink/devicestatus" // sink
@@ -34,10 +34,10 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"             // detectors
 )
 
-// AnomalyDetectionHandler is [admethod.AnomalyDetectionHandler].
-func AnomalyDetectionHandler[V any, C admethod.DeviceReader[V]](ctx context.Context, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) {
-	admethod.AnomalyDetectionHandler(ctx, twin, client, visitor, dataModel)
+// AnomalyDetectionHandler is [mapper.AnomalyDetectionHandler].
+func AnomalyDetectionHandler[V any, C mapper.DeviceReader[V]](ctx context.Context, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) {
+	mapper.AnomalyDetectionHandler(ctx, twin, client, visitor, dataModel)
 }
 
-// Shutdown is [admethod.Shutdown].
-func Shutdown(ctx context.Context) error { return admethod.Shutdown(ctx) }
+// Shutdown is [mapper.Shutdown].
+func Shutdown(ctx context.Context) error { return mapper.Shutdown(ctx) }

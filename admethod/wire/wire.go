@@ -36,17 +36,8 @@ func key(namespace, device, property string) (driver.Key, error) {
 	return k, nil
 }
 
-// Sample is the reading of a message. Without a value, the text is converted: numbers, true and false, on and off;
-// other text is Unparsable. Without a time it is an error.
-func Sample(m *pb.DevicePropertyData) (driver.Sample, error) {
-	k, err := Key(m)
-	if err != nil {
-		return driver.Sample{Key: k, Flags: driver.Flags(m.GetFlags())}, err
-	}
-	return SampleOf(m, k)
-}
-
-// SampleOf is Sample where the key of the message is known already.
+// SampleOf is the reading of a message about k. Without a value, the text is converted: numbers, true and false, on and
+// off; other text is Unparsable. Without a time it is an error.
 func SampleOf(m *pb.DevicePropertyData, k driver.Key) (s driver.Sample, err error) {
 	s.Key, s.Flags = k, driver.Flags(m.GetFlags())
 	switch {

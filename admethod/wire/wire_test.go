@@ -21,7 +21,7 @@ func TestSample(t *testing.T) {
 	}{
 		"21.5": {21.5, 0}, " ON ": {1, 0}, "false": {0, 0}, "warm": {math.NaN(), driver.Unparsable}, "NaN": {math.NaN(), driver.NotANumber},
 	} {
-		s, err := Sample(&pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p", PropertyValue: text, Timestamp: "2024-05-01T10:00:00.5Z"})
+		s, err := sample(&pb.DevicePropertyData{Namespace: "n", DeviceName: "d", PropertyName: "p", PropertyValue: text, Timestamp: "2024-05-01T10:00:00.5Z"})
 		same := s.Value == want.value || math.IsNaN(s.Value) && math.IsNaN(want.value)
 		if err != nil || !same || s.Flags != want.flags || s.At.Nanosecond() != 500_000_000 {
 			t.Errorf("%q: %+v, %v", text, s, err)
@@ -60,7 +60,7 @@ func FuzzRequest(f *testing.F) {
 		if proto.Unmarshal(raw, &m) != nil {
 			return
 		}
-		if s, err := Sample(&m); err == nil && (s.Key.Namespace == "" || s.Key.Device == "" || s.Key.Property == "") {
+		if s, err := sample(&m); err == nil && (s.Key.Namespace == "" || s.Key.Device == "" || s.Key.Property == "") {
 			t.Errorf("key %q", s.Key)
 		}
 		members, err := Members(m.GetSeries())
@@ -69,4 +69,13 @@ func FuzzRequest(f *testing.F) {
 		}
 		_, _ = Config(m.GetSeries(), nil)
 	})
+}
+
+// sample reads a message as a server does.
+func sample(m *pb.DevicePropertyData) (driver.Sample, error) {
+	k, err := Key(m)
+	if err != nil {
+		return driver.Sample{Key: k}, err
+	}
+	return SampleOf(m, k)
 }

@@ -135,15 +135,6 @@ const (
 	envAdapters = envPrefix + "ADAPTER_OPTIONS"
 )
 
-// Variables lists the environment variables that override the file, by key.
-func Variables() map[string]string {
-	vars := map[string]string{"anomalyDetection.sinks": envSinks, "anomalyDetection.defaults": envDefaults, "anomalyDetection.adapterOptions": envAdapters}
-	for _, s := range scalars {
-		vars[s.key] = envPrefix + s.env
-	}
-	return vars
-}
-
 // Load reads a configuration file and overrides it from the environment. The error joins everything that is wrong, each
 // part with its path in the file.
 func Load(file string) (*Config, error) {

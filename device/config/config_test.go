@@ -98,9 +98,6 @@ func TestEnvironmentWinsOverTheFile(t *testing.T) {
 	if diff := cmp.Diff(want, c.AnomalyDetection.Defaults); diff != "" {
 		t.Error(diff)
 	}
-	if len(Variables()) != len(scalars)+3 {
-		t.Errorf("Variables: %v", Variables())
-	}
 	t.Setenv("EDGE_ANOMALY_ADAPTER_OPTIONS", `{"grpc":{"targets":{"plant-a":{"address":"a:1"}}}}`)
 	if c, err = Parse([]byte(least)); err != nil || c.AnomalyDetection.AdapterOptions["grpc"]["targets.plant-a.address"] != "a:1" {
 		t.Errorf("adapter options %v, error %v", c.AnomalyDetection.AdapterOptions, err)

@@ -171,18 +171,6 @@ func TestScoreTable(t *testing.T) {
 	}
 }
 
-func TestJointScoreMultipliesTheTail(t *testing.T) {
-	for _, s := range []float64{0.5, 0.95, 1} {
-		got, want := driver.TailProbability(jointScore(s, 4)), 4*driver.TailProbability(s)
-		if math.Abs(got-want) > 1e-12 {
-			t.Errorf("joint probability of score %v among 4 is %v, want %v", s, got, want)
-		}
-	}
-	if got := jointScore(0.1, 4); got != 0 {
-		t.Errorf("joint score of 0.1 among 4 is %v, want 0", got)
-	}
-}
-
 func TestSnapshotOfAnotherWindowIsRefused(t *testing.T) {
 	long := open(t, madName, map[string]any{"window": 200}).(*madDetector)
 	fd, s := newFeeder(long), gaussian(61)

@@ -42,7 +42,3 @@ func deviate2(s float64) float64 {
 	z := math.Sqrt2 * math.Erfcinv(driver.TailProbability(s))
 	return z * z
 }
-
-// jointScore corrects the largest of the scores of n tests for their number: the tail probability is n times that of
-// the one (C. E. Bonferroni, 1936).
-func jointScore(largest float64, n int) float64 { return max(1-math.Cbrt(float64(n))*(1-largest), 0) }

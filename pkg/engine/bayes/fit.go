@@ -66,29 +66,6 @@ func Fit(t *Table, s Structure, prior Prior) (*Network, error) {
 	return n, nil
 }
 
-// LogLikelihood is the mean log-probability of the table's complete rows under the network, and how many rows those
-// are: a held-out check.
-func LogLikelihood(n *Network, t *Table) (mean, rows float64, err error) {
-	if err := n.accepts(t); err != nil {
-		return 0, 0, err
-	}
-	sum := 0.0
-	t.Each(func(row []uint8, weight float64) bool {
-		if slices.Contains(row, Missing) {
-			return true
-		}
-		rows += weight
-		for i := range n.Nodes {
-			sum += weight * math.Log(n.Nodes[i].CPT[n.config(i, row)*len(n.Nodes[i].States)+int(row[i])])
-		}
-		return true
-	})
-	if rows == 0 {
-		return math.NaN(), 0, nil
-	}
-	return sum / rows, rows, nil
-}
-
 // accepts reports whether the rows of a table are rows of the network.
 func (n *Network) accepts(t *Table) error {
 	if len(t.cards) != len(n.Nodes) {

@@ -308,18 +308,6 @@ func logLikelihood(counts []float64) float64 {
 	return v
 }
 
-// BIC is the score of a structure on the table, as HillClimb maximises it.
-func BIC(t *Table, s Structure) (float64, error) {
-	if err := t.fits(s); err != nil {
-		return 0, err
-	}
-	sc, v := newScorer(t), 0.0
-	for i, parents := range s.Parents {
-		v += sc.score(i, slices.Sorted(slices.Values(parents)))
-	}
-	return v, nil
-}
-
 // fits reports whether a structure belongs to this table and has tables of bearable size.
 func (t *Table) fits(s Structure) error {
 	if t.total == 0 {

@@ -3,8 +3,7 @@
 
 // Package moments estimates the level and the scale of a stream, one reading at a time and without allocation.
 //
-// [EWMA] forgets exponentially, [Welford] never, [Rolling] keeps a window and answers with median and MAD. All of them
-// answer in terms of a [Prediction], which turns a reading into a standard normal deviate and accounts for how little
+// [EWMA] forgets exponentially, [Rolling] keeps a window and answers with median and MAD. Both answer in terms of a [Prediction], which turns a reading into a standard normal deviate and accounts for how little
 // the estimate itself is known. [Resolution] learns the smallest step of a stream, below which no scale is believable.
 //
 // Readings must be finite and at most [MaxMagnitude] in size, so that squares stay finite; see [Clamp].

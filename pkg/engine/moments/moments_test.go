@@ -69,38 +69,32 @@ func TestEWMAIsTheWeightedMeanAndVariance(t *testing.T) {
 func TestEWMAStartsAsThePlainMeanAndVariance(t *testing.T) {
 	x := readings(100, 2)
 	e := moments.NewEWMA(0.01)
-	var w moments.Welford
 	for i := range x {
 		e.Update(x[i])
-		w.Update(x[i])
 		if i == 0 {
 			continue
 		}
 		mean, variance := stat.MeanVariance(x[:i+1], nil)
-		for name, got := range map[string][2]float64{"EWMA": {e.Mean(), e.Variance()}, "Welford": {w.Mean(), w.Variance()}} {
-			if !near(got[0], mean, 1e-12) || !near(got[1], variance, 1e-9) {
-				t.Fatalf("%s of %d readings is %v, want %v and %v", name, i+1, got, mean, variance)
-			}
+		if !near(e.Mean(), mean, 1e-12) || !near(e.Variance(), variance, 1e-9) {
+			t.Fatalf("of %d readings it is %v and %v, want %v and %v", i+1, e.Mean(), e.Variance(), mean, variance)
 		}
 	}
-	if e.Count() != 100 || w.Count() != 100 {
-		t.Errorf("counts are %d and %d, want 100", e.Count(), w.Count())
+	if e.Count() != 100 {
+		t.Errorf("counts %d, want 100", e.Count())
 	}
 }
 
 func TestNothingIsKnownAtFirst(t *testing.T) {
 	e := moments.NewEWMA(0.1)
-	var w moments.Welford
 	for n := range 2 {
-		if e.Variance() != 0 || w.Variance() != 0 {
-			t.Errorf("variances of %d readings are %v and %v, want 0", n, e.Variance(), w.Variance())
+		if e.Variance() != 0 {
+			t.Errorf("the variance of %d readings is %v, want 0", n, e.Variance())
 		}
 		p := e.Predict(0.5)
 		if p.Z2(1e9) != 0 || p.Scale() != 0.5 || !math.IsInf(p.HalfWidth(9), 1) {
 			t.Errorf("after %d readings 1e9 deviates by %v with scale %v, want no deviate and the floor", n, p.Z2(1e9), p.Scale())
 		}
 		e.Update(3)
-		w.Update(3)
 	}
 }
 
@@ -223,12 +217,11 @@ func TestRollingIgnoresNaNAndStartsEmpty(t *testing.T) {
 }
 
 func TestNothingAllocates(t *testing.T) {
-	e, w, q, v := moments.NewEWMA(0.1), moments.NewRolling(50), moments.Resolution{}, moments.Welford{}
+	e, w, q := moments.NewEWMA(0.1), moments.NewRolling(50), moments.Resolution{}
 	rng, sum := rand.New(rand.NewPCG(1, 1)), 0.0
 	if n := testing.AllocsPerRun(500, func() {
 		x := rng.NormFloat64()
 		q.Update(x)
-		v.Update(x)
 		e.Update(e.Predict(q.Floor()).Winsorize(x, 9))
 		w.Push(x)
 		sum += w.Scale()
@@ -238,20 +231,19 @@ func TestNothingAllocates(t *testing.T) {
 }
 
 func TestStateRoundTrip(t *testing.T) {
-	e, w, q, v := moments.NewEWMA(0.1), moments.NewRolling(7), moments.Resolution{}, moments.Welford{}
+	e, w, q := moments.NewEWMA(0.1), moments.NewRolling(7), moments.Resolution{}
 	for _, x := range readings(20, 4) {
 		e.Update(x)
 		w.Push(x)
 		q.Update(x)
-		v.Update(x)
 	}
-	e2, w2, q2, v2 := moments.NewEWMA(0.1), moments.NewRolling(7), moments.Resolution{}, moments.Welford{}
+	e2, w2, q2 := moments.NewEWMA(0.1), moments.NewRolling(7), moments.Resolution{}
 	var sw state.Writer
-	for _, p := range []state.Part{&e, &w, &q, &v} {
+	for _, p := range []state.Part{&e, &w, &q} {
 		p.EncodeState(&sw)
 	}
 	r := state.NewReader(sw.Bytes)
-	for _, p := range []state.Part{&e2, &w2, &q2, &v2} {
+	for _, p := range []state.Part{&e2, &w2, &q2} {
 		p.DecodeState(r)
 	}
 	if err := r.Close(); err != nil {
@@ -266,8 +258,8 @@ func TestStateRoundTrip(t *testing.T) {
 			t.Fatal("what was restored learns otherwise than the original")
 		}
 	}
-	if q != q2 || v != v2 {
-		t.Errorf("restored %+v and %+v, want %+v and %+v", q2, v2, q, v)
+	if q != q2 {
+		t.Errorf("restored %+v, want %+v", q2, q)
 	}
 	small := moments.NewRolling(3)
 	r = state.NewReader(sw.Bytes[32:])
@@ -286,7 +278,7 @@ func FuzzDecodeState(f *testing.F) {
 	f.Add(w.Bytes)
 	f.Add(make([]byte, 200))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, part := range []state.Part{new(moments.EWMA), new(moments.Welford), new(moments.Resolution), ptr(moments.NewRolling(9))} {
+		for _, part := range []state.Part{new(moments.EWMA), new(moments.Resolution), ptr(moments.NewRolling(9))} {
 			r := state.NewReader(data)
 			part.DecodeState(r)
 			if r.Err() != nil {
@@ -309,8 +301,6 @@ func FuzzDecodeState(f *testing.F) {
 					if math.IsNaN(p.Scale()) {
 						t.Errorf("%+v: scale is NaN", p)
 					}
-				case *moments.Welford:
-					p.Update(x)
 				}
 			}
 		}

@@ -1,7 +1,10 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod
+// Package mapper is KubeEdge's proposal for a mapper that was generated from its template: the framework's push method
+// extended by anomaly detection, and the line that watches a property. Of all packages of admethod it alone, and who
+// imports it, links mapper-framework. A mapper imports it with what is to be linked, as package admethod/all or auto.
+package mapper
 
 import (
 	"context"
@@ -15,11 +18,24 @@ import (
 
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
+	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
+
+// PushMethodConfig is the mapper framework's PushMethodConfig, extended by the method of anomaly detection.
+type PushMethodConfig struct {
+	common.PushMethodConfig
+	ADMethod admethod.ADMethodConfig `json:"adMethod,omitzero"`
+}
+
+// ParsePushMethod extends a push method of a Device by what its anomalyDetection says, as [admethod.Parse] reads it.
+func ParsePushMethod(c common.PushMethodConfig) (PushMethodConfig, error) {
+	method, err := admethod.Parse(c.AnomalyDetectionConfig)
+	return PushMethodConfig{PushMethodConfig: c, ADMethod: method}, err
+}
 
 // DeviceReader is what the generated CustomizedClient of a mapper offers: it reads the property that visitor, a
 // generated *VisitorConfig, describes.
@@ -51,7 +67,7 @@ func AnomalyDetectionHandler[V any, C DeviceReader[V]](ctx context.Context, twin
 }
 
 // Watch is [AnomalyDetectionHandler] on a handler of the caller's choice, with the error returned.
-func Watch[V any, C DeviceReader[V]](ctx context.Context, h *Handler, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) error {
+func Watch[V any, C DeviceReader[V]](ctx context.Context, h *admethod.Handler, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) error {
 	if twin == nil || twin.Property == nil {
 		return errors.New("admethod: the twin has no property (is it in the DeviceModel?)")
 	}
@@ -59,9 +75,10 @@ func Watch[V any, C DeviceReader[V]](ctx context.Context, h *Handler, twin *comm
 		return fmt.Errorf("admethod: property %q has no visitor", twin.PropertyName)
 	}
 	property := *twin.Property // the caller goes on to use its own
-	if len(property.PushMethod.AnomalyDetectionConfig) == 0 {
-		if method := property.PushMethod.MethodName; method != "" {
-			h.account.hides(method)
+	push, err := ParsePushMethod(property.PushMethod)
+	if len(push.AnomalyDetectionConfig) == 0 {
+		if push.MethodName != "" {
+			hides(push.MethodName)
 		}
 		return nil
 	}
@@ -72,14 +89,13 @@ func Watch[V any, C DeviceReader[V]](ctx context.Context, h *Handler, twin *comm
 	if dataModel != nil {
 		key.Namespace, key.Device = dataModel.Namespace, dataModel.DeviceName
 	}
-	config, err := Parse(property.PushMethod.AnomalyDetectionConfig)
 	if err != nil {
 		err = fmt.Errorf("%v: %w", key, err)
 		h.Reject(key, err) //nolint:contextcheck // sinks live as long as the handler
 		return nil
 	}
-	cycle := Cycle(property.ReportCycle, common.DefaultReportCycle)
-	binding, err := h.Bind(key, config, Meta{ //nolint:contextcheck // sinks live as long as the handler
+	cycle := admethod.Cycle(property.ReportCycle, common.DefaultReportCycle)
+	binding, err := h.Bind(key, push.ADMethod, admethod.Meta{ //nolint:contextcheck // sinks live as long as the handler
 		DataType: property.PProperty.DataType, Minimum: property.PProperty.Minimum, Maximum: property.PProperty.Maximum,
 		Unit: property.PProperty.Unit, AccessMode: property.PProperty.AccessMode, Cycle: cycle, Model: property.ModelName,
 	})
@@ -88,40 +104,23 @@ func Watch[V any, C DeviceReader[V]](ctx context.Context, h *Handler, twin *comm
 	}
 	v := *visitor // generated code gives each property its own; a copy keeps it so
 	read := func() (any, error) { return client.GetDeviceData(&v) }
-	return h.spawn(func(stop context.Context) { poll(ctx, stop, cycle, binding, read) }) //nolint:contextcheck // both end it
+	return h.Go(func(stop context.Context) { poll(ctx, stop, cycle, binding, read) }) //nolint:contextcheck // both end it
 }
 
-// Cycle is the duration that a collectCycle or reportCycle of a Device means, fallback for one that is not positive.
-//
-// The field has no unit. Mappers of KubeEdge's template take milliseconds, samples in KubeEdge's documentation are
-// written in nanoseconds (10000000000 for ten seconds): values from 100,000,000 on, which would be more than a day in
-// milliseconds, are nanoseconds here.
-func Cycle(v int64, fallback time.Duration) time.Duration {
-	const nanosecondsFrom = 100_000_000
-	switch {
-	case v <= 0:
-		return fallback
-	case v >= nanosecondsFrom:
-		return time.Duration(v)
-	}
-	return time.Duration(v) * time.Millisecond
-}
+var hidden sync.Once
 
-// spawn runs f in a goroutine that Shutdown joins; the context it gets ends when Shutdown begins.
-func (h *Handler) spawn(f func(ctx context.Context)) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != started {
-		return fmt.Errorf("admethod: %w", ErrClosed)
-	}
-	ctx := h.ctx
-	h.wg.Go(func() { _ = guard.Do("a goroutine of the handler", func() { f(ctx) }) }) // is logged
-	return nil
+// hides says once that the framework's parser may have kept something from us.
+func hides(method string) {
+	hidden.Do(func() {
+		logs.ErrorS(nil, "A property pushes its readings; whether it has anomalyDetection beside that cannot be seen, as KubeEdge's framework "+
+			"drops it beside http, mqtt and otel: such a property is not watched. adctl lint finds these; a mapper that adctl new writes takes both",
+			"pushMethod", method)
+	})
 }
 
 // poll reads until one of the contexts ends. A read that fails is a missing reading; it is logged when reading begins
 // to fail, not each time.
-func poll(ctx, stop context.Context, cycle time.Duration, binding *Binding, read func() (any, error)) {
+func poll(ctx, stop context.Context, cycle time.Duration, binding *admethod.Binding, read func() (any, error)) {
 	defer binding.Close()
 	ticker := time.NewTicker(cycle)
 	defer ticker.Stop()
@@ -158,7 +157,7 @@ func safely(read func() (any, error)) (v any, err error) {
 
 var defaultHandler struct {
 	sync.Mutex
-	handler *Handler
+	handler *admethod.Handler
 }
 
 // Environment variables that configure the [Default] handler, for mappers that have no configuration of their own
@@ -175,13 +174,13 @@ const (
 
 // Default returns the handler that [AnomalyDetectionHandler] uses. The first call makes and starts it from the
 // environment, unless [SetDefault] gave one.
-func Default() (*Handler, error) {
+func Default() (*admethod.Handler, error) {
 	defaultHandler.Lock()
 	defer defaultHandler.Unlock()
 	if defaultHandler.handler != nil {
 		return defaultHandler.handler, nil
 	}
-	opts := Options{StateDir: os.Getenv(EnvStateDir), ModelDir: os.Getenv(EnvModelDir)}
+	opts := admethod.Options{StateDir: os.Getenv(EnvStateDir), ModelDir: os.Getenv(EnvModelDir)}
 	if sinks := os.Getenv(EnvSinks); sinks != "" {
 		opts.DefaultSinks = strings.Split(sinks, ",")
 	}
@@ -202,7 +201,7 @@ func Default() (*Handler, error) {
 			opts.AdapterOptions[name] = flat
 		}
 	}
-	h, err := NewHandler(opts)
+	h, err := admethod.NewHandler(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +214,7 @@ func Default() (*Handler, error) {
 
 // SetDefault makes h, which is started, the handler that [AnomalyDetectionHandler] uses, and returns the one before it,
 // or nil. nil forgets the current one. The caller shuts handlers down.
-func SetDefault(h *Handler) (previous *Handler) {
+func SetDefault(h *admethod.Handler) (previous *admethod.Handler) {
 	defaultHandler.Lock()
 	defer defaultHandler.Unlock()
 	previous, defaultHandler.handler = defaultHandler.handler, h

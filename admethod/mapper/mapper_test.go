@@ -1,12 +1,13 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package admethod_test
+package mapper_test
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,8 +16,65 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/mapper"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/driver/drivertest"
+	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 )
+
+// memory is a sink that remembers what it hears, in short.
+type memory struct {
+	mu    sync.Mutex
+	words []string
+}
+
+func (*memory) Start(context.Context) error    { return nil }
+func (*memory) Shutdown(context.Context) error { return nil }
+func (m *memory) Write(_ context.Context, batch []driver.Result) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range batch {
+		m.words = append(m.words, strings.TrimSuffix(r.Severity.String()+":"+string(r.Kind), ":"))
+	}
+	return nil
+}
+
+func (m *memory) story() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.words, " ")
+}
+
+// started is a handler with a detector that takes readings over 100 for spikes. It ends with the test.
+func started(t *testing.T, opts admethod.Options) (*admethod.Handler, *memory) {
+	t.Helper()
+	over := drivertest.Func("over", func(row driver.Row, out *driver.Result) {
+		score := 0.1
+		if row[0].Value > 100 {
+			score = 0.96
+		}
+		out.Judge(score, driver.KindSpike)
+	})
+	sink := new(memory)
+	opts.Adapters, opts.Sinks, opts.Drivers = new(admethod.AdapterRegistry), new(admethod.SinkRegistry), driver.NewRegistry(over)
+	opts.Adapters.Register(inprocess.Name, inprocess.Factory())
+	opts.Sinks.Register("memory", admethod.SinkFactory{Name: "memory", New: func(admethod.SinkSettings) (admethod.Sink, error) { return sink, nil }})
+	opts.DefaultSinks = []string{"memory"}
+	h, err := admethod.NewHandler(opts)
+	if err == nil {
+		err = h.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, sink
+}
 
 // The types below have the structure of what KubeEdge v1.23 generates for a mapper: driver/devicetype.go,
 // driver/driver.go and the part of device/device.go that handles a property. That this file compiles shows that the
@@ -63,7 +121,7 @@ func dataHandler(ctx context.Context, dev *CustomizedDev) {
 		}
 		dataModel := common.NewDataModel(dev.Instance.Name, twin.Property.PropertyName, dev.Instance.Namespace,
 			common.WithType(twin.ObservedDesired.Metadata.Type))
-		admethod.AnomalyDetectionHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig, dataModel)
+		mapper.AnomalyDetectionHandler(ctx, &twin, dev.CustomizedClient, &visitorConfig, dataModel)
 	}
 }
 
@@ -123,8 +181,8 @@ func TestAnomalyDetectionHandlerInGeneratedMapper(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, admethod.Options{}, over)
-				defer admethod.SetDefault(admethod.SetDefault(b.Handler))
+				h, sink := started(t, admethod.Options{})
+				defer mapper.SetDefault(mapper.SetDefault(h))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				reads := 0
@@ -136,8 +194,10 @@ func TestAnomalyDetectionHandlerInGeneratedMapper(t *testing.T) {
 				<-time.After(10*time.Second + 500*time.Millisecond)
 				cancel()
 				synctest.Wait()
-				b.flush(t)
-				if got := b.sink.story(keyOf("temperature")); reads != tt.reads || got != tt.story {
+				if err := h.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := sink.story(); reads != tt.reads || got != tt.story {
 					t.Errorf("%d reads, the sink heard %q; want %d, %q", reads, got, tt.reads, tt.story)
 				}
 				<-time.After(time.Minute)
@@ -151,7 +211,7 @@ func TestAnomalyDetectionHandlerInGeneratedMapper(t *testing.T) {
 
 // Twins that upstream's parser leaves incomplete are refused, not dereferenced.
 func TestWatchOfIncompleteTwins(t *testing.T) {
-	b := newBench(t, admethod.Options{Replay: true}, over)
+	h, _ := started(t, admethod.Options{Replay: true})
 	client := &CustomizedClient{read: func() (any, error) { return 1, nil }}
 	tests := []struct {
 		name    string
@@ -164,7 +224,7 @@ func TestWatchOfIncompleteTwins(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := admethod.Watch(t.Context(), b.Handler, tt.twin, client, tt.visitor, nil); err == nil {
+			if err := mapper.Watch(t.Context(), h, tt.twin, client, tt.visitor, nil); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -174,31 +234,57 @@ func TestWatchOfIncompleteTwins(t *testing.T) {
 // Shutdown joins the goroutine of every property, also of devices that still run.
 func TestShutdownJoinsReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, admethod.Options{}, over)
-		defer admethod.SetDefault(admethod.SetDefault(b.Handler))
+		h, _ := started(t, admethod.Options{})
+		defer mapper.SetDefault(mapper.SetDefault(h))
 		dataHandler(t.Context(), generatedDevice(`{"detector":"over"}`, 0, func() (any, error) { return 1, nil }))
 		<-time.After(3 * time.Second)
-		if err := admethod.Shutdown(t.Context()); err != nil {
+		if err := mapper.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// synctest reports a goroutine that is left behind
-		if _, err := b.Bind(driver.Key{Device: "d"}, admethod.ADMethodConfig{}, admethod.Meta{}); !errors.Is(err, admethod.ErrClosed) {
+		if _, err := h.Bind(driver.Key{Device: "d"}, admethod.ADMethodConfig{}, admethod.Meta{}); !errors.Is(err, admethod.ErrClosed) {
 			t.Errorf("Bind after Shutdown: %v", err)
 		}
 	})
 }
 
-func TestCycle(t *testing.T) {
-	tests := []struct {
-		in   int64
-		want time.Duration
-	}{
-		{0, time.Second}, {-5, time.Second}, {500, 500 * time.Millisecond}, {10_000, 10 * time.Second},
-		{86_400_000, 24 * time.Hour}, {500_000_000, 500 * time.Millisecond}, {10_000_000_000, 10 * time.Second},
+func TestPushMethodConfigRoundTrip(t *testing.T) {
+	var c mapper.PushMethodConfig
+	in := `{"MethodName":"mqtt","adMethod":{"detector":"ewma","detector.window":60}}`
+	if err := json.Unmarshal([]byte(in), &c); err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		if got := admethod.Cycle(tt.in, time.Second); got != tt.want {
-			t.Errorf("Cycle(%d) = %v, want %v", tt.in, got, tt.want)
+	if c.MethodName != "mqtt" || c.ADMethod.Detector != "ewma" {
+		t.Errorf("got %q, %q", c.MethodName, c.ADMethod.Detector)
+	}
+	out, err := json.Marshal(c.ADMethod)
+	if err != nil || string(out) != `{"detector":"ewma","detector.window":60}` {
+		t.Errorf("got %s, %v", out, err)
+	}
+}
+
+// silentReader reads nothing.
+type silentReader struct{}
+
+func (silentReader) GetDeviceData(*struct{}) (any, error) { return 1.0, nil }
+
+// A mapper on KubeEdge's framework cannot see anomalyDetection beside a push method, and says so once.
+func TestLogTellsWhatAPushMethodHides(t *testing.T) {
+	h, _ := started(t, admethod.Options{})
+	watch := func(method string) {
+		t.Helper()
+		twin := &common.Twin{PropertyName: "t", Property: &common.DeviceProperty{PropertyName: "t"}}
+		twin.Property.PushMethod.MethodName = method
+		if err := mapper.Watch(t.Context(), h, twin, silentReader{}, new(struct{}), nil); err != nil {
+			t.Error(err)
 		}
+	}
+	journal := logstest.Capture(t)
+	watch("")
+	watch("mqtt")
+	watch("http")
+	text := journal.String()
+	if n := strings.Count(text, "cannot be seen"); n != 1 || !strings.Contains(text, `pushMethod="mqtt"`) {
+		t.Errorf("told %d times, want once:\n%s", n, text)
 	}
 }
