@@ -47,6 +47,7 @@ type autoDetector struct {
 	n      uint64
 	stream watch.Stream
 	clock  steady // of this process
+	zone   zone
 
 	verdict  watch.Verdict // on the newest reading, to explain
 	forecast watch.Forecast
@@ -80,6 +81,9 @@ func (d *autoDetector) Detect(row driver.Row, out *driver.Result) {
 		return
 	}
 	d.n++
+	if by := d.zone.set(row[0].At); by != 0 {
+		d.stream.ClockSet(by)
+	}
 	v, f := d.stream.Next(x, d.clock.ns(row[0].At))
 	d.verdict, d.forecast = v, f
 	out.Confidence = learned(d.n)

@@ -61,6 +61,27 @@ func (c *steady) ns(at time.Time) int64 {
 // of is a time of the wall clock, as it is set now, in the same.
 func (c *steady) of(wall time.Time) int64 { return wall.UnixNano() - c.ahead }
 
+// zone follows the clock of the place that readings are taken at, as their times tell it.
+type zone struct {
+	location *time.Location
+	name     string
+	offset   int // seconds east of UTC
+}
+
+// set is by how much the clock was set on since the reading before: when summer begins or ends, by an hour. Times that are
+// only written with another offset, as of another place, set no clock.
+func (z *zone) set(at time.Time) time.Duration {
+	before := *z
+	if z.location = at.Location(); z.location == time.UTC {
+		return 0
+	}
+	z.name, z.offset = at.Zone()
+	if before.location == z.location || before.name == z.name && z.name != "" {
+		return time.Duration(z.offset-before.offset) * time.Second
+	}
+	return 0
+}
+
 // encodeTime writes a time to the nanosecond; the zero one stays what it is.
 func encodeTime(w *state.Writer, t time.Time) {
 	w.Bool(!t.IsZero())

@@ -50,7 +50,7 @@ func (b *backtest) row(w *waitingRow, o *account.Row) {
 		return
 	}
 	b.run.Add(&report.Row{
-		At: w.at, Values: w.values, Score: o.Score, Severity: o.Severity, Kind: o.Kind, Blamed: o.Blamed,
+		At: w.at.UTC(), Values: w.values, Score: o.Score, Severity: o.Severity, Kind: o.Kind, Blamed: o.Blamed,
 		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: w.label, Incident: o.Incident,
 	})
 }

@@ -197,10 +197,11 @@ func (c *clock) same(t string) bool {
 	return errA != nil || errB != nil || a.Equal(b)
 }
 
-// parse reads a time.
+// parse reads a time. It is told in the location, whose clock what is measured may go by.
 func (c *clock) parse(t string) (time.Time, error) {
 	if c.unit != text {
-		return c.number(t)
+		at, err := c.number(t)
+		return at.In(c.location), err
 	}
 	layout := c.layout
 	if layout == looseRFC3339 && len(t) > 10 {
@@ -234,7 +235,7 @@ func (c *clock) parse(t string) (time.Time, error) {
 	if at.Before(earliest) || at.After(latest) {
 		return time.Time{}, fmt.Errorf("time: got %q, want a time between the years 1678 and 2262", clip(t))
 	}
-	return at.UTC(), nil
+	return at.In(c.location), nil
 }
 
 // second tells the two times apart that a local time has when clocks are set back: it is the earlier one, unless that

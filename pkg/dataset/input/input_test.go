@@ -45,7 +45,7 @@ func read(src io.Reader, o input.Options) (told []string) {
 		case err != nil:
 			return append(told, "error: "+err.Error())
 		}
-		parts := []string{row.At.Format("06-01-02T15:04:05.999Z07:00")}
+		parts := []string{row.At.UTC().Format("06-01-02T15:04:05.999Z07:00")}
 		if row.Series != "" {
 			parts = slices.Insert(parts, 0, row.Series)
 		}
@@ -360,4 +360,37 @@ func BenchmarkReader(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+}
+
+// Times are told by the clock of the place, which tells what goes by it when summer begins and ends.
+func TestTimesAreThoseOfThePlace(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	text.WriteString("time,value\n")
+	for at := time.Date(2026, time.March, 28, 22, 0, 0, 0, time.UTC); at.Day() < 30; at = at.Add(15 * time.Minute) {
+		fmt.Fprintf(&text, "%s,1\n", at.In(berlin).Format(time.DateTime))
+	}
+	for name, place := range map[string]*time.Location{"named": berlin, "guessed": nil} {
+		r, err := input.NewReader(strings.NewReader(text.String()), input.Options{Location: place})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last time.Time
+		for {
+			row, err := r.Read()
+			if err != nil {
+				break
+			}
+			if got := row.At.Format(time.DateTime); got != row.Timestamp {
+				t.Fatalf("%s: the clock shows %s at %s", name, got, row.Timestamp)
+			}
+			if d := row.At.Sub(last); !last.IsZero() && d != 15*time.Minute {
+				t.Fatalf("%s: %v from %v to %v", name, d, last, row.At)
+			}
+			last = row.At
+		}
+	}
 }

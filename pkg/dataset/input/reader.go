@@ -38,13 +38,13 @@ type Cell struct {
 
 // Row is one row.
 type Row struct {
-	Line      int    // in the file, from 1
-	Timestamp string // as in the file
-	At        time.Time
-	Series    string // "" where all rows are of one
-	Label     bool   // whether the truth says that it is anomalous
-	States    bool   // the readings of its series are texts, though those of others are numbers
-	Cells     []Cell // of the columns; valid until the next Read
+	Line      int       // in the file, from 1
+	Timestamp string    // as in the file
+	At        time.Time // told in Options.Location, or, of times without a zone, in one whose clock shows what is written
+	Series    string    // "" where all rows are of one
+	Label     bool      // whether the truth says that it is anomalous
+	States    bool      // the readings of its series are texts, though those of others are numbers
+	Cells     []Cell    // of the columns; valid until the next Read
 }
 
 // sampleRows are looked at before the first row is given out.
@@ -347,9 +347,7 @@ func (r *Reader) Read() (Row, error) {
 	if err != nil {
 		return Row{}, &dataset.RowError{Line: line, Err: err}
 	}
-	if moved := r.shift.next(row.At, row.Series); moved != 0 {
-		row.At = row.At.Add(moved)
-	}
+	row.At = r.shift.at(row.At, row.Series)
 	if r.shift.told != "" {
 		r.notes, r.shift.told = append(r.notes, r.shift.told), ""
 	}

@@ -15,6 +15,7 @@ type shift struct {
 	cadence time.Duration
 	series  map[string]*moved
 	told    string
+	zones   map[time.Duration]*time.Location
 }
 
 // moved is where a series stands: its last time as written, and by how much it is moved.
@@ -23,9 +24,26 @@ type moved struct {
 	by   time.Duration
 }
 
+// at is the time of a row, in a zone whose clock shows what is written.
+func (s *shift) at(written time.Time, series string) time.Time {
+	if !s.on {
+		return written
+	}
+	by := s.next(written, series)
+	zone := s.zones[by]
+	if zone == nil {
+		if s.zones == nil {
+			s.zones = make(map[time.Duration]*time.Location)
+		}
+		zone = time.FixedZone("local", int(-by/time.Second))
+		s.zones[by] = zone
+	}
+	return written.Add(by).In(zone)
+}
+
 // next is by how much the time of a row is moved.
 func (s *shift) next(at time.Time, series string) time.Duration {
-	if !s.on || s.cadence <= 0 || s.cadence >= time.Hour/2 {
+	if s.cadence <= 0 || s.cadence >= time.Hour/2 {
 		return 0
 	}
 	if s.series == nil {

@@ -41,6 +41,7 @@ type season struct {
 	summed  float64 // readings in these sums
 	age     float64 // readings
 	share   float64 // of the deviation that was left when it was found
+	set     set
 }
 
 // search looks for the period near the one that the history knows, which is coarse: one candidate a reading, first
@@ -157,6 +158,62 @@ func (s *season) measure() {
 	s.rate /= s.period
 }
 
+// set is what is open since the clock of the place was set: a rhythm that goes by it has moved, one that goes by the sun
+// has not. For a cycle the nearer of both is expected of each reading, and nothing is learned; then the better one stays.
+// It is not part of the state: after a restart the phase is as before.
+type set struct {
+	by    float64 // readings by which the phase moves, if it does; 0: nothing is open
+	left  [2]float32
+	tried float32
+	moved bool // what is expected of the newest reading
+}
+
+// move says that the phase may be so many readings further.
+func (s *season) move(by float64) {
+	if s.period > 0 {
+		s.set = set{by: s.set.by + by}
+	}
+}
+
+// clearBy is by how many usual residuals one phase must have done better to be settled on before a cycle is over.
+const clearBy = 30
+
+// weigh holds both phases against a reading, and settles on one after a cycle, or when that is clear.
+func (s *season) weigh(x float64) {
+	t := &s.set
+	if t.by == 0 {
+		return
+	}
+	var off [2]float64
+	for k := range off {
+		t.moved = k == 1
+		off[k] = math.Abs(x - s.value())
+		t.left[k] += float32(min(off[k], 4*s.left))
+	}
+	t.moved = off[1] < off[0]
+	least, most := min(t.left[0], t.left[1]), max(t.left[0], t.left[1])
+	told := most-least > clearBy*float32(s.left) && most > 2*least
+	if t.tried++; t.tried < float32(s.period) && !told {
+		return
+	}
+	if t.left[1] < t.left[0] {
+		s.phase = s.now(true)
+	}
+	s.set = set{}
+}
+
+// now is the phase, moved or not.
+func (s *season) now(moved bool) float64 {
+	if !moved {
+		return s.phase
+	}
+	phase := math.Mod(s.phase+s.set.by, s.period)
+	if phase < 0 {
+		phase += s.period
+	}
+	return phase
+}
+
 func (s *season) advance(step int) {
 	if s.phase += float64(step); s.phase < s.period {
 		return
@@ -179,7 +236,7 @@ func (s *season) lock() {
 }
 
 func (s *season) at() (i, j int, f float64) {
-	u := s.phase / s.period * float64(s.slots)
+	u := s.now(s.set.moved) / s.period * float64(s.slots)
 	i = min(int(u), int(s.slots)-1)
 	f = min(u-float64(i), 1)
 	if j = i + 1; j == int(s.slots) {
@@ -201,7 +258,7 @@ func (s *season) learn(x float64, hold bool) bool {
 	s.left += gain * (math.Abs(e) - s.left)
 	s.all += gain * (math.Abs(x-s.mean) - s.all)
 	s.mean += 0.5 * gain * (x - s.mean)
-	if !hold {
+	if !hold && s.set.by == 0 {
 		i, j, f := s.at()
 		e = max(-4*s.left, min(4*s.left, e))
 		slope := (s.profile[j] - s.profile[i]) * float64(s.slots) / s.period

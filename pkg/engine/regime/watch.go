@@ -109,6 +109,7 @@ func (w *Watch) Next(x float64, step, due int, resting bool, h History) Verdict 
 		}
 		return w.judge(move, w.last-move, 1, resting)
 	case Seasonal:
+		w.season.weigh(x)
 		v := w.judge(x-w.season.value(), w.season.value(), step, resting)
 		if !w.season.learn(x, w.open.holds() || resting) && !w.open.on {
 			w.season = season{}
@@ -131,6 +132,12 @@ func (w *Watch) Next(x float64, step, due int, resting bool, h History) Verdict 
 		return w.judge(x, 0, step, resting)
 	}
 }
+
+// Move says that a season may be so many readings further than it was, as the clock of the place was set.
+func (w *Watch) Move(readings float64) { w.season.move(readings) }
+
+// Season is the period in readings of the season that is expected; 0: none is.
+func (w *Watch) Season() float64 { return w.season.period }
 
 // choose finds the structure of the stream, unless an incident is going on.
 func (w *Watch) choose(h History) {

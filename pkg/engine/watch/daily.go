@@ -29,6 +29,21 @@ func sameTime(a, b int64, within time.Duration) bool {
 	return min(off, day-off) <= int64(within)
 }
 
+// set is when the clock of the place was set last, and by how much, in ns; it is forgotten at a restart.
+type set struct{ at, by int64 }
+
+// clockSet says that the clock of the place was set before the next reading.
+func (d *Detector) clockSet(by time.Duration) {
+	if d.t > 0 {
+		d.set = set{at: d.at(d.t).at + 1, by: int64(by)}
+	}
+}
+
+// sameTime reports whether a is about the time of another day that b is, by the sun or by the clock of the place.
+func (d *Detector) sameTime(a, b int64, within time.Duration) bool {
+	return sameTime(a, b, within) || b < d.set.at && a >= d.set.at && sameTime(a+d.set.by, b, within)
+}
+
 // habitual reports whether the stream departs as it did about this time of other days.
 func (d *Detector) habitual(at int64, size float64, still bool) bool {
 	days := 0
@@ -49,7 +64,7 @@ func (d *Detector) habitual(at int64, size float64, still bool) bool {
 		case math.Abs(size) > sameSize*math.Abs(h.size):
 			continue
 		}
-		if sameTime(at, h.at, within) {
+		if d.sameTime(at, h.at, within) {
 			if days++; days >= least {
 				return true
 			}

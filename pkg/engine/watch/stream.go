@@ -19,9 +19,9 @@ import (
 type Stream struct {
 	Detector
 	Season bool // look for a season
-	Period int  // readings of a season that is known; 0: none is
 	// Unranked leaves out the shape, which takes half of the time and begins no incident: for who wants incidents alone.
 	Unranked bool
+	Period   int // readings of a season that is known; 0: none is
 
 	news    novelty.Detector
 	shapes  *shape.Detector
@@ -107,6 +107,29 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 	}
 	return v, f
 }
+
+// ClockSet says that the clock of the place was set on by so much before the next reading; back, if that is less than 0.
+// What comes every day at its hour may then come sooner or later than a day after.
+func (s *Stream) ClockSet(by time.Duration) {
+	s.clockSet(by)
+	unit := s.clock.unit
+	if unit == 0 {
+		return
+	}
+	// A rhythm of a machine goes by no clock: a period that is a day or some, or half of one, may.
+	days := s.regimes.Season() * unit / float64(24*time.Hour)
+	if days < 1 {
+		days = 1 / max(days, 1e-3)
+		if days > mostADay {
+			return
+		}
+	}
+	if math.Abs(days-math.Round(days)) < nearDay {
+		s.regimes.Move(float64(by) / unit)
+	}
+}
+
+const mostADay = 4 // periods, of a rhythm that goes by the clock
 
 func newShapes() *shape.Detector { return shape.New(1, shape.Windows) }
 

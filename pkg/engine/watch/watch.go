@@ -91,6 +91,7 @@ type Detector struct {
 	habits  [habits]habit
 	rested  bool // the present rest is a habit
 	nhabits int
+	set     set
 }
 
 // point is a reading.

@@ -51,5 +51,14 @@ func (d *Detector) lastPeriod() (diff, half float64, ok bool) {
 	}
 	diff = d.mean - d.far.before(now, ago)
 	half = d.mean - d.far.before(now, ago/2)
+	if d.set.by != 0 && ago == day && now-ago < d.set.at+int64(2*thin*d.interval) { // the same hour may be that of the clock
+		moved := d.mean - d.far.before(now, ago-d.set.by)
+		switch {
+		case moved*diff < 0: // or between both: an hour was left out
+			diff = 0
+		case math.Abs(moved) < math.Abs(diff):
+			diff = moved
+		}
+	}
 	return diff, half, !math.IsNaN(diff) && !math.IsNaN(half)
 }
