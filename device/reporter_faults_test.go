@@ -323,6 +323,40 @@ func TestReporterWorseGoesFirst(t *testing.T) {
 	})
 }
 
+// The arithmetic of docs/kubernetes.md.
+func TestReporterTakesTwoSecondsADevice(t *testing.T) {
+	for _, tt := range []struct {
+		devices, burst int // of which nothing is used
+		want           time.Duration
+	}{
+		{25, 1, 50 * time.Second}, {25, 100, 0},
+		{100, 1, 200 * time.Second}, {100, 100, 100 * time.Second},
+		{200, 1, 400 * time.Second}, {200, 100, 300 * time.Second},
+	} {
+		reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, tt.burst), Heartbeat: -1}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
+			report := func(state, verdict string) {
+				for i := range tt.devices {
+					r.ReportState("ns", fmt.Sprint("d", i), state)
+					r.Report("ns", fmt.Sprint("d", i), twinOf("t-anomaly", verdict))
+					r.Report("ns", fmt.Sprint("d", i), twinOf("u-anomaly", verdict))
+				}
+			}
+			report("ok", "normal")
+			pass(time.Hour)
+			edge.take()
+			began, told := time.Now(), 0
+			report("unhealthy", "critical:jump:0.99")
+			for told < 2*tt.devices && time.Since(began) < time.Hour {
+				pass(time.Second)
+				told += len(edge.take())
+			}
+			if took := time.Since(began); took < tt.want-2*time.Second || took > tt.want+3*time.Second {
+				t.Errorf("%d devices with two verdicts each, %d calls unused: all is told after %v in %d calls, want %v in %d", tt.devices, tt.burst, took, told, tt.want, 2*tt.devices)
+			}
+		})
+	}
+}
+
 func TestReporterHurriesStates(t *testing.T) {
 	reporting(t, ReporterOptions{Limiter: rate.NewLimiter(1, 1), Heartbeat: -1}, func(t *testing.T, r *Reporter, edge *fakeEdge) {
 		for i := range 100 {
