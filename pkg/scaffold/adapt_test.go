@@ -146,9 +146,7 @@ func TestAdaptRefuses(t *testing.T) {
 
 // The template, adapted, builds and passes its test.
 func TestAdaptedTemplateBuilds(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds a mapper")
-	}
+	buildsMappers(t)
 	_, o := generated(t, "v1.23")
 	o.Name = "boiler"
 	dir, _ := adapted(t, templateOf(t, "v1.23"), o)

@@ -114,9 +114,7 @@ func TestPatchOfEachRelease(t *testing.T) {
 
 // Where the trees of the oldest releases lie beside them, mappers build all the same.
 func TestPatchedReleaseBuildsInItsTree(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds mappers")
-	}
+	buildsMappers(t)
 	for _, name := range []string{"v1.18.3", "v1.19.2", "v1.22.2"} {
 		t.Run(name, func(t *testing.T) {
 			dir, o := releases[name].generate(t, true)
