@@ -18,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Options configure a [Handler]. The zero value is usable: everything that is linked, no state kept on disk.
@@ -151,9 +152,12 @@ func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // si
 		h.clock.begin(time.Now())
 		h.account.begin(time.Now())
 		ctx := h.ctx
-		h.wg.Go(func() { guard.Loop(ctx, "the clock of readings", h.keepClock) })
-		h.wg.Go(func() { guard.Loop(ctx, "the watch over readings", func(ctx context.Context) { every(ctx, h.sweep) }) })
-		h.wg.Go(func() { guard.Loop(ctx, "the watch over bindings", func(ctx context.Context) { every(ctx, h.expire) }) })
+		every := func(in string, d time.Duration, f func(now time.Time)) {
+			h.wg.Go(func() { guard.Loop(ctx, in, func(ctx context.Context) { wait.Tick(ctx, d, f) }) })
+		}
+		every("the clock of readings", coarseTick, h.tick) // it does nothing else: whoever has to wait must not stop it
+		every("the watch over readings", sweepEvery, h.sweep)
+		every("the watch over bindings", sweepEvery, h.expire)
 	}
 	return nil
 }
@@ -170,39 +174,11 @@ func (h *Handler) Go(f func(ctx context.Context)) error {
 	return nil
 }
 
-// keepClock keeps the coarse clock. It does nothing else: whoever has to wait must not stop it.
-func (h *Handler) keepClock(ctx context.Context) {
-	tick := time.NewTicker(coarseTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			h.tick(now)
-		}
-	}
-}
-
 // tick moves the coarse clock on. A step that is much longer than it should be says that the process stood still, or had
 // no processor: then it could not read either.
 func (h *Handler) tick(now time.Time) {
 	if pause := int64(h.clock.advance(now)); pause > h.pace.stalled.Load() {
 		h.pace.stalled.Store(pause)
-	}
-}
-
-// every calls f once in sweepEvery.
-func every(ctx context.Context, f func(now time.Time)) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			f(now)
-		}
 	}
 }
 

@@ -7,13 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // sinkQueue feeds one sink from a goroutine of its own, so that a slow sink delays nobody. Verdicts wait in order; when
@@ -196,7 +196,7 @@ const writeRisk = "its verdicts wait in a queue of bounded length; beyond it a l
 
 // write tries a batch until it is taken, refused for good, or ctx ends.
 func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
-	backoff := firstRetry
+	backoff := wait.Backoff{First: firstRetry, Longest: longestRetry}
 	for {
 		err := q.attempt(ctx, batch)
 		if err == nil {
@@ -207,7 +207,7 @@ func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 			return
 		}
 		q.failing = true
-		wait, retry := RetryAfter(err)
+		atLeast, retry := RetryAfter(err)
 		q.failed(err, retry)
 		if !retry {
 			q.trouble("the verdicts that it refuses for good", fmt.Errorf("sink %q: %w", q.name, err))
@@ -217,12 +217,7 @@ func (q *sinkQueue) write(ctx context.Context, batch []driver.Result) {
 			return
 		}
 		q.trouble(writeRisk, fmt.Errorf("sink %q: %w", q.name, err))
-		timer := time.NewTimer(max(wait, backoff/2+rand.N(backoff)))
-		backoff = min(2*backoff, longestRetry)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.Sleep(ctx, max(atLeast, backoff.Next())) != nil {
 			return
 		}
 	}

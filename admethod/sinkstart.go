@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // A sink that cannot start must not end detection. What is wrong with its configuration is an error of whoever binds;
@@ -54,13 +54,13 @@ func misconfigured(err error, made bool) bool {
 // start makes the sink and starts it, again and again until it works; it reports false where that is not to be, because
 // ctx ended, the queue was closed, or the configuration is wrong.
 func (q *sinkQueue) start(ctx context.Context) bool {
-	for backoff := firstRetry; ; backoff = min(2*backoff, longestRetry) {
+	for backoff := (wait.Backoff{First: firstRetry, Longest: longestRetry}); ; {
 		sink, made, err := q.try(ctx)
 		if q.settle(sink, made, err) {
 			return err == nil
 		}
 		q.failed(err, true)
-		timer := time.NewTimer(backoff/2 + rand.N(backoff))
+		timer := time.NewTimer(backoff.Next())
 		for waiting := true; waiting; {
 			select {
 			case <-timer.C:

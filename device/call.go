@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
@@ -61,18 +60,3 @@ func (o *owner) call(ctx context.Context, timeout time.Duration, fn func(context
 func protect(ctx context.Context, fn func(context.Context) error) error {
 	return guard.Call("the device driver", func() error { return fn(ctx) })
 }
-
-// backoff counts pauses that double from shortest to longest, each drawn from the upper half of its length so that
-// devices that were lost together do not come back together.
-type backoff struct {
-	shortest, longest time.Duration
-	next              time.Duration
-}
-
-func (b *backoff) pause() time.Duration {
-	d := max(b.next, b.shortest)
-	b.next = min(2*d, b.longest)
-	return d/2 + rand.N(d/2+1)
-}
-
-func (b *backoff) reset() { b.next = 0 }

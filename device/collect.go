@@ -213,7 +213,7 @@ func (o *owner) recovered(p *property) {
 		logs.InfoS("Property can be read again", "device", o.id, "property", p.spec.PropertyName, "failed", p.failures)
 		p.failures = 0
 	}
-	o.retry.reset()
+	o.retry.Reset()
 	if o.failing {
 		o.failing, o.nextState = false, time.Now()
 	}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // CallClass says what to do about a failed call to EdgeCore.
@@ -159,7 +161,7 @@ func (c *DMIClient) Register(ctx context.Context, info *dmiapi.MapperInfo, withD
 			return nil, nil, &CallError{Method: method, Object: info.GetName(), Class: CallPermanent, Err: fmt.Errorf("mapper without %s", field)}
 		}
 	}
-	retry := backoff{shortest: c.opts.RetryMin, longest: c.opts.RetryMax}
+	retry := wait.Backoff{First: c.opts.RetryMin, Longest: c.opts.RetryMax}
 	for {
 		var resp *dmiapi.MapperRegisterResponse
 		err := c.call(ctx, method, info.GetName(), func(ctx context.Context) (err error) {
@@ -172,7 +174,7 @@ func (c *DMIClient) Register(ctx context.Context, info *dmiapi.MapperInfo, withD
 		if classOf(err) == CallPermanent {
 			return nil, nil, err
 		}
-		if ended := sleep(ctx, retry.pause()); ended != nil {
+		if ended := wait.Sleep(ctx, retry.Next()); ended != nil {
 			return nil, nil, fmt.Errorf("%w; the last try: %w", ended, err)
 		}
 		c.conn.ResetConnectBackoff() // the pause was ours
@@ -210,16 +212,4 @@ func (c *DMIClient) ReportState(ctx context.Context, namespace, device, state st
 		})
 		return err
 	})
-}
-
-// sleep waits for d, or returns why ctx ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // owner runs one device. Its goroutine alone calls the client, so clients see one call after the other.
@@ -45,7 +46,7 @@ type owner struct {
 	// Only for the goroutine of the owner:
 	applied *common.DeviceInstance
 	props   []*property // in the order of the specification
-	retry   backoff
+	retry   wait.Backoff
 	failing bool // connects, but no read succeeds
 
 	nextState time.Time // when to ask for the state
@@ -60,7 +61,7 @@ func newOwner(p *Panel, spec *common.DeviceInstance, after <-chan struct{}) *own
 		done: make(chan struct{}), after: after,
 		wake: make(chan struct{}, 1), requests: make(chan request),
 		spec: spec, last: make(map[string]Reading), told: common.DeviceStatusUnknown,
-		retry: backoff{shortest: p.opts.RetryMin, longest: p.opts.RetryMax},
+		retry: wait.Backoff{First: p.opts.RetryMin, Longest: p.opts.RetryMax},
 	}
 	o.ctx, o.cancel = context.WithCancel(p.ctx)
 	return o
@@ -122,10 +123,10 @@ func (o *owner) run() {
 		switch {
 		case o.ctx.Err() != nil:
 		case errors.Is(err, errReconfigured):
-			o.retry.reset()
+			o.retry.Reset()
 		default:
 			o.setState(common.DeviceStatusOffline)
-			pause := o.retry.pause()
+			pause := o.retry.Next()
 			logs.ErrorS(err, "Device is offline, connecting again", "device", o.id, "in", pause.Round(time.Millisecond))
 			o.idle(pause, err)
 		}
@@ -320,7 +321,7 @@ func (o *owner) askState(client Client) error {
 	default:
 		state = knownState(state)
 		if len(o.props) == 0 {
-			o.retry.reset() // no read will ever do
+			o.retry.Reset() // no read will ever do
 		}
 	}
 	o.mu.Lock()

@@ -92,7 +92,7 @@ type Reporter struct {
 	toldLate bool
 	again    *rate.Limiter // of reports of what did not change
 	stats    ReporterStats
-	lastLog  time.Time
+	said     logs.Limiter
 	started  bool
 	draining bool
 	wake     chan struct{} // one token: the queue has changed
@@ -212,7 +212,7 @@ func (r *Reporter) Report(namespace, device string, twin common.Twin) {
 	}
 	if twin.PropertyName == "" || len(twin.PropertyName) > maxTwinName || !isLegalTwinText(twin.PropertyName) {
 		r.stats.Illegal++
-		r.complain(now, "EdgeCore ignores a property of this name", namespace, device, twin.PropertyName)
+		r.complain("EdgeCore ignores a property of this name", namespace, device, twin.PropertyName)
 		return
 	}
 	for _, l := range []legality{how, howDesired} {
@@ -223,7 +223,7 @@ func (r *Reporter) Report(namespace, device string, twin common.Twin) {
 			r.stats.Truncated++
 		case legalNoForm:
 			r.stats.Illegal++
-			r.complain(now, "A value has no form that EdgeCore accepts and is reported empty", namespace, device, twin.PropertyName)
+			r.complain("A value has no form that EdgeCore accepts and is reported empty", namespace, device, twin.PropertyName)
 		}
 	}
 	d := r.device(namespace, device)
@@ -275,7 +275,7 @@ func (r *Reporter) ReportState(namespace, device, state string) {
 	}
 	if knownState(state) != state {
 		r.stats.Illegal++
-		r.complain(now, "EdgeCore does not know this state", namespace, device, state)
+		r.complain("EdgeCore does not know this state", namespace, device, state)
 		return
 	}
 	d := r.device(namespace, device)
@@ -313,10 +313,8 @@ func (r *Reporter) Renew(namespace, device string) {
 }
 
 // complain logs at most once a minute. The caller holds mu.
-func (r *Reporter) complain(now time.Time, message, namespace, device, what string) {
-	if !r.lastLog.IsZero() && now.Sub(r.lastLog) < time.Minute {
-		return
+func (r *Reporter) complain(message, namespace, device, what string) {
+	if _, ok := r.said.Allow(""); ok {
+		logs.InfoS(message, "device", ResourceID(namespace, device), "name", what, "illegalSoFar", r.stats.Illegal)
 	}
-	r.lastLog = now
-	logs.InfoS(message, "device", ResourceID(namespace, device), "name", what, "illegalSoFar", r.stats.Illegal)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // sendsWhenFresh is how often the first value of a twin is sent: EdgeCore loses the first.
@@ -194,7 +195,7 @@ func (r *Reporter) turn() int {
 // run sends until Shutdown has flushed or ctx ends.
 func (r *Reporter) run(ctx context.Context) {
 	defer close(r.done)
-	retry := backoff{shortest: r.opts.RetryMin, longest: r.opts.RetryMax}
+	retry := wait.Backoff{First: r.opts.RetryMin, Longest: r.opts.RetryMax}
 	for {
 		linger, ok := r.next()
 		if !ok {
@@ -229,13 +230,13 @@ func (r *Reporter) run(ctx context.Context) {
 		err := guard.Call("a report to EdgeCore", func() error { return batch.send(ctx, r.opts.Client) })
 		r.settle(batch, err)
 		if err == nil || classOf(err) == CallPermanent {
-			retry.reset()
+			retry.Reset()
 			continue
 		}
 		if ctx.Err() == nil {
 			logs.V(2).InfoS("Report is tried again", "err", err)
 		}
-		if sleep(ctx, retry.pause()) != nil {
+		if wait.Sleep(ctx, retry.Next()) != nil {
 			return
 		}
 	}
@@ -381,7 +382,7 @@ func (r *Reporter) settle(b *batch, err error) {
 	default:
 		if class = classOf(err); class == CallPermanent {
 			r.stats.Dropped += uint64(len(b.values))
-			r.complain(now, "EdgeCore refuses a report: "+err.Error(), b.device.namespace, b.device.name, b.state)
+			r.complain("EdgeCore refuses a report: "+err.Error(), b.device.namespace, b.device.name, b.state)
 			break
 		}
 		r.stats.Retried++

@@ -75,7 +75,7 @@ func (s *Server) guard(l net.Listener) net.Listener { return &guardedListener{s.
 
 // full logs that a pending connection had to make room.
 func (s *Server) full(host string, err error) {
-	s.log.tell("pending", err, "Detector server refuses connections", "from", host)
+	s.log.ErrorS("pending", err, "Detector server refuses connections", "from", host)
 }
 
 type guardedListener struct {
@@ -202,7 +202,7 @@ func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) 
 		return ctx, nil
 	}
 	err := exhausted(time.Second, "%d calls a second from one address", callsOf)
-	s.log.tell("calls", err, "Detector server refuses calls", "from", name)
+	s.log.ErrorS("calls", err, "Detector server refuses calls", "from", name)
 	return ctx, err
 }
 
@@ -256,5 +256,5 @@ func (s *Server) refuseConn(remote net.Addr, at string, err error) {
 	case strings.Contains(text, "didn't provide a certificate"):
 		cause = "no certificate"
 	}
-	s.log.tell(cause, hint, "Detector server refuses a connection", "from", connlimit.Host(remote))
+	s.log.ErrorS(cause, hint, "Detector server refuses a connection", "from", connlimit.Host(remote))
 }

@@ -140,7 +140,7 @@ type errorLog struct{ server *Server }
 func (l errorLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	cause := "http " + text[strings.LastIndex(text, ": ")+1:] // addresses are before it
-	l.server.log.tell(cause, errors.New(text), "Detector server refuses a connection")
+	l.server.log.ErrorS(cause, errors.New(text), "Detector server refuses a connection")
 	return len(line), nil
 }
 
@@ -198,7 +198,7 @@ func (e *endpoint) detect(w http.ResponseWriter, r *http.Request) {
 	}
 	var own *httpError
 	if errors.As(err, &own) {
-		e.server.log.tell(fmt.Sprint("http ", own.code, " ", c.name), err, "Detector server refuses a batch",
+		e.server.log.ErrorS(fmt.Sprint("http ", own.code, " ", c.name), err, "Detector server refuses a batch",
 			"client", c.name, "from", connlimit.Host(conn.RemoteAddr()))
 	} else {
 		e.server.refuse(c, conn.RemoteAddr(), err)

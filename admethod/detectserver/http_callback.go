@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -98,7 +98,7 @@ func newPoster(s *Server, c Callback) (*poster, error) {
 		server: s, name: c.Client, slots: make(chan struct{}, mostPosts), queue: make(chan post, mostPosts),
 	}
 	trouble := func(err error) {
-		s.log.tell("callback of "+c.Client, err, "Detector server keeps the files of a callback")
+		s.log.ErrorS("callback of "+c.Client, err, "Detector server keeps the files of a callback")
 	}
 	o := httppost.Options{URL: c.URL, Insecure: c.Insecure, MaxReply: 64 << 10}
 	var err error
@@ -181,24 +181,16 @@ func (p *poster) deliver(ctx context.Context, next post) {
 		p.lose(next, err)
 		return
 	}
-	for delay := firstDelay; ; delay = min(2*delay, lastDelay) {
+	for backoff := (wait.Backoff{First: firstDelay, Longest: lastDelay}); ; {
 		err := guard.Call("a post of verdicts", func() error { return p.once(ctx, next.format, body) })
 		if err == nil {
 			return
 		}
-		wait, retry := admethod.RetryAfter(err)
-		wait = max(wait, delay/2+rand.N(delay))
-		if !retry || time.Since(next.since)+wait > postAge {
+		pause, retry := admethod.RetryAfter(err)
+		pause = max(pause, backoff.Next())
+		if !retry || time.Since(next.since)+pause > postAge || wait.Sleep(ctx, pause) != nil {
 			p.lose(next, err)
 			return
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			p.lose(next, err)
-			return
-		case <-timer.C:
 		}
 	}
 }
@@ -212,5 +204,5 @@ func (p *poster) once(ctx context.Context, format batch.Format, body []byte) err
 
 // lose gives verdicts up. A client that keeps its readings sends them again, and gets the same verdicts then.
 func (p *poster) lose(lost post, err error) {
-	p.server.log.tell("callback "+p.name, err, "Detector server cannot post verdicts", "client", p.name, "verdicts", len(lost.body.GetAnswers()))
+	p.server.log.ErrorS("callback "+p.name, err, "Detector server cannot post verdicts", "client", p.name, "verdicts", len(lost.body.GetAnswers()))
 }

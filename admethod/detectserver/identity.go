@@ -5,8 +5,6 @@ package detectserver
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -24,7 +22,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
@@ -152,7 +149,7 @@ func (s *Server) setClients() error {
 				claimed[n] = name
 			}
 		} else {
-			trouble := func(err error) { s.log.tell("token of "+name, err, "Detector server keeps the token of a client") }
+			trouble := func(err error) { s.log.ErrorS("token of "+name, err, "Detector server keeps the token of a client") }
 			var err error
 			if c.token, err = tlsfiles.NewToken(given.Token, trouble); err != nil {
 				errs = append(errs, fmt.Errorf("clients: %s: %w", name, err))
@@ -201,21 +198,15 @@ func (s *Server) identify(state *tls.ConnectionState, authorization string) (*cl
 	if state != nil && len(state.VerifiedChains) > 0 && len(state.PeerCertificates) > 0 {
 		names = tlsfiles.Names(state.PeerCertificates[0])
 	}
-	var sum [sha256.Size]byte
-	scheme, token, _ := strings.Cut(authorization, " ")
 	bearer := authorization != ""
-	if bearer {
-		if !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return nil, status.Error(codes.Unauthenticated, "want the authorization Bearer and a token")
-		}
-		sum = sha256.Sum256([]byte(token))
+	if scheme, token, _ := strings.Cut(authorization, " "); bearer && (!strings.EqualFold(scheme, "Bearer") || token == "") {
+		return nil, status.Error(codes.Unauthenticated, "want the authorization Bearer and a token")
 	}
 	var found *client
 	for _, c := range s.clients { // all of them, so that time tells nothing
 		match := (c.token != nil) == bearer
 		if match && bearer {
-			own := sha256.Sum256([]byte(c.token.Get()))
-			match = subtle.ConstantTimeCompare(own[:], sum[:]) == 1
+			match = tlsfiles.Authorizes(authorization, c.token.Get())
 		}
 		if match && len(c.names) > 0 {
 			match = slices.ContainsFunc(c.names, func(n string) bool { return slices.Contains(names, n) })
@@ -299,36 +290,6 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// journal tells a refusal once a minute for each cause.
-type journal struct {
-	mu   sync.Mutex
-	told map[string]time.Time
-	more map[string]int // that were not told
-}
-
-const mostCauses = 1024 // that are told apart
-
-func (j *journal) tell(cause string, err error, message string, more ...any) {
-	now := time.Now()
-	j.mu.Lock()
-	if last, ok := j.told[cause]; ok && now.Sub(last) < time.Minute {
-		j.more[cause]++
-		j.mu.Unlock()
-		return
-	}
-	if j.told == nil || len(j.told) >= mostCauses {
-		j.told, j.more = make(map[string]time.Time), make(map[string]int)
-	}
-	count := j.more[cause]
-	j.told[cause] = now
-	delete(j.more, cause)
-	j.mu.Unlock()
-	if count > 0 {
-		more = append(more, "more", count)
-	}
-	logs.ErrorS(err, message, more...)
-}
-
 // refuse logs an error that ended a session or kept one from opening. c and remote may be nil.
 func (s *Server) refuse(c *client, remote net.Addr, err error) { s.refused("", c, remote, err) }
 
@@ -353,5 +314,5 @@ func (s *Server) refused(cause string, c *client, remote net.Addr, err error) {
 	if remote != nil {
 		from = remote.String()
 	}
-	s.log.tell(fmt.Sprint(cause, " ", code, " ", name), err, "Detector server refuses a client", "client", name, "from", from)
+	s.log.ErrorS(fmt.Sprint(cause, " ", code, " ", name), err, "Detector server refuses a client", "client", name, "from", from)
 }

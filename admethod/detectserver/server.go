@@ -44,7 +44,9 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -126,8 +128,8 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	clients []*client
-	anybody *client // who is none of the clients; nil where that is nobody
-	log     journal
+	anybody *client      // who is none of the clients; nil where that is nobody
+	log     logs.Limiter // of refusals, by cause
 	clock   atomic.Int64 // coarse, Unix ns
 
 	hosts     hosts
@@ -163,7 +165,7 @@ func New(c Config) (*Server, error) {
 	if !c.Insecure {
 		var err error
 		s.loader, err = tlsfiles.New(c.TLS, func(err error) {
-			s.log.tell("certificates", err, "Detector server keeps its certificates")
+			s.log.ErrorS("certificates", err, "Detector server keeps its certificates")
 		})
 		errs = append(errs, err)
 		for _, named := range s.clients {
@@ -267,39 +269,25 @@ func (s *Server) drain() {
 
 // keepHouse keeps the coarse clock, and answers what waits for too long.
 func (s *Server) keepHouse(ctx context.Context) {
-	tick := time.NewTicker(coarseTick)
-	defer tick.Stop()
 	looked := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
+	wait.Tick(ctx, coarseTick, func(now time.Time) {
+		s.clock.Store(now.UnixNano())
+		if now.Sub(looked) < s.config.Deadline/8 {
 			return
-		case now := <-tick.C:
-			s.clock.Store(now.UnixNano())
-			if now.Sub(looked) < s.config.Deadline/8 {
-				continue
-			}
-			looked = now
-			s.mu.Lock()
-			sessions := slices.Collect(maps.Keys(s.sessions))
-			s.mu.Unlock()
-			for _, session := range sessions {
-				session.expire(now.Add(-s.config.Deadline).UnixNano(), s.config.Deadline)
-			}
 		}
-	}
+		looked = now
+		s.mu.Lock()
+		sessions := slices.Collect(maps.Keys(s.sessions))
+		s.mu.Unlock()
+		for _, session := range sessions {
+			session.expire(now.Add(-s.config.Deadline).UnixNano(), s.config.Deadline)
+		}
+	})
 }
 
 // closeIdle closes series that nobody sends for. It has a goroutine of its own, as closing may wait for a detector.
 func (s *Server) closeIdle(ctx context.Context) {
-	tick := time.NewTicker(s.config.Idle / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			s.expire(now.Add(-s.config.Idle).UnixNano())
-		}
-	}
+	wait.Tick(ctx, s.config.Idle/4, func(now time.Time) {
+		s.expire(now.Add(-s.config.Idle).UnixNano())
+	})
 }

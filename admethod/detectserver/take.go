@@ -199,7 +199,7 @@ func (s *session) reach(of *member, now int64) error {
 			return of.err
 		}
 		of.retry = now + int64(retryOpening)
-		s.server.log.tell("series "+s.client.name, of.err, "Detector server does not score a series", "client", s.client.name)
+		s.server.log.ErrorS("series "+s.client.name, of.err, "Detector server does not score a series", "client", s.client.name)
 		return of.err
 	}
 	n := of.series

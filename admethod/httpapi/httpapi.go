@@ -14,8 +14,6 @@ package httpapi
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -36,6 +34,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Name of the sink.
@@ -236,13 +235,9 @@ func (s *Server) retry(ctx context.Context, err error) net.Listener {
 		tell = func(err error) { s.report(part, risk, err) }
 		defer s.report(part, risk, nil)
 	}
-	for pause := firstRetry; ; pause = min(2*pause, longestRetry) {
+	for pause := (wait.Backoff{First: firstRetry, Longest: longestRetry}); ; {
 		tell(fmt.Errorf("cannot listen yet: %w", err))
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.Sleep(ctx, pause.Next()) != nil {
 			return nil
 		}
 		var l net.Listener
@@ -359,7 +354,7 @@ func hostOf(hostport string) string {
 	return strings.Trim(hostport, "[]")
 }
 
-// allowed compares digests, so that neither content nor length of the token shows in the time taken.
+// allowed reports whether a request shows the token, where there is one.
 func (s *Server) allowed(r *http.Request) bool {
 	if s.token == nil {
 		return true
@@ -369,9 +364,7 @@ func (s *Server) allowed(r *http.Request) bool {
 		s.trouble("tokenFile")(fmt.Errorf("%s holds %d characters now, want at least %d: nobody is let in", s.config.TokenFile, len(token), shortestToken))
 		return false
 	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	sum, want := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(sum[:], want[:]) == 1 && ok
+	return tlsfiles.Authorizes(r.Header.Get("Authorization"), token)
 }
 
 // WriteJSON answers with a JSON document.

@@ -5,7 +5,6 @@ package httpmethod
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -137,12 +136,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // take hands posted verdicts to the session of their stream.
 func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
-	if r.token != nil {
-		want := "Bearer " + r.token.Get()
-		if subtle.ConstantTimeCompare([]byte(req.Header.Get("Authorization")), []byte(want)) != 1 {
-			http.Error(w, "want the token of callback.token", http.StatusUnauthorized)
-			return
-		}
+	if r.token != nil && !tlsfiles.Authorizes(req.Header.Get("Authorization"), r.token.Get()) {
+		http.Error(w, "want the token of callback.token", http.StatusUnauthorized)
+		return
 	}
 	format, err := batch.FormatOf(req.Header.Get("Content-Type"))
 	if err != nil {

@@ -13,30 +13,25 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // watchLanes looks for detectors that hang. It waits for nothing.
 func (a *Adapter) watchLanes(ctx context.Context) {
 	interval := a.config.Hang / looks
-	look := time.NewTicker(interval)
-	defer look.Stop()
 	looked := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
+	wait.Tick(ctx, interval, func(time.Time) {
 		// Where the process gets no time to look, its detectors get none to return.
 		late := time.Since(looked) > interval*3/2
 		looked = time.Now()
 		if late {
-			continue
+			return
 		}
 		for _, l := range a.lanes() {
 			l.watch(a.config.Hang)
 		}
-	}
+	})
 }
 
 // keepHouse takes snapshots and looks for changed models. Both may have to wait for a lane.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/spool"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // send sends what waits until ctx ends.
@@ -88,14 +89,7 @@ func (l *link) gather(ctx context.Context, slept bool) error {
 	if !slept || l.config.Window == 0 {
 		return nil
 	}
-	timer := time.NewTimer(l.config.Window)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return wait.Sleep(ctx, l.config.Window)
 }
 
 // fetch moves a chunk of rows from the inbox to the queue. The caller holds l.mu.

@@ -11,47 +11,41 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/spool"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // keep writes rows to disk that are not answered soon, until ctx ends.
 func (l *link) keep(ctx context.Context) {
 	k := l.keeper
 	trimEvery := min(max(k.opts.MaxAge/64, keepEvery), time.Minute)
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	wait.Tick(ctx, keepEvery, func(now time.Time) {
+		l.openLate(now)
+		if err := l.persist(now.Add(-keepAfter)); err != nil {
+			l.trouble(err)
+		}
+		log := k.log.Load()
+		if log == nil {
 			return
-		case now := <-tick.C:
-			l.openLate(now)
-			if err := l.persist(now.Add(-keepAfter)); err != nil {
+		}
+		if now.Sub(k.trimmed) >= trimEvery {
+			k.trimmed = now
+			l.delivering.Lock()
+			log.Trim(now)
+			lost := l.takeLost()
+			l.delivering.Unlock()
+			l.lose(lost)
+		}
+		if now.Sub(k.swept) >= trimEvery {
+			k.swept = now
+			k.sweep(now, func(r lostRow) { l.lose([]lostRow{r}) })
+		}
+		if now.Sub(k.synced) >= syncEvery {
+			k.synced = now
+			if err := errors.Join(log.Sync(), l.reserveSequences(log)); err != nil {
 				l.trouble(err)
 			}
-			log := k.log.Load()
-			if log == nil {
-				continue
-			}
-			if now.Sub(k.trimmed) >= trimEvery {
-				k.trimmed = now
-				l.delivering.Lock()
-				log.Trim(now)
-				lost := l.takeLost()
-				l.delivering.Unlock()
-				l.lose(lost)
-			}
-			if now.Sub(k.swept) >= trimEvery {
-				k.swept = now
-				k.sweep(now, func(r lostRow) { l.lose([]lostRow{r}) })
-			}
-			if now.Sub(k.synced) >= syncEvery {
-				k.synced = now
-				if err := errors.Join(log.Sync(), l.reserveSequences(log)); err != nil {
-					l.trouble(err)
-				}
-			}
 		}
-	}
+	})
 }
 
 func (l *link) reserveSequences(log *spool.Log) error {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 const (
@@ -194,7 +194,7 @@ func (l *link) run(ctx context.Context) {
 	if l.judge != nil {
 		helpers.Go(func() { guard.Loop(ctx, "a fallback", l.judgeLocally) })
 	}
-	backoff := firstBackoff
+	backoff := wait.Backoff{First: firstBackoff, Longest: l.config.Backoff}
 	for ctx.Err() == nil {
 		answered := l.answered()
 		err := guard.Call("a remote link", func() error {
@@ -207,21 +207,15 @@ func (l *link) run(ctx context.Context) {
 			break
 		}
 		if l.answered() != answered {
-			backoff = firstBackoff
+			backoff.Reset()
 		}
-		wait := backoff/2 + rand.N(backoff) // half to one and a half: mappers do not come back all at once
-		backoff = min(2*backoff, l.config.Backoff)
+		pause := backoff.Next()
 		atLeast, retry := admethod.RetryAfter(err)
 		if !retry { // the detector may be set right while the mapper runs
 			atLeast = l.config.Backoff
 		}
 		l.logged.Warningf("", "%s: detector at %s is away: %v", l.kind, l.config.Address, err)
-		timer := time.NewTimer(max(wait, min(atLeast, time.Hour)))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+		_ = wait.Sleep(ctx, max(pause, min(atLeast, time.Hour))) // the loop sees the end
 	}
 	helpers.Wait()
 	_ = guard.Do("the end of a remote link", l.end) // is logged

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // errSilent is why a session ends whose detector does not answer: it may be that of the connection.
@@ -19,55 +20,40 @@ var errSilent = errors.New("no answer")
 
 // watchProgress ends a session in which the oldest row waits too long for its answer.
 func (l *link) watchProgress(ctx context.Context, end context.CancelCauseFunc) {
-	tick := time.NewTicker(l.config.Timeout / 8)
-	defer tick.Stop()
 	since, oldest := time.Now(), uint64(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			l.mu.Lock()
-			waits := l.pending.n > 0
-			head := uint64(0)
-			if waits {
-				head = l.pending.at(0).sequence
-			}
-			l.mu.Unlock()
-			if !waits || head != oldest {
-				since, oldest = now, head
-			} else if now.Sub(since) >= l.config.Timeout {
-				end(fmt.Errorf("request %d: %w within %v", head, errSilent, l.config.Timeout))
-				return
-			}
+	wait.Tick(ctx, l.config.Timeout/8, func(now time.Time) {
+		l.mu.Lock()
+		waits := l.pending.n > 0
+		head := uint64(0)
+		if waits {
+			head = l.pending.at(0).sequence
 		}
-	}
+		l.mu.Unlock()
+		if !waits || head != oldest {
+			since, oldest = now, head
+		} else if now.Sub(since) >= l.config.Timeout {
+			end(fmt.Errorf("request %d: %w within %v", head, errSilent, l.config.Timeout))
+		}
+	})
 }
 
 const tendEvery = 100 * time.Millisecond
 
 // watchStale tells every stream when its detector has not answered for long, once in each outage.
 func (l *link) watchStale(ctx context.Context) {
-	tick := time.NewTicker(min(max(l.config.StaleAfter/8, 10*time.Millisecond), tendEvery))
-	defer tick.Stop()
 	since, answers := time.Now(), uint64(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			l.tend()
-			l.mu.Lock()
-			moved := !l.inbox.owes() || l.answers != answers
-			answers = l.answers
-			l.mu.Unlock()
-			if moved {
-				since = now
-			} else if away := now.Sub(since); away >= l.config.StaleAfter {
-				l.tellStale(away)
-			}
+	wait.Tick(ctx, min(max(l.config.StaleAfter/8, 10*time.Millisecond), tendEvery), func(now time.Time) {
+		l.tend()
+		l.mu.Lock()
+		moved := !l.inbox.owes() || l.answers != answers
+		answers = l.answers
+		l.mu.Unlock()
+		if moved {
+			since = now
+		} else if away := now.Sub(since); away >= l.config.StaleAfter {
+			l.tellStale(away)
 		}
-	}
+	})
 }
 
 // tellStale has the fallback take over or, where there is none, delivers a verdict Unknown to each stream that has had

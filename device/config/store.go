@@ -13,6 +13,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // DefaultInterval is how often [Store.Watch] looks at the file.
@@ -65,22 +66,15 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 		<-ctx.Done()
 		return
 	}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
 	unreadable := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	wait.Tick(ctx, interval, func(time.Time) {
 		raw, err := regular.Read(s.file, regular.MaxConfig)
 		if err != nil {
 			if !unreadable {
 				logs.ErrorS(err, "Configuration cannot be read, the old one stays in force", "file", s.file)
 			}
 			unreadable = true
-			continue
+			return
 		}
 		unreadable = false
 		if !bytes.Equal(raw, s.content) {
@@ -91,7 +85,7 @@ func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func(
 			changed()
 			s.due = false
 		}
-	}
+	})
 }
 
 // reload reports whether properties are to be resolved anew.

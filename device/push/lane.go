@@ -6,7 +6,6 @@ package push
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // sender speaks to one destination. Only the goroutine of the lane calls it.
@@ -145,7 +145,7 @@ func (l *lane) dropRest() {
 
 // deliver sends one reading, as often as it takes. It reports false when the lane is to end.
 func (l *lane) deliver(it item) bool {
-	pause, answered, failures := l.pool.opts.RetryMin, 0, 0
+	pause, answered, failures := wait.Backoff{First: l.pool.opts.RetryMin, Longest: l.pool.opts.RetryMax}, 0, 0
 	for {
 		err := guard.Call("a push of readings", func() error { return l.sender.send(l.ctx, it) })
 		if err == nil {
@@ -173,10 +173,9 @@ func (l *lane) deliver(it item) bool {
 				return true
 			}
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		timer := time.NewTimer(pause.Next())
 		select {
 		case <-timer.C:
-			pause = min(2*pause, l.pool.opts.RetryMax)
 		case <-l.finishing: // no time for a second attempt
 			timer.Stop()
 			l.pool.dropped.Add(1)

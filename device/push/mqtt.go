@@ -74,12 +74,12 @@ func newMQTTSender(broker string, timeout time.Duration) *mqttSender {
 
 func (s *mqttSender) send(ctx context.Context, it item) error {
 	if !s.client.IsConnectionOpen() {
-		if err := wait(ctx, s.client.Connect(), s.timeout); err != nil {
+		if err := awaitToken(ctx, s.client.Connect(), s.timeout); err != nil {
 			return &retryable{err: fmt.Errorf("connect: %w", err)}
 		}
 	}
 	r := it.route.(mqttRoute)
-	if err := wait(ctx, s.client.Publish(r.topic, r.qos, r.retained, mqttPayload(r.topic, it)), s.timeout); err != nil {
+	if err := awaitToken(ctx, s.client.Publish(r.topic, r.qos, r.retained, mqttPayload(r.topic, it)), s.timeout); err != nil {
 		// What the broker does not acknowledge would be held by the client for ever: begin anew.
 		s.client.Disconnect(0)
 		return &retryable{err: fmt.Errorf("publish to %q: %w", r.topic, err)}
@@ -98,7 +98,7 @@ func mqttPayload(topic string, it item) string {
 	return "time is " + at + "  " + topic + ": " + it.data.Value
 }
 
-func wait(ctx context.Context, token mqtt.Token, timeout time.Duration) error {
+func awaitToken(ctx context.Context, token mqtt.Token, timeout time.Duration) error {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

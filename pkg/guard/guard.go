@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Panic is the error that a panic has become.
@@ -69,19 +70,15 @@ const (
 
 // Loop runs f, which is meant to run until ctx ends. If f panics, it is run again after a pause.
 func Loop(ctx context.Context, in string, f func(context.Context)) {
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for pause := (wait.Backoff{First: firstPause, Longest: longestPause}); ; {
 		began := time.Now()
 		if err := Do(in, func() { f(ctx) }); err == nil || ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > longestPause {
-			pause = firstPause
+			pause.Reset()
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.Sleep(ctx, pause.Next()) != nil {
 			return
 		}
 	}

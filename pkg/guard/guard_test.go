@@ -56,8 +56,8 @@ func TestLoop(t *testing.T) {
 			cancel()
 			<-ctx.Done()
 		})
-		if took := time.Since(began); runs != 4 || took < 600*time.Millisecond || took > time.Second {
-			t.Errorf("%d runs in %v, want 4 in 0.7 s", runs, took)
+		if took := time.Since(began); runs != 4 || took < 350*time.Millisecond || took > 700*time.Millisecond {
+			t.Errorf("%d runs in %v, want 4 in 0.35 to 0.7 s", runs, took)
 		}
 		guard.Loop(ctx, "a sweeper", func(context.Context) { runs++; panic("after the end") })
 		if runs != 5 {

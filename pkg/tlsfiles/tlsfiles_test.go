@@ -178,6 +178,18 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func TestAuthorizes(t *testing.T) {
+	for header, want := range map[string]bool{
+		"Bearer secret": true, "bearer secret": true,
+		"": false, "Bearer": false, "Bearer ": false, "secret": false, "Basic secret": false,
+		"Bearer secre": false, "Bearer secrets": false, "Bearer  secret": false, "Bearer secret ": false,
+	} {
+		if got := tlsfiles.Authorizes(header, "secret"); got != want {
+			t.Errorf("%q authorizes: %v, want %v", header, got, want)
+		}
+	}
+}
+
 func TestFilesThatCannotBe(t *testing.T) {
 	for _, f := range []tlsfiles.Files{{Cert: "a"}, {Key: "a"}, {CA: filepath.Join(t.TempDir(), "absent")}} {
 		if _, err := tlsfiles.New(f, nil); err == nil {

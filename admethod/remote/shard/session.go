@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // session is one session with each detector that could be reached. Which ones they are does not change: when a detector
@@ -284,7 +284,7 @@ func (s *session) drain(why error) {
 	}
 	for _, l := range s.lanes {
 		if l.gone.Load() {
-			l.target.failed(s.owner.options.Backoff)
+			l.target.failed()
 			logs.Warningf("Streams of the detector at %s go to the others: %v", l.target.address, why)
 		}
 	}
@@ -293,16 +293,9 @@ func (s *session) drain(why error) {
 
 // seek ends the session when a detector that was away can be reached.
 func (s *session) seek(ctx context.Context, t *target) {
-	longest := s.owner.options.Backoff
-	wait := max(time.Until(t.until), firstBackoff)
-	for {
-		timer := time.NewTimer(wait/2 + rand.N(wait)) // mappers do not come back all at once
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	first := max(time.Until(t.until), firstBackoff) // is drawn at random already
+	again := wait.Backoff{First: 2 * first, Longest: s.owner.options.Backoff}
+	for pause := first; wait.Sleep(ctx, pause) == nil; pause = again.Next() {
 		asking, cancel := context.WithTimeout(ctx, s.owner.options.Timeout)
 		_, err := t.open(asking, s.owner.options.Timeout)
 		cancel() // it was a question only
@@ -312,6 +305,5 @@ func (s *session) seek(ctx context.Context, t *target) {
 			s.end(fmt.Errorf("%s is back", t.address))
 			return
 		}
-		wait = min(2*wait, longest)
 	}
 }

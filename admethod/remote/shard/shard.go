@@ -21,6 +21,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Target is a detector.
@@ -104,7 +105,8 @@ func New(targets []Target, o Options) (remote.Transport, error) {
 		if slices.ContainsFunc(targets[:i], func(other Target) bool { return other.Address == to.Address }) {
 			return nil, fmt.Errorf("address %q: named twice", to.Address)
 		}
-		t.targets = append(t.targets, &target{address: to.Address, seed: hash(to.Address), transport: to.Transport})
+		t.targets = append(t.targets, &target{address: to.Address, seed: hash(to.Address), transport: to.Transport,
+			backoff: wait.Backoff{First: firstBackoff, Longest: o.Backoff}})
 	}
 	switch len(targets) {
 	case 0:
@@ -177,7 +179,7 @@ wait:
 		select {
 		case a := <-opened:
 			if a.done = true; a.err != nil {
-				a.target.failed(t.options.Backoff)
+				a.target.failed()
 				errs = append(errs, fmt.Errorf("%s: %w", a.target.address, a.err))
 			} else if !open {
 				open = true
@@ -198,7 +200,7 @@ wait:
 		}
 		a.cancel(errors.New("the other detectors do not wait for it any longer"))
 		if !a.done {
-			a.target.failed(t.options.Backoff)
+			a.target.failed()
 			errs = append(errs, fmt.Errorf("%s: no connection yet", a.target.address))
 		}
 	}
@@ -254,20 +256,19 @@ type target struct {
 	seed      uint64
 	transport remote.Transport
 
-	began   time.Time     // of the last session
-	until   time.Time     // it is not tried before
-	backoff time.Duration // the last wait
+	began   time.Time // of the last session
+	until   time.Time // it is not tried before
+	backoff wait.Backoff
 }
 
 // failed makes the next try wait, the longer the more often it fails in a row.
-func (t *target) failed(longest time.Duration) {
+func (t *target) failed() {
 	now := time.Now()
-	if !t.began.IsZero() && now.Sub(t.began) > 2*longest { // it worked well for a while
-		t.backoff = 0
+	if !t.began.IsZero() && now.Sub(t.began) > 2*t.backoff.Longest { // it worked well for a while
+		t.backoff.Reset()
 	}
 	t.began = time.Time{}
-	t.backoff = min(max(2*t.backoff, firstBackoff), longest)
-	t.until = now.Add(t.backoff)
+	t.until = now.Add(t.backoff.Next())
 }
 
 // open opens a session with a detector that works.

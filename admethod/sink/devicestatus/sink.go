@@ -60,7 +60,7 @@ type Sink struct {
 	devices map[deviceID]*record
 	left    map[deviceID]time.Time // when devices that are remembered no more were written last
 	stats   Stats
-	said    map[string]time.Time // when the same trouble was logged last
+	said    logs.Limiter // of the same trouble
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when all that the sink started has ended
@@ -106,7 +106,7 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	}
 	return &Sink{
 		config: config, client: c, hooks: hooks, language: s.Language, limiter: rate.NewLimiter(rate.Limit(config.Rate), 1),
-		wake: make(chan struct{}, 1), devices: make(map[deviceID]*record), left: make(map[deviceID]time.Time), said: make(map[string]time.Time),
+		wake: make(chan struct{}, 1), devices: make(map[deviceID]*record), left: make(map[deviceID]time.Time), said: logs.Limiter{Every: time.Hour},
 		done: make(chan struct{}),
 	}, nil
 }
@@ -139,9 +139,7 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 		id := deviceID{r.Key.Namespace, r.Key.Device}
 		if !id.valid() {
 			s.stats.Refused++
-			if s.news("no device", now) {
-				logs.Warningf("devicestatus: verdicts on %q are not written: it cannot be the name of a Device", r.Key)
-			}
+			s.said.Warningf("no device", "devicestatus: verdicts on %q are not written: it cannot be the name of a Device", r.Key)
 			continue
 		}
 		d := s.devices[id]
@@ -150,10 +148,8 @@ func (s *Sink) Write(_ context.Context, batch []driver.Result) error {
 		}
 		if d == nil || !d.add(r, now, s.language) {
 			s.stats.Refused++
-			if s.news("refused", now) {
-				logs.Warningf("devicestatus: no room for verdicts on %s: %d devices and %d properties of each are told at most",
-					r.Key, s.config.Devices, mostProperties)
-			}
+			s.said.Warningf("refused", "devicestatus: no room for verdicts on %s: %d devices and %d properties of each are told at most",
+				r.Key, s.config.Devices, mostProperties)
 		}
 	}
 	s.mu.Unlock()

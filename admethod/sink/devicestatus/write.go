@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
-	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // How long a failed write waits before the next, at the least and at the most; the wait doubles from one to the next.
@@ -120,22 +119,7 @@ func (s *Sink) fail(d *record, err error, now time.Time) {
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		about += where // once a namespace; of devices, one stands for all
 	}
-	if what != "" && s.news(about, now) {
-		logs.Warningf("devicestatus: the status %s %s: %v", where, what, err)
+	if what != "" {
+		s.said.Warningf(about, "devicestatus: the status %s %s: %v", where, what, err)
 	}
-}
-
-// said is forgotten beyond this many troubles, which bounds it.
-const mostSaid = 1000
-
-// news reports whether a trouble is to be logged: the first time, and once an hour from then on.
-func (s *Sink) news(what string, now time.Time) bool {
-	if at, ok := s.said[what]; ok && now.Sub(at) < time.Hour {
-		return false
-	}
-	if len(s.said) >= mostSaid {
-		clear(s.said)
-	}
-	s.said[what] = now
-	return true
 }

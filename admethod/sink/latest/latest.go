@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Item is what is to be told of one property.
@@ -63,18 +63,16 @@ type Queue struct {
 	end  chan struct{} // closed: Shutdown has begun
 	done chan struct{} // closed: the goroutine has ended
 
-	mu       sync.Mutex
-	started  bool
-	closing  bool
-	cancel   context.CancelFunc
-	waiting  map[driver.Key]Item
-	order    []driver.Key // of waiting, the longest first
-	stats    Stats
-	saidFull time.Time
+	mu      sync.Mutex
+	started bool
+	closing bool
+	cancel  context.CancelFunc
+	waiting map[driver.Key]Item
+	order   []driver.Key // of waiting, the longest first
+	stats   Stats
 
-	// Owned by the goroutine.
-	saidFailing time.Time
-	troubled    bool // it was said, and is not over
+	said     logs.Limiter
+	troubled bool // it was said, and is not over; owned by the goroutine
 }
 
 // Stats counts what a queue did.
@@ -126,18 +124,11 @@ func (q *Queue) Write(_ context.Context, batch []driver.Result) error {
 		}
 	}
 	q.stats.Refused += uint64(full)
-	now := time.Now()
-	say := full > 0 && now.Sub(q.saidFull) >= time.Minute
-	if say {
-		q.saidFull = now
-	}
 	q.mu.Unlock()
 	if full > 0 {
 		err := fmt.Errorf("no room for verdicts on %d properties, %d wait", full, q.opts.Limit)
 		q.tell(err, false)
-		if say {
-			logs.Warningf("%s: %v", q.opts.Sink, err)
-		}
+		q.said.Warningf("full", "%s: %v", q.opts.Sink, err)
 	}
 	q.Wake()
 	return nil
@@ -224,7 +215,7 @@ func (q *Queue) run(ctx context.Context) {
 		tick = t.C
 	}
 	batch := make([]Item, 0, q.opts.Batch)
-	wait := shortestWait
+	backoff := wait.Backoff{First: shortestWait, Longest: longestWait}
 	singly := 0 // deliveries to come that are of one item
 	for ctx.Err() == nil {
 		var err error
@@ -253,17 +244,16 @@ func (q *Queue) run(ctx context.Context) {
 			return
 		case err == nil:
 			q.delivered(len(batch))
-			wait = shortestWait
+			backoff.Reset()
 			continue
 		case len(batch) > 1:
 			singly = len(batch)
 		}
 		q.failed(batch, err)
 		asked, _ := admethod.RetryAfter(err)
-		if !q.pause(ctx, max(asked, wait/2+rand.N(wait))) {
+		if !q.pause(ctx, max(asked, backoff.Next())) {
 			return
 		}
-		wait = min(2*wait, longestWait)
 	}
 }
 
@@ -354,8 +344,8 @@ func (q *Queue) failed(batch []Item, err error) {
 	waiting := len(q.waiting)
 	q.mu.Unlock()
 	q.tell(err, !refused)
-	if now := time.Now(); now.Sub(q.saidFailing) >= time.Minute {
-		q.saidFailing, q.troubled = now, true
+	if _, ok := q.said.Allow("failing"); ok {
+		q.troubled = true
 		logs.Warningf("%s: %v; verdicts on %d properties wait", q.opts.Sink, err, waiting)
 	}
 }

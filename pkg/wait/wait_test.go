@@ -1,0 +1,61 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package wait_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
+)
+
+func TestSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if err := wait.Sleep(t.Context(), time.Hour); err != nil || time.Since(began) != time.Hour {
+			t.Errorf("%v after %v, want an hour", err, time.Since(began))
+		}
+		why := errors.New("the house burns")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Minute, func() { cancel(why) })
+		if err := wait.Sleep(ctx, time.Hour); !errors.Is(err, why) || time.Since(began) != time.Hour+time.Minute {
+			t.Errorf("%v after %v, want %v after a minute", err, time.Since(began), why)
+		}
+	})
+}
+
+func TestTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second/2)
+		defer cancel()
+		began, n := time.Now(), 0
+		wait.Tick(ctx, time.Second, func(now time.Time) {
+			if n++; now.Sub(began) != time.Duration(n)*time.Second {
+				t.Errorf("tick %d after %v", n, now.Sub(began))
+			}
+		})
+		if n != 60 {
+			t.Errorf("%d ticks in a minute, want 60", n)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	b := wait.Backoff{First: 100 * time.Millisecond, Longest: time.Second}
+	want := func(longest time.Duration) {
+		t.Helper()
+		if d := b.Next(); d < longest/2 || d > longest {
+			t.Errorf("waits for %v, want %v to %v", d, longest/2, longest)
+		}
+	}
+	for range 100 {
+		for _, longest := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+			want(longest * time.Millisecond)
+		}
+		b.Reset()
+	}
+}
