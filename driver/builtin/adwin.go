@@ -23,10 +23,9 @@ func init() {
 	}, func() adwinConfig {
 		return adwinConfig{Memory: 1000, WarmUp: 100}
 	}, func(s driver.Settings, c adwinConfig) (driver.Detector, error) {
-		return &adwinDetector{
-			teller: tellerOf(s),
+		return newSingle(adwinName, s, adwinDetector{
 			needed: uint64(c.WarmUp), test: change.NewADWIN(driver.TailProbability(s.Threshold), float64(c.Memory)),
-		}, nil
+		})
 	}))
 }
 
@@ -36,22 +35,16 @@ type adwinConfig struct {
 }
 
 type adwinDetector struct {
-	teller
 	needed uint64
 	test   change.ADWIN
 	step   moments.Resolution
 }
 
-// Detect implements driver.Detector.
-func (d *adwinDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = adwinName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *adwinDetector) parts() state.Parts {
+	return state.Parts{&d.test, &d.step}
 }
 
-func (d *adwinDetector) assess(x float64) assessment {
+func (d *adwinDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.step.Update(x)
 	c := d.test.Update(x, d.step.Floor())
 	n := d.test.Count()
@@ -64,21 +57,3 @@ func (d *adwinDetector) assess(x float64) assessment {
 		expected: c.Before, lower: nan, upper: nan,
 	}
 }
-
-// EncodeState implements state.Part.
-func (d *adwinDetector) EncodeState(w *state.Writer) {
-	d.test.EncodeState(w)
-	d.step.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *adwinDetector) DecodeState(r *state.Reader) {
-	d.test.DecodeState(r)
-	d.step.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *adwinDetector) MarshalBinary() ([]byte, error) { return save(adwinName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *adwinDetector) UnmarshalBinary(data []byte) error { return restore(adwinName, d, data) }

@@ -121,14 +121,14 @@ func TestConfigOutOfBoundsIsRefused(t *testing.T) {
 }
 
 func TestAlphaOverridesWindow(t *testing.T) {
-	d := open(t, ewmaName, map[string]any{"alpha": 0.1, "window": 1000}).(*ewmaDetector)
+	d := open(t, ewmaName, map[string]any{"alpha": 0.1, "window": 1000}).(*single[ewmaDetector, *ewmaDetector])
 	fd := newFeeder(d)
 	for range 100 {
 		fd.feed(0)
 	}
 	fd.feed(1)
-	if d.base.Mean() != 0.1 {
-		t.Errorf("mean is %v after a step of 1, want alpha, 0.1", d.base.Mean())
+	if d.of.base.Mean() != 0.1 {
+		t.Errorf("mean is %v after a step of 1, want alpha, 0.1", d.of.base.Mean())
 	}
 }
 
@@ -172,12 +172,12 @@ func TestScoreTable(t *testing.T) {
 }
 
 func TestSnapshotOfAnotherWindowIsRefused(t *testing.T) {
-	long := open(t, madName, map[string]any{"window": 200}).(*madDetector)
+	long := open(t, madName, map[string]any{"window": 200})
 	fd, s := newFeeder(long), gaussian(61)
 	for i := range 200 {
 		fd.feed(s(i))
 	}
-	data, err := long.MarshalBinary()
+	data, err := long.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,7 @@ func init() {
 	}, func() cusumConfig {
 		return cusumConfig{Memory: 500, Slack: 0.5, WarmUp: 100}
 	}, func(s driver.Settings, c cusumConfig) (driver.Detector, error) {
-		d := newCUSUM(c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(cusumName, s, cusumDetector{needed: uint64(c.WarmUp), sum: change.NewSelfStarting(c.Slack, float64(c.Memory))})
 	}))
 }
 
@@ -36,26 +34,16 @@ type cusumConfig struct {
 }
 
 type cusumDetector struct {
-	teller
 	needed uint64
 	sum    change.SelfStarting
 	step   moments.Resolution
 }
 
-func newCUSUM(c cusumConfig) cusumDetector {
-	return cusumDetector{needed: uint64(c.WarmUp), sum: change.NewSelfStarting(c.Slack, float64(c.Memory))}
+func (d *cusumDetector) parts() state.Parts {
+	return state.Parts{&d.sum, &d.step}
 }
 
-// Detect implements driver.Detector.
-func (d *cusumDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = cusumName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
-}
-
-func (d *cusumDetector) assess(x float64) assessment {
+func (d *cusumDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.step.Update(x)
 	v := d.sum.Update(x, d.step.Floor())
 	n := d.sum.Count()
@@ -68,21 +56,3 @@ func (d *cusumDetector) assess(x float64) assessment {
 		expected: v.Baseline.Mean, lower: nan, upper: nan,
 	}
 }
-
-// EncodeState implements state.Part.
-func (d *cusumDetector) EncodeState(w *state.Writer) {
-	d.sum.EncodeState(w)
-	d.step.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *cusumDetector) DecodeState(r *state.Reader) {
-	d.sum.DecodeState(r)
-	d.step.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *cusumDetector) MarshalBinary() ([]byte, error) { return save(cusumName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *cusumDetector) UnmarshalBinary(data []byte) error { return restore(cusumName, d, data) }

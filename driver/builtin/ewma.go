@@ -22,9 +22,7 @@ func init() {
 	}, func() ewmaConfig {
 		return ewmaConfig{Window: 100, Alpha: math.NaN(), WarmUp: 50}
 	}, func(s driver.Settings, c ewmaConfig) (driver.Detector, error) {
-		d := newEWMA(s.Threshold, c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(ewmaName, s, newEWMA(s.Threshold, c))
 	}))
 }
 
@@ -35,7 +33,6 @@ type ewmaConfig struct {
 }
 
 type ewmaDetector struct {
-	teller
 	threshold float64
 	limit2    float64 // squared deviate at the threshold
 	needed    uint64
@@ -55,16 +52,11 @@ func newEWMA(threshold float64, c ewmaConfig) ewmaDetector {
 	}
 }
 
-// Detect implements driver.Detector.
-func (d *ewmaDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = ewmaName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *ewmaDetector) parts() state.Parts {
+	return state.Parts{&d.base, &d.step, &d.run, &d.glitches}
 }
 
-func (d *ewmaDetector) assess(x float64) assessment {
+func (d *ewmaDetector) assess(x float64, _ *driver.Sample) assessment {
 	if d.glitches.is(x) {
 		return glitch(driver.KindSpike, d.base.Count(), d.needed)
 	}
@@ -82,25 +74,3 @@ func (d *ewmaDetector) assess(x float64) assessment {
 	}
 	return judgeForecast(forecast, x, z2, d.limit2, d.threshold, &d.run, confidence(n, d.needed))
 }
-
-// EncodeState implements state.Part.
-func (d *ewmaDetector) EncodeState(w *state.Writer) {
-	d.base.EncodeState(w)
-	d.step.EncodeState(w)
-	d.run.EncodeState(w)
-	d.glitches.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *ewmaDetector) DecodeState(r *state.Reader) {
-	d.base.DecodeState(r)
-	d.step.DecodeState(r)
-	d.run.DecodeState(r)
-	d.glitches.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *ewmaDetector) MarshalBinary() ([]byte, error) { return save(ewmaName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *ewmaDetector) UnmarshalBinary(data []byte) error { return restore(ewmaName, d, data) }

@@ -26,9 +26,7 @@ func init() {
 	}, func() forecastConfig {
 		return forecastConfig{Season: true, Memory: 10_000, WarmUp: 100}
 	}, func(s driver.Settings, c forecastConfig) (driver.Detector, error) {
-		d := newForecast(s, c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(forecastName, s, newForecast(s, c))
 	}))
 }
 
@@ -39,7 +37,6 @@ type forecastConfig struct {
 }
 
 type forecastDetector struct {
-	teller
 	needed    uint64
 	n         uint64
 	threshold float64
@@ -52,9 +49,14 @@ type forecastDetector struct {
 	long      quantile.Tail // standardised departures from the season
 	run       excursion
 	glitches  glitches
-	period    float64 // of the season that long was learned with
-	inSeason  uint64  // readings since
-	smooth    float64 // smoothed standardised departure from the season
+	season    inSeason
+}
+
+// inSeason is since when the readings follow a season.
+type inSeason struct {
+	n      uint64  // readings
+	period float64 // of the season that long was learned with
+	smooth float64 // smoothed standardised departure from the season
 }
 
 func newForecast(s driver.Settings, c forecastConfig) forecastDetector {
@@ -75,16 +77,8 @@ const (
 	patternLimit = 10   // standard deviations that a departure counts at most
 )
 
-// Detect implements driver.Detector.
-func (d *forecastDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = forecastName
-	if x, ok := reading(row); ok {
-		a := d.assess(x, d.pace.next(row[0].At))
-		a.deliver(out)
-	}
-}
-
-func (d *forecastDetector) assess(x float64, step int) assessment {
+func (d *forecastDetector) assess(x float64, s *driver.Sample) assessment {
+	step := d.pace.next(s.At)
 	if d.glitches.is(x) {
 		d.model.Next(math.NaN(), step) // the season goes on
 		return glitch(driver.KindSpike, d.n, d.needed)
@@ -105,21 +99,21 @@ func (d *forecastDetector) assess(x float64, step int) assessment {
 	seasonP := 1.0
 	if d.seasonal && p.Seasonal {
 		period := d.model.Period()
-		if math.Abs(period-d.period) > 0.05*period { // another season, not the same one known better
-			d.inSeason, d.smooth = 0, 0
+		if math.Abs(period-d.season.period) > 0.05*period { // another season, not the same one known better
+			d.season.n, d.season.smooth = 0, 0
 		}
-		d.period = period
-		d.inSeason++
+		d.season.period = period
+		d.season.n++
 		// Smoothed, because what fails to come does so for a while; what is off for a reading or two is no pattern.
 		zs := min(max(p.SeasonalResidual/max(p.SeasonalSigma, floor), -patternLimit), patternLimit)
-		d.smooth += patternGain * (zs - d.smooth)
-		zs = math.Abs(d.smooth)
-		if d.inSeason > max(d.needed, uint64(d.period)) { // a cycle shows how far it usually is off
+		d.season.smooth += patternGain * (zs - d.season.smooth)
+		zs = math.Abs(d.season.smooth)
+		if d.season.n > max(d.needed, uint64(d.season.period)) { // a cycle shows how far it usually is off
 			seasonP = d.long.Probability(zs)
 		}
 		d.long.Add(zs)
 	} else {
-		d.period = 0
+		d.season.period = 0
 	}
 	if d.n <= d.needed {
 		return unknown(d.n, d.needed)
@@ -142,32 +136,18 @@ func (d *forecastDetector) assess(x float64, step int) assessment {
 	return a
 }
 
+func (d *forecastDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.season, &d.pace, &d.model, &d.step, &d.short, &d.long, &d.run, &d.glitches}
+}
+
 // EncodeState implements state.Part.
-func (d *forecastDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	w.Uint(d.inSeason)
-	w.Float(d.period)
-	w.Float(d.smooth)
-	for _, p := range d.parts() {
-		p.EncodeState(w)
-	}
+func (s *inSeason) EncodeState(w *state.Writer) {
+	w.Uint(s.n)
+	w.Float(s.period)
+	w.Float(s.smooth)
 }
 
 // DecodeState implements state.Part.
-func (d *forecastDetector) DecodeState(r *state.Reader) {
-	d.n, d.inSeason, d.period = r.Readings(), r.Readings(), r.Min("period", 0)
-	d.smooth = r.Finite("departure from the season")
-	for _, p := range d.parts() {
-		p.DecodeState(r)
-	}
+func (s *inSeason) DecodeState(r *state.Reader) {
+	s.n, s.period, s.smooth = r.Readings(), r.Min("period", 0), r.Finite("departure from the season")
 }
-
-func (d *forecastDetector) parts() [7]state.Part {
-	return [...]state.Part{&d.pace, &d.model, &d.step, &d.short, &d.long, &d.run, &d.glitches}
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *forecastDetector) MarshalBinary() ([]byte, error) { return save(forecastName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *forecastDetector) UnmarshalBinary(data []byte) error { return restore(forecastName, d, data) }

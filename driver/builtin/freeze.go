@@ -22,9 +22,9 @@ func init() {
 	}, func() freezeConfig {
 		return freezeConfig{Repeats: 5, Movement: 0.1, WarmUp: 50}
 	}, func(s driver.Settings, c freezeConfig) (driver.Detector, error) {
-		d := newFreeze(c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(freezeName, s, freezeDetector{
+			needed: uint64(c.WarmUp), rests: stillness.Detector{MinMovement: c.Movement, MinRepeats: c.Repeats},
+		})
 	}))
 }
 
@@ -35,29 +35,16 @@ type freezeConfig struct {
 }
 
 type freezeDetector struct {
-	teller
 	needed uint64
 	n      uint64
 	rests  stillness.Detector
 }
 
-func newFreeze(c freezeConfig) freezeDetector {
-	return freezeDetector{
-		needed: uint64(c.WarmUp),
-		rests:  stillness.Detector{MinMovement: c.Movement, MinRepeats: c.Repeats},
-	}
+func (d *freezeDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.rests}
 }
 
-// Detect implements driver.Detector.
-func (d *freezeDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = freezeName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
-}
-
-func (d *freezeDetector) assess(x float64) assessment {
+func (d *freezeDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.n++
 	p := d.rests.Update(x)
 	if d.n <= d.needed {
@@ -70,21 +57,3 @@ func (d *freezeDetector) assess(x float64) assessment {
 	}
 	return a
 }
-
-// EncodeState implements state.Part.
-func (d *freezeDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.rests.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *freezeDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.rests.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *freezeDetector) MarshalBinary() ([]byte, error) { return save(freezeName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *freezeDetector) UnmarshalBinary(data []byte) error { return restore(freezeName, d, data) }

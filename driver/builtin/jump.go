@@ -23,9 +23,9 @@ func init() {
 	}, func() jumpConfig {
 		return jumpConfig{Window: 100, WarmUp: 50}
 	}, func(s driver.Settings, c jumpConfig) (driver.Detector, error) {
-		d := newJump(s.Threshold, c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(jumpName, s, jumpDetector{
+			limit2: deviate2(s.Threshold), needed: uint64(c.WarmUp), steps: change.NewJump(float64(c.Window)),
+		})
 	}))
 }
 
@@ -35,7 +35,6 @@ type jumpConfig struct {
 }
 
 type jumpDetector struct {
-	teller
 	limit2   float64 // squared deviate at the threshold
 	needed   uint64
 	n        uint64
@@ -44,26 +43,17 @@ type jumpDetector struct {
 	glitches glitches
 }
 
-func newJump(threshold float64, c jumpConfig) jumpDetector {
-	return jumpDetector{limit2: deviate2(threshold), needed: uint64(c.WarmUp), steps: change.NewJump(float64(c.Window))}
+func (d *jumpDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.steps, &d.step, &d.glitches}
 }
 
-// Detect implements driver.Detector.
-func (d *jumpDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = jumpName
-	if x, ok := reading(row); ok {
-		a := d.assess(x, row[0].Flags&driver.Gap != 0)
-		a.deliver(out)
-	}
-}
-
-func (d *jumpDetector) assess(x float64, gap bool) assessment {
+func (d *jumpDetector) assess(x float64, s *driver.Sample) assessment {
 	if d.glitches.is(x) {
 		return glitch(driver.KindJump, d.n, d.needed)
 	}
 	d.n++
 	d.step.Update(x)
-	if gap { // how far the stream moved meanwhile is no step
+	if s.Flags&driver.Gap != 0 { // how far the stream moved meanwhile is no step
 		d.steps.Skip(x)
 		return unknown(d.steps.Steps(), d.needed)
 	}
@@ -80,25 +70,3 @@ func (d *jumpDetector) assess(x float64, gap bool) assessment {
 	}
 	return a
 }
-
-// EncodeState implements state.Part.
-func (d *jumpDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.steps.EncodeState(w)
-	d.step.EncodeState(w)
-	d.glitches.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *jumpDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.steps.DecodeState(r)
-	d.step.DecodeState(r)
-	d.glitches.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *jumpDetector) MarshalBinary() ([]byte, error) { return save(jumpName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *jumpDetector) UnmarshalBinary(data []byte) error { return restore(jumpName, d, data) }

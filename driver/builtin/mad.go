@@ -22,11 +22,10 @@ func init() {
 	}, func() madConfig {
 		return madConfig{Window: 120, WarmUp: 60}
 	}, func(s driver.Settings, c madConfig) (driver.Detector, error) {
-		return &madDetector{
-			teller:    tellerOf(s),
+		return newSingle(madName, s, madDetector{
 			threshold: s.Threshold, limit2: deviate2(s.Threshold), needed: uint64(min(c.WarmUp, c.Window)),
 			window: moments.NewRolling(c.Window),
-		}, nil
+		})
 	}))
 }
 
@@ -41,7 +40,6 @@ type madConfig struct {
 const madEfficiency = 0.3675
 
 type madDetector struct {
-	teller
 	threshold float64
 	limit2    float64 // squared deviate at the threshold
 	needed    uint64
@@ -51,16 +49,11 @@ type madDetector struct {
 	stretch   stretch
 }
 
-// Detect implements driver.Detector.
-func (d *madDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = madName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *madDetector) parts() state.Parts {
+	return state.Parts{&d.window, &d.step, &d.run, &d.stretch}
 }
 
-func (d *madDetector) assess(x float64) assessment {
+func (d *madDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.step.Update(x)
 	n := uint64(d.window.Len())
 	if n < d.needed {
@@ -76,28 +69,6 @@ func (d *madDetector) assess(x float64) assessment {
 	d.stretch.learn(&d.run, driver.TailProbability(d.threshold))
 	return a
 }
-
-// EncodeState implements state.Part.
-func (d *madDetector) EncodeState(w *state.Writer) {
-	d.window.EncodeState(w)
-	d.step.EncodeState(w)
-	d.run.EncodeState(w)
-	d.stretch.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *madDetector) DecodeState(r *state.Reader) {
-	d.window.DecodeState(r)
-	d.step.DecodeState(r)
-	d.run.DecodeState(r)
-	d.stretch.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *madDetector) MarshalBinary() ([]byte, error) { return save(madName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *madDetector) UnmarshalBinary(data []byte) error { return restore(madName, d, data) }
 
 // stretch widens the scale of a window of a stream that wanders or swings within it: there the next reading is farther from
 // the median than those in the window are from each other. It grows with each anomalous reading and shrinks with the rate

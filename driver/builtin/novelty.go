@@ -22,7 +22,7 @@ func init() {
 	}, func() noveltyConfig {
 		return noveltyConfig{WarmUp: 100}
 	}, func(s driver.Settings, c noveltyConfig) (driver.Detector, error) {
-		return &noveltyDetector{teller: tellerOf(s), needed: uint64(c.WarmUp)}, nil
+		return newSingle(noveltyName, s, noveltyDetector{needed: uint64(c.WarmUp)})
 	}))
 }
 
@@ -31,22 +31,16 @@ type noveltyConfig struct {
 }
 
 type noveltyDetector struct {
-	teller
 	needed   uint64
 	engine   novelty.Detector
 	glitches glitches
 }
 
-// Detect implements driver.Detector.
-func (d *noveltyDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = noveltyName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *noveltyDetector) parts() state.Parts {
+	return state.Parts{&d.engine, &d.glitches}
 }
 
-func (d *noveltyDetector) assess(x float64) assessment {
+func (d *noveltyDetector) assess(x float64, _ *driver.Sample) assessment {
 	if d.glitches.is(x) {
 		return glitch(driver.KindPattern, d.engine.Count(), d.needed)
 	}
@@ -69,21 +63,3 @@ func learned(n uint64) float64 {
 	const enough = 2000
 	return min(float64(n)/enough, 1)
 }
-
-// EncodeState implements state.Part.
-func (d *noveltyDetector) EncodeState(w *state.Writer) {
-	d.engine.EncodeState(w)
-	d.glitches.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *noveltyDetector) DecodeState(r *state.Reader) {
-	d.engine.DecodeState(r)
-	d.glitches.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *noveltyDetector) MarshalBinary() ([]byte, error) { return save(noveltyName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *noveltyDetector) UnmarshalBinary(data []byte) error { return restore(noveltyName, d, data) }

@@ -23,11 +23,10 @@ func init() {
 	}, func() pageHinkleyConfig {
 		return pageHinkleyConfig{Memory: 1000, Slack: 0.5, WarmUp: 100}
 	}, func(s driver.Settings, c pageHinkleyConfig) (driver.Detector, error) {
-		return &pageHinkleyDetector{
-			teller: tellerOf(s),
+		return newSingle(pageHinkleyName, s, pageHinkleyDetector{
 			needed: uint64(c.WarmUp),
 			test:   change.NewPageHinkley(c.Slack, float64(c.Memory), driver.TailProbability(s.Threshold)),
-		}, nil
+		})
 	}))
 }
 
@@ -38,23 +37,17 @@ type pageHinkleyConfig struct {
 }
 
 type pageHinkleyDetector struct {
-	teller
 	needed uint64
 	n      uint64
 	test   change.PageHinkley
 	step   moments.Resolution
 }
 
-// Detect implements driver.Detector.
-func (d *pageHinkleyDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = pageHinkleyName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *pageHinkleyDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.test, &d.step}
 }
 
-func (d *pageHinkleyDetector) assess(x float64) assessment {
+func (d *pageHinkleyDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.n++
 	d.step.Update(x)
 	v := d.test.Update(x, d.step.Floor())
@@ -66,26 +59,4 @@ func (d *pageHinkleyDetector) assess(x float64) assessment {
 		score: driver.TailScore(v.P), kind: driver.KindDrift, confidence: confidence(d.n, d.needed),
 		expected: v.Baseline.Mean, lower: nan, upper: nan,
 	}
-}
-
-// EncodeState implements state.Part.
-func (d *pageHinkleyDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.test.EncodeState(w)
-	d.step.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *pageHinkleyDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.test.DecodeState(r)
-	d.step.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *pageHinkleyDetector) MarshalBinary() ([]byte, error) { return save(pageHinkleyName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *pageHinkleyDetector) UnmarshalBinary(data []byte) error {
-	return restore(pageHinkleyName, d, data)
 }

@@ -24,9 +24,7 @@ func init() {
 	}, func() rrcfConfig {
 		return rrcfConfig{Trees: 8, Sample: 64, Lag: 2, Reach: 4096, Memory: 10_000, WarmUp: 100}
 	}, func(s driver.Settings, c rrcfConfig) (driver.Detector, error) {
-		d := newRRCF(s, c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(rrcfName, s, newRRCF(s, c))
 	}))
 }
 
@@ -40,7 +38,6 @@ type rrcfConfig struct {
 }
 
 type rrcfDetector struct {
-	teller
 	needed uint64
 	n      uint64
 	window neighbor.Window
@@ -58,16 +55,11 @@ func newRRCF(s driver.Settings, c rrcfConfig) rrcfDetector {
 	return d
 }
 
-// Detect implements driver.Detector.
-func (d *rrcfDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = rrcfName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
+func (d *rrcfDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.window, &d.trees, &d.scores}
 }
 
-func (d *rrcfDetector) assess(x float64) assessment {
+func (d *rrcfDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.n++
 	p := 1.0
 	if d.window.Push([]float64{x}) {
@@ -87,25 +79,3 @@ func (d *rrcfDetector) assess(x float64) assessment {
 		expected: nan, lower: nan, upper: nan,
 	}
 }
-
-// EncodeState implements state.Part.
-func (d *rrcfDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.window.EncodeState(w)
-	d.trees.EncodeState(w)
-	d.scores.EncodeState(w)
-}
-
-// DecodeState implements state.Part.
-func (d *rrcfDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.window.DecodeState(r)
-	d.trees.DecodeState(r)
-	d.scores.DecodeState(r)
-}
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *rrcfDetector) MarshalBinary() ([]byte, error) { return save(rrcfName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *rrcfDetector) UnmarshalBinary(data []byte) error { return restore(rrcfName, d, data) }

@@ -77,12 +77,7 @@ func (w words) oneIn(p float64) string {
 	return strconv.FormatFloat(math.Round(n/unit)*unit, 'f', -1, 64)
 }
 
-// Explain implements driver.Explainer.
-func (d *freezeDetector) Explain(r *driver.Result, in driver.Language) string {
-	if !r.Severity.Anomalous() {
-		return ""
-	}
-	w := words{in, string(d.teller)}
+func (d *freezeDetector) explain(r *driver.Result, w words) string {
 	return w.say("stands still at %[1]s for %[2]d readings; it never did for more than %[3]d",
 		"停留在 %[1]s 已 %[2]d 个读数；此前静止从未超过 %[3]d 个读数",
 		w.number(r.Value), int(d.rests.Repeats())+1, int(d.rests.Longest())+1)

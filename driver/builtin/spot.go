@@ -23,9 +23,7 @@ func init() {
 	}, func() spotConfig {
 		return spotConfig{Memory: 10_000, Share: tailShare, Fit: "pwm", WarmUp: 100}
 	}, func(s driver.Settings, c spotConfig) (driver.Detector, error) {
-		d := newSPOT(s, c)
-		d.teller = tellerOf(s)
-		return &d, nil
+		return newSingle(spotName, s, newSPOT(s, c))
 	}))
 }
 
@@ -38,7 +36,6 @@ type spotConfig struct {
 }
 
 type spotDetector struct {
-	teller
 	needed       uint64
 	n            uint64
 	threshold    float64
@@ -46,8 +43,12 @@ type spotDetector struct {
 	above, below quantile.Tail
 	step         moments.Resolution
 	run          excursion
+	average      average
+}
 
-	recent []float64 // ring of the last depth readings
+// average is that of the last readings.
+type average struct {
+	recent []float64 // ring
 	next   int
 	filled int
 }
@@ -60,27 +61,18 @@ func newSPOT(s driver.Settings, c spotConfig) spotDetector {
 	return spotDetector{
 		needed: uint64(c.WarmUp + c.Depth), threshold: s.Threshold, level: driver.TailProbability(s.Threshold) / 2,
 		above: quantile.NewTail(c.Share, float64(c.Memory), fit), below: quantile.NewTail(c.Share, float64(c.Memory), fit),
-		recent: make([]float64, c.Depth),
+		average: average{recent: make([]float64, c.Depth)},
 	}
 }
 
-// Detect implements driver.Detector.
-func (d *spotDetector) Detect(row driver.Row, out *driver.Result) {
-	out.Detector = spotName
-	if x, ok := reading(row); ok {
-		a := d.assess(x)
-		a.deliver(out)
-	}
-}
-
-func (d *spotDetector) assess(x float64) assessment {
+func (d *spotDetector) assess(x float64, _ *driver.Sample) assessment {
 	d.n++
 	d.step.Update(x)
 	d.above.SetFloor(d.step.Floor() / 2)
 	d.below.SetFloor(d.step.Floor() / 2)
-	base, ok := d.base()
+	base, ok := d.average.of()
 	if !ok {
-		d.remember(x)
+		d.average.remember(x)
 		return unknown(d.n, d.needed)
 	}
 	y := x - base
@@ -93,9 +85,9 @@ func (d *spotDetector) assess(x float64) assessment {
 	d.below.Add(-y)
 	// An extreme value would pull the average after it; the paper leaves it out, here it counts as the bound.
 	if a.score >= d.threshold && a.lower < a.upper {
-		d.remember(min(max(x, a.lower), a.upper))
+		d.average.remember(min(max(x, a.lower), a.upper))
 	} else {
-		d.remember(x)
+		d.average.remember(x)
 	}
 	if d.n <= d.needed {
 		return unknown(d.n, d.needed)
@@ -104,60 +96,48 @@ func (d *spotDetector) assess(x float64) assessment {
 	return a
 }
 
-// base is the moving average, 0 without one.
-func (d *spotDetector) base() (float64, bool) {
-	if len(d.recent) == 0 {
+func (d *spotDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.above, &d.below, &d.step, &d.run, &d.average}
+}
+
+// of is the moving average, 0 where it is one of no readings.
+func (a *average) of() (float64, bool) {
+	if len(a.recent) == 0 {
 		return 0, true
 	}
 	sum := 0.0
-	for _, v := range d.recent[:d.filled] {
+	for _, v := range a.recent[:a.filled] {
 		sum += v
 	}
-	return sum / float64(max(d.filled, 1)), d.filled == len(d.recent)
+	return sum / float64(max(a.filled, 1)), a.filled == len(a.recent)
 }
 
-func (d *spotDetector) remember(x float64) {
-	if len(d.recent) == 0 {
+func (a *average) remember(x float64) {
+	if len(a.recent) == 0 {
 		return
 	}
-	d.recent[d.next] = x
-	d.next = (d.next + 1) % len(d.recent)
-	d.filled = min(d.filled+1, len(d.recent))
+	a.recent[a.next] = x
+	a.next = (a.next + 1) % len(a.recent)
+	a.filled = min(a.filled+1, len(a.recent))
 }
 
 // EncodeState implements state.Part.
-func (d *spotDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.above.EncodeState(w)
-	d.below.EncodeState(w)
-	d.step.EncodeState(w)
-	d.run.EncodeState(w)
-	w.Int(int64(d.next))
-	w.Int(int64(d.filled))
-	w.Floats(d.recent)
+func (a *average) EncodeState(w *state.Writer) {
+	w.Int(int64(a.next))
+	w.Int(int64(a.filled))
+	w.Floats(a.recent)
 }
 
 // DecodeState implements state.Part.
-func (d *spotDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.above.DecodeState(r)
-	d.below.DecodeState(r)
-	d.step.DecodeState(r)
-	d.run.DecodeState(r)
-	d.next = r.Count("next reading", max(len(d.recent)-1, 0))
-	d.filled = r.Count("readings of the average", len(d.recent))
-	recent := make([]float64, len(d.recent)) // the old ones are shared with a copy
+func (a *average) DecodeState(r *state.Reader) {
+	a.next = r.Count("next reading", max(len(a.recent)-1, 0))
+	a.filled = r.Count("readings of the average", len(a.recent))
+	recent := make([]float64, len(a.recent)) // the old ones are shared with a copy
 	r.FloatsTo("recent readings", recent)
 	for _, v := range recent {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			r.Fail("a recent reading is %v", v)
 		}
 	}
-	d.recent = recent
+	a.recent = recent
 }
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (d *spotDetector) MarshalBinary() ([]byte, error) { return save(spotName, d) }
-
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
-func (d *spotDetector) UnmarshalBinary(data []byte) error { return restore(spotName, d, data) }

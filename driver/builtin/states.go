@@ -73,19 +73,15 @@ func (d *statesDetector) assess(x float64, step int) assessment {
 	return a
 }
 
-// EncodeState implements state.Part.
-func (d *statesDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.pace.EncodeState(w)
-	d.chain.EncodeState(w)
+func (d *statesDetector) parts() state.Parts {
+	return state.Parts{(*state.Readings)(&d.n), &d.pace, &d.chain}
 }
 
+// EncodeState implements state.Part.
+func (d *statesDetector) EncodeState(w *state.Writer) { d.parts().EncodeState(w) }
+
 // DecodeState implements state.Part.
-func (d *statesDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.pace.DecodeState(r)
-	d.chain.DecodeState(r)
-}
+func (d *statesDetector) DecodeState(r *state.Reader) { d.parts().DecodeState(r) }
 
 // MarshalBinary implements encoding.BinaryMarshaler.
 func (d *statesDetector) MarshalBinary() ([]byte, error) { return save(statesName, d) }

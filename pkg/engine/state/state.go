@@ -25,6 +25,32 @@ type Part interface {
 	DecodeState(r *Reader)
 }
 
+// Parts are several, one after the other.
+type Parts []Part
+
+// EncodeState implements Part.
+func (p Parts) EncodeState(w *Writer) {
+	for _, one := range p {
+		one.EncodeState(w)
+	}
+}
+
+// DecodeState implements Part.
+func (p Parts) DecodeState(r *Reader) {
+	for _, one := range p {
+		one.DecodeState(r)
+	}
+}
+
+// Readings is a count of readings, see [Reader.Readings].
+type Readings uint64
+
+// EncodeState implements Part.
+func (n *Readings) EncodeState(w *Writer) { w.Uint(uint64(*n)) }
+
+// DecodeState implements Part.
+func (n *Readings) DecodeState(r *Reader) { *n = Readings(r.Readings()) }
+
 // Writer appends values to Bytes. The zero value is ready for use.
 type Writer struct{ Bytes []byte }
 
