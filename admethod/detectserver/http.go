@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -76,7 +77,7 @@ func (s *Server) serveHTTP(ctx context.Context, l net.Listener) error {
 		return errors.Join(err, l.Close())
 	}
 	e := &endpoint{server: s, posters: posters, serving: ctx}
-	hs := &http.Server{
+	hs := &httpserver.Server{Server: http.Server{
 		Handler: e.handler(), ErrorLog: log.New(errorLog{s}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return detached },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
@@ -85,34 +86,25 @@ func (s *Server) serveHTTP(ctx context.Context, l net.Listener) error {
 		WriteTimeout: bodyTime + s.config.Deadline + pacing + 20*time.Second, MaxHeaderBytes: 16 << 10,
 		// A connection that a balancer shares out may carry many clients' batches; each client is bounded by itself.
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: min(s.config.MaxStreams, 250), SendPingTimeout: time.Minute},
-	}
+	}}
 	l = s.guard(l)
-	serve := func() error { return hs.Serve(l) }
 	if !s.config.Insecure {
 		if hs.TLSConfig, err = s.httpTLS(); err != nil {
 			posters.close()
 			return errors.Join(err, l.Close())
 		}
-		serve = func() error { return hs.ServeTLS(l, "", "") }
 	}
 	ended, end := context.WithCancel(ctx)
 	var ending sync.WaitGroup
 	ending.Go(func() {
 		<-ended.Done()
-		last, cancel := context.WithTimeout(detached, shutdown)
-		defer cancel()
-		if hs.Shutdown(last) != nil { // clients that do not read their answers
-			_ = hs.Close()
-		}
+		_ = hs.End(detached, shutdown) // without clients that do not read their answers
 	})
-	err = serve()
+	err = hs.Serve(l)
 	end()
 	ending.Wait()
 	e.active.Wait() // those whose connection was closed end soon
 	posters.close()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
 	return err
 }
 

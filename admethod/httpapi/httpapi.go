@@ -28,9 +28,8 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -106,8 +105,7 @@ type Server struct {
 
 	requestTimeout, answerTimeout time.Duration
 
-	conns connlimit.Limit
-	log   logs.Limiter
+	log logs.Limiter
 
 	mu       sync.Mutex
 	most     int // verdicts that are remembered
@@ -117,7 +115,7 @@ type Server struct {
 	ledger   ledger
 	excess   bool // more properties than are remembered
 	events   events
-	server   *http.Server
+	server   *httpserver.Server
 	listener net.Listener // nil while the port is not there
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
@@ -128,9 +126,6 @@ type Server struct {
 // mostVerdicts are remembered. A property with wrong settings is never forgotten, so that this bounds memory.
 const mostVerdicts = 100_000
 
-// mostConns are open at one time. Of those without a request the oldest make room for others.
-const mostConns = 512
-
 // New makes a server that also answers routes. It fails on an address that is not loopback where there is no token, and
 // on files that cannot be read.
 func New(config Config, routes *Routes) (*Server, error) {
@@ -138,8 +133,6 @@ func New(config Config, routes *Routes) (*Server, error) {
 		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), ledger: newLedger(mostVerdicts), stop: make(chan struct{}),
 		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer,
 	}
-	s.conns.Host, s.conns.Total, s.conns.Most = mostConns/4, mostConns/2, mostConns
-	s.conns.Full = func(host string, err error) { s.log.Warningf("connections", "api: connections from %q: %v", host, err) }
 	s.events.init()
 	host, port, err := net.SplitHostPort(config.Address)
 	if err == nil {
@@ -192,11 +185,9 @@ func isLoopback(host string) bool {
 // Start listens, now or as soon as the port is free. Only an address that can never be is an error.
 func (s *Server) Start(ctx context.Context) error {
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.server = &http.Server{
-		ConnState: connlimit.ConnState, Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: min(10*time.Second, s.requestTimeout), ReadTimeout: s.requestTimeout, WriteTimeout: s.answerTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}
+	s.server = httpserver.New("a request to the API", s.Handler(), s.requestTimeout, s.answerTimeout, 256)
+	s.server.Conns.Full = func(host string, err error) { s.log.Warningf("connections", "api: connections from %q: %v", host, err) }
+	s.server.BaseContext, s.server.TLSConfig = func(net.Listener) context.Context { return ctx }, s.tls
 	l, err := s.listen(ctx)
 	if err != nil && !errors.As(err, new(*os.SyscallError)) {
 		s.cancel()
@@ -224,7 +215,7 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	s.mu.Lock()
 	s.listener = l
 	s.mu.Unlock()
-	return s.conns.Listen(l), nil
+	return l, nil
 }
 
 // retry listens as soon as that is possible; it returns nil when ctx ends before.
@@ -249,10 +240,7 @@ func (s *Server) retry(ctx context.Context, err error) net.Listener {
 
 func (s *Server) serve(l net.Listener) {
 	logs.Infof("api: listening on %s", l.Addr())
-	if s.tls != nil {
-		l = tls.NewListener(l, s.tls)
-	}
-	if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.server.Serve(l); err != nil {
 		logs.Errorf("api: %v", err)
 	}
 }
@@ -273,12 +261,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.server == nil {
 		return nil
 	}
-	ending, cancel := context.WithTimeout(ctx, slowestEnd)
-	defer cancel()
-	err := s.server.Shutdown(ending)
-	if err != nil {
-		err = s.server.Close() // a client that hangs is no trouble of the mapper
-	}
+	err := s.server.End(ctx, slowestEnd) // a client that hangs is no trouble of the mapper
 	s.cancel()
 	s.done.Wait()
 	return err
@@ -330,7 +313,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/incidents", s.incidents)
 	mux.HandleFunc("POST /v1/feedback", s.feedback)
-	return guard.Handler("a request to the API", http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if s.loopback && !isLoopback(hostOf(r.Host)) {
@@ -344,7 +327,7 @@ func (s *Server) Handler() http.Handler {
 			return
 		}
 		mux.ServeHTTP(w, r)
-	})))
+	}))
 }
 
 func hostOf(hostport string) string {

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
-	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
@@ -30,7 +29,7 @@ type receiver struct {
 	config    Callback
 	maxAnswer int64
 	token     *tlsfiles.Token // nil where certificates tell who may post
-	server    *http.Server
+	server    *httpserver.Server
 	done      sync.WaitGroup
 	refs      int // guarded by receivers.mu
 
@@ -65,18 +64,11 @@ func (rs *receivers) release(r *receiver) error {
 	return err
 }
 
-// mostConns are connections of detectors without a request at one time.
-const mostConns = 128
-
 func (r *receiver) listen(ctx context.Context) error {
 	trouble := func(err error) { logs.Warningf("http: callback: %v", err) }
 	detached := context.WithoutCancel(ctx) // the listener outlives the session that is begun
-	limit := &connlimit.Limit{Host: mostConns / 2, Total: mostConns, Most: 2 * mostConns}
-	r.server = &http.Server{
-		ConnState: connlimit.ConnState, Handler: guard.Handler("a post of verdicts", r), BaseContext: func(net.Listener) context.Context { return detached },
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}
+	r.server = httpserver.New("a post of verdicts", r, 30*time.Second, time.Minute, 128)
+	r.server.BaseContext = func(net.Listener) context.Context { return detached }
 	if r.config.Token != "" {
 		token, err := tlsfiles.NewToken(r.config.Token, trouble)
 		if err != nil {
@@ -97,13 +89,8 @@ func (r *receiver) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l = limit.Listen(l)
 	r.done.Go(func() {
-		serve := func() error { return r.server.Serve(l) }
-		if !r.config.Insecure {
-			serve = func() error { return r.server.ServeTLS(l, "", "") }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+		if err := r.server.Serve(l); err != nil {
 			logs.ErrorS(err, "No verdicts are taken any more", "callback.listen", r.config.Listen)
 		}
 	})

@@ -8,7 +8,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,9 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -68,7 +66,7 @@ type sink struct {
 	loads    *prometheus.CounterVec
 	ended    *prometheus.CounterVec // incidents
 	state    prometheus.Counter
-	server   *http.Server
+	server   *httpserver.Server
 	listener net.Listener
 	done     chan struct{} // closed when the server has ended; nil before Start
 }
@@ -132,10 +130,7 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	s.server = &http.Server{
-		ConnState: connlimit.ConnState, Handler: guard.Handler("a request for metrics", mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: slowestScrape, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}
+	s.server = httpserver.New("a request for metrics", mux, 10*time.Second, slowestScrape, 64)
 	return s
 }
 
@@ -154,19 +149,15 @@ func (s *sink) Hooks() *admethod.Hooks {
 	}
 }
 
-// mostConns are connections without a request at one time.
-const mostConns = 64
-
 func (s *sink) Start(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(ctx, "tcp", s.address); err != nil {
 		return fmt.Errorf("address: %w; every mapper of a node wants a port of its own", err)
 	}
 	s.done = make(chan struct{})
-	limit := &connlimit.Limit{Host: mostConns / 2, Total: mostConns, Most: 2 * mostConns}
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(limit.Listen(s.listener)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(s.listener); err != nil {
 			logs.ErrorS(err, "Metrics are no longer served", "address", s.address)
 		}
 	}()
@@ -185,12 +176,7 @@ func (s *sink) Shutdown(ctx context.Context) error {
 	if s.done == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
-	defer cancel()
-	err := s.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		err = s.server.Close() // whoever still reads is cut off: nothing is lost by it
-	}
+	err := s.server.End(ctx, shutdownGrace) // whoever still reads then is cut off: nothing is lost by it
 	<-s.done
 	return err
 }
