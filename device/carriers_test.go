@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // roomMapper runs a mapper of a room that is too hot until the test or the returned function ends it.
@@ -80,7 +81,7 @@ func TestVerdictTwinsAreClearedAfterARestart(t *testing.T) {
 				t.Error(err)
 			}
 			// What a kill -9 would leave now is what the next mapper finds.
-			waitFor(t, func() bool {
+			waittest.Eventually(t, "the file of carriers is there", func() bool {
 				_, err := os.Stat(filepath.Join(ad.StateDir, carriersFile))
 				return err == nil
 			})

@@ -293,17 +293,3 @@ func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
-
-func waitFor(t *testing.T, cond func() bool) {
-	t.Helper()
-	ctx := within(t)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("waited in vain")
-		}
-	}
-}

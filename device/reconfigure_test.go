@@ -16,6 +16,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // The section anomalyDetection of the mapper's file is read again as a whole: what its sinks and the handler are told
@@ -83,7 +84,7 @@ func TestRunFollowsItsFile(t *testing.T) {
 	for _, wrong := range []string{"{stateDir: " + state + ", sinks: [nowhere]}", "{sinks: {"} {
 		write(wrong)
 		seen := second.Stats().Bindings[key].Readings
-		waitFor(t, func() bool { return second.Stats().Bindings[key].Readings > seen+20 })
+		waittest.Eventually(t, "the second mapper reads", func() bool { return second.Stats().Bindings[key].Readings > seen+20 })
 		if mapper.Handler() != second {
 			t.Errorf("%s: another handler", wrong)
 		}

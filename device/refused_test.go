@@ -12,6 +12,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // What detection refused is forgotten with the property, or when the Device no longer asks for it, and not before.
@@ -87,9 +88,9 @@ func TestRejectedPropertyIsForgottenBySinks(t *testing.T) {
 		defer v.mu.Unlock()
 		return len(v.devices)
 	}
-	waitFor(t, func() bool { return known() == 1 })
+	waittest.Eventually(t, "one is known", func() bool { return known() == 1 })
 	if err := p.RemoveDevice("ns/a"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return known() == 0 })
+	waittest.Eventually(t, "none is known", func() bool { return known() == 0 })
 }

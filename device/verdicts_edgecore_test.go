@@ -16,6 +16,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 const verdictManifests = `
@@ -107,7 +108,7 @@ func TestVerdictsReachTheCloud(t *testing.T) {
 			temperature.Store(v)
 			key := driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}
 			seen := mapper.Handler().Stats().Bindings[key].Readings
-			waitFor(t, func() bool { return mapper.Handler().Stats().Bindings[key].Readings > seen+5 })
+			waittest.Eventually(t, "the mapper reads", func() bool { return mapper.Handler().Stats().Bindings[key].Readings > seen+5 })
 		}
 	}
 	temperature.Store(99)
@@ -124,7 +125,7 @@ func TestVerdictsReachTheCloud(t *testing.T) {
 	if err := edge.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool {
+	waittest.Eventually(t, "the fault is in the cloud", func() bool {
 		again, _ := edge.EdgeTwin("default", "room-1", "temperature-anomaly")
 		return states.Load() > before && again.Reports > twin.Reports
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // While the disk is full, the status of the mapper says what is at risk, of learned state as of the history;
@@ -87,7 +88,7 @@ func TestStatusOfAFullDisk(t *testing.T) {
 		}
 		return s, troubles
 	}
-	sinktest.Eventually(t, "state and history are told to be at risk", func() bool {
+	waittest.Eventually(t, "state and history are told to be at risk", func() bool {
 		s, troubles := status()
 		return s.State == "trouble" && strings.Contains(troubles, "learned state: ") && strings.Contains(troubles, "no space left") &&
 			strings.Contains(troubles, "sink history: ") && strings.Contains(troubles, "disk is full")
@@ -97,7 +98,7 @@ func TestStatusOfAFullDisk(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	sinktest.Eventually(t, "all is well once there is room", func() bool {
+	waittest.Eventually(t, "all is well once there is room", func() bool {
 		s, troubles := status()
 		return s.State == "ok" && troubles == "" && s.Readings.Observed > 0
 	})

@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -46,7 +46,7 @@ func TestPanicOfAPoster(t *testing.T) {
 		p.post(batch.JSON, &pb.DetectResponse{StreamId: stream})
 	}
 	<-posted
-	sinktest.Eventually(t, "all places are free", func() bool { return len(p.slots) == 0 })
+	waittest.Eventually(t, "all places are free", func() bool { return len(p.slots) == 0 })
 	close(closing)
 	<-done
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -58,20 +59,15 @@ func TestRestartKeepsWhatWasLearned(t *testing.T) {
 
 func waitForSnapshots(t *testing.T, path string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	var last time.Time
-	for seen := -1; seen < n; {
+	seen := -1
+	waittest.Eventually(t, "snapshots", func() bool {
 		if info, err := os.Stat(path); err == nil && info.ModTime().After(last) {
 			last = info.ModTime()
 			seen++
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatal("no snapshot")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return seen >= n
+	})
 }
 
 // offset expects what its model says.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -43,14 +44,8 @@ func (l *journalLog) lines(text string) []string {
 // await returns how many lines hold the text, when the first one has come.
 func (l *journalLog) await(t *testing.T, text string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for len(l.lines(text)) == 0 && ctx.Err() == nil { // the client may know before the server has written
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	// The client may know before the server has written.
+	waittest.Eventually(t, "a line of the log with "+text, func() bool { return len(l.lines(text)) > 0 })
 	return len(l.lines(text))
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -117,23 +118,18 @@ func (p *plant) observe(d time.Duration) tail {
 // until waits for a condition.
 func (p *plant) until(what string, holds func() bool) {
 	p.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
+	done := false
+	defer func() {
+		if !done {
+			p.t.Logf("%d of %d answered, unknown: %.300q", len(p.count), p.next, p.unknown)
+		}
+	}()
+	waittest.Eventually(p.t, what, func() bool {
 		p.mu.Lock()
-		ok := holds()
-		p.mu.Unlock()
-		if ok {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-deadline.C:
-			p.t.Fatalf("waited in vain for %s; %d of %d answered, unknown: %.300q", what, len(p.count), p.next, p.unknown)
-		}
-	}
+		defer p.mu.Unlock()
+		done = holds()
+		return done
+	})
 }
 
 // complete waits until each reading has its verdict, and checks that none has two.

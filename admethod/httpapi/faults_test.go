@@ -24,6 +24,7 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // put replaces a file at once, as whoever renews certificates does.
@@ -93,7 +94,7 @@ func TestTLSAndTokenFollowTheirFiles(t *testing.T) {
 	}
 	ca.Issue(t, dir, "server")
 	put(t, secret, "another-token-of-good-length")
-	sinktest.Eventually(t, "new certificate and token", func() bool {
+	waittest.Eventually(t, "new certificate and token", func() bool {
 		serial, status := ask("another-token-of-good-length")
 		return serial != first && status == http.StatusOK
 	})
@@ -101,8 +102,8 @@ func TestTLSAndTokenFollowTheirFiles(t *testing.T) {
 		t.Errorf("the old token: status %d", status)
 	}
 	put(t, secret, "short")
-	sinktest.Eventually(t, "a short token is refused", func() bool { _, status := ask("short"); return status == http.StatusUnauthorized })
-	sinktest.Eventually(t, "the old one too", func() bool {
+	waittest.Eventually(t, "a short token is refused", func() bool { _, status := ask("short"); return status == http.StatusUnauthorized })
+	waittest.Eventually(t, "the old one too", func() bool {
 		_, status := ask("another-token-of-good-length")
 		return status == http.StatusUnauthorized
 	})
@@ -225,14 +226,14 @@ func TestManyListenersHang(t *testing.T) {
 		batch[i] = verdict(fmt.Sprint("light-", i), driver.Critical)
 		batch[i].Message = strings.Repeat("m", 2000) // what a connection buffers is soon full
 	}
-	sinktest.Eventually(t, "those who hang are cut off", func() bool {
+	waittest.Eventually(t, "those who hang are cut off", func() bool {
 		if err := s.Write(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
 		return s.events.count() == 0
 	})
 	_, status := listenRaw(t, s)
-	sinktest.Eventually(t, "there is room again", func() bool { _, status = listenRaw(t, s); return status == "HTTP/1.1 200 OK" })
+	waittest.Eventually(t, "there is room again", func() bool { _, status = listenRaw(t, s); return status == "HTTP/1.1 200 OK" })
 
 	// Some of the handlers are still held up in a write: the end does not wait for them.
 	began := time.Now()
@@ -255,7 +256,7 @@ func TestListenersGo(t *testing.T) {
 			t.Fatal(status)
 		}
 		_ = conn.Close()
-		sinktest.Eventually(t, "the listener is forgotten", func() bool { return s.events.count() == 0 })
+		waittest.Eventually(t, "the listener is forgotten", func() bool { return s.events.count() == 0 })
 	}
 }
 
@@ -275,7 +276,7 @@ func TestPortIsTaken(t *testing.T) {
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
-	sinktest.Eventually(t, "the port is used", func() bool { return s.Addr() != nil })
+	waittest.Eventually(t, "the port is used", func() bool { return s.Addr() != nil })
 	defer http.DefaultClient.CloseIdleConnections()
 	resp, err := http.Get("http://" + s.Addr().String() + "/v1/verdicts") //nolint:noctx // ends with the server
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func TestHandler(t *testing.T) {
@@ -222,21 +223,10 @@ func TestAPIAnswersForTheRecorder(t *testing.T) {
 	if code, _ := ask(recorder.Path+day, "wrong"); code != http.StatusUnauthorized {
 		t.Errorf("without the token: status %d", code)
 	}
-	deadline, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	waittest.Eventually(t, "the reading can be had", func() bool {
 		code, body := ask(recorder.Path+day, token)
-		if code == http.StatusOK && strings.Contains(body, "light-1,lux,40") {
-			break
-		}
-		select {
-		case <-deadline.Done():
-			t.Fatalf("status %d: %s", code, body)
-		case <-tick.C:
-		}
-	}
+		return code == http.StatusOK && strings.Contains(body, "light-1,lux,40")
+	})
 	var status struct {
 		State   string
 		Written uint64 `json:"writtenReadings"`

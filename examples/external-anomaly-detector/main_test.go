@@ -28,6 +28,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -343,26 +344,14 @@ func TestCertificatesAreRotated(t *testing.T) {
 	exchange(0)
 	before := serial()
 	r.authority.Issue(t, filepath.Join(r.dir, "tls"), "localhost", "127.0.0.1")
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for ctx := within(t); serial() == before; {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("the old certificate is still shown\n%s", p.logged())
-		}
-	}
+	waittest.Eventually(t, "the new certificate is shown", func() bool { return serial() != before })
 	exchange(1)
 	// One that cannot be read is not taken.
 	must(t, os.WriteFile(r.file("localhost.crt"), []byte("no certificate"), 0o600))
-	for ctx := within(t); !strings.Contains(p.logged(), "keeps its certificates"); {
+	waittest.Eventually(t, "the broken file is told", func() bool {
 		serial()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("nothing is said of the broken file\n%s", p.logged())
-		}
-	}
+		return strings.Contains(p.logged(), "keeps its certificates")
+	})
 	exchange(2)
 	p.stop(t)
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // replica is a detector at a fixed address. Its API tells which devices it judges.
@@ -151,18 +153,11 @@ func newMapper(t *testing.T, of *room, adapter string, devices int, more map[str
 	ctx, cancel := context.WithCancel(t.Context())
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case now := <-tick.C:
-				for _, b := range bindings {
-					b.Observe(now, 1)
-				}
+		wait.Tick(ctx, 20*time.Millisecond, func(now time.Time) {
+			for _, b := range bindings {
+				b.Observe(now, 1)
 			}
-		}
+		})
 	})
 	m.stop = sync.OnceValue(func() error {
 		cancel()
@@ -209,22 +204,15 @@ func testSharing(t *testing.T, adapter string) {
 	shared := newRoom(t, "")
 	a, b := newReplica(t, shared), newReplica(t, shared)
 	m := newMapper(t, shared, adapter, 40, nil, a, b)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	eventually := func(what string, cond func() bool) {
-		t.Helper()
-		for ctx := within(t); !cond(); {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("never: %s\nthe log of a:\n%s\nthe log of b:\n%s", what, a.program.logged(), b.program.logged())
-			}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the log of a:\n%s\nthe log of b:\n%s", a.program.logged(), b.program.logged())
 		}
-	}
+	}()
 	together := func(x, y []string) []string { return slices.Sorted(slices.Values(slices.Concat(x, y))) }
 
 	began := time.Now()
-	eventually("all devices are judged", func() bool {
+	waittest.Eventually(t, "all devices are judged", func() bool {
 		return slices.Equal(together(a.since(t, began), b.since(t, began)), m.devices)
 	})
 	ofA, ofB := a.since(t, began), b.since(t, began)
@@ -235,12 +223,12 @@ func testSharing(t *testing.T, adapter string) {
 
 	b.kill(t)
 	killed := time.Now()
-	eventually("a judges all devices", func() bool { return slices.Equal(a.since(t, killed), m.devices) })
+	waittest.Eventually(t, "a judges all devices", func() bool { return slices.Equal(a.since(t, killed), m.devices) })
 	t.Logf("a has taken over after %v", time.Since(killed).Round(100*time.Millisecond))
 
 	b.start(t)
 	var back time.Time
-	eventually("b judges its devices again, and a does not", func() bool {
+	waittest.Eventually(t, "b judges its devices again, and a does not", func() bool {
 		back = time.Now()
 		select {
 		case <-time.After(300 * time.Millisecond):
@@ -284,18 +272,10 @@ func TestReplicasAreRestarted(t *testing.T) {
 			more := func(n int) {
 				t.Helper()
 				from, _ := m.count(t)
-				tick := time.NewTicker(50 * time.Millisecond)
-				defer tick.Stop()
-				for ctx := within(t); ; {
-					if now, _ := m.count(t); now >= from+n {
-						return
-					}
-					select {
-					case <-tick.C:
-					case <-ctx.Done():
-						t.Fatalf("no more verdicts\n%s\n%s", a.program.logged(), b.program.logged())
-					}
-				}
+				waittest.Eventually(t, "more verdicts", func() bool {
+					now, _ := m.count(t)
+					return now >= from+n
+				})
 			}
 			more(500)
 			for _, r := range []*replica{a, b} {

@@ -24,6 +24,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/examples/room-simulator/room"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 const mapperDir = "../restful-light-mapper"
@@ -162,16 +163,16 @@ func TestLive(t *testing.T) {
 	sinktest.Program(t, "prometheus")
 	mapper, roomURL := startMapper(t, 1)
 	server := prometheus(t, mapper)
-	sinktest.Eventually(t, "the mapper is ready", func() bool { return get(t, "http://"+mapper+"/readyz") != "" })
+	waittest.Eventually(t, "the mapper is ready", func() bool { return get(t, "http://"+mapper+"/readyz") != "" })
 	const alert = "AnomalyCritical/brightness-sensor-1/brightness"
-	sinktest.Eventually(t, "Prometheus sees the sensor, and no alert", func() bool {
+	waittest.Eventually(t, "Prometheus sees the sensor, and no alert", func() bool {
 		var data struct{ Result []any }
 		fires, ok := firing(t, server)
 		return ok && !slices.Contains(fires, alert) && answer(t, server+"/api/v1/query?query="+url.QueryEscape(`anomaly_severity{device="brightness-sensor-1"} == 1`), &data) &&
 			len(data.Result) == 1
 	})
 	fault(t, roomURL, "brightness", "jump")
-	sinktest.Eventually(t, "the alert fires", func() bool {
+	waittest.Eventually(t, "the alert fires", func() bool {
 		fires, _ := firing(t, server)
 		return slices.Contains(fires, alert)
 	})
@@ -197,7 +198,7 @@ func TestLive(t *testing.T) {
 	}
 
 	fault(t, roomURL, "brightness", "none")
-	sinktest.Eventually(t, "the alert is over", func() bool {
+	waittest.Eventually(t, "the alert is over", func() bool {
 		fires, ok := firing(t, server)
 		return ok && !slices.Contains(fires, alert)
 	})
@@ -237,21 +238,21 @@ func TestLastingJump(t *testing.T) {
 		return slices.Contains(all, "AnomalyCritical/temperature-sensor-1/temperature") || slices.Contains(all, "AnomalyWarning/temperature-sensor-1/temperature")
 	}
 	began := time.Now()
-	sinktest.Eventually(t, "the detector has learned the temperature", func() bool {
+	waittest.Eventually(t, "the detector has learned the temperature", func() bool {
 		severity, ok := value(t, server, `max(anomaly_severity`+sensor+`)`)
 		return ok && severity == 1 && !fires() && time.Since(began) > learned*time.Second/20
 	})
 	before, _ := value(t, server, `max(anomaly_value`+sensor+`)`)
 	fault(t, roomURL, "temperature", "jump")
 	broke := time.Now()
-	sinktest.Eventually(t, "an alert on the jump fires", fires)
+	waittest.Eventually(t, "an alert on the jump fires", fires)
 	after := time.Since(broke)
 	t.Logf("the alert fires %.1f s after the jump", after.Seconds())
 	if after > 90*time.Second {
 		t.Errorf("the alert fires after %v, want it within 90 s", after)
 	}
 	missed := 0
-	sinktest.Eventually(t, "the incident has an age", func() bool {
+	waittest.Eventually(t, "the incident has an age", func() bool {
 		if !fires() {
 			missed++
 		}
@@ -266,9 +267,9 @@ func TestLastingJump(t *testing.T) {
 	}
 	fault(t, roomURL, "temperature", "none")
 	repaired := time.Now()
-	sinktest.Eventually(t, "the alert is resolved", func() bool { return !fires() })
+	waittest.Eventually(t, "the alert is resolved", func() bool { return !fires() })
 	t.Logf("it is resolved %.1f s after the repair", time.Since(repaired).Seconds())
-	sinktest.Eventually(t, "the incident is counted", func() bool {
+	waittest.Eventually(t, "the incident is counted", func() bool {
 		n, ok := value(t, server, `sum(anomaly_incidents_total{outcome="returned"})`)
 		return ok && n >= 1
 	})

@@ -31,6 +31,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -354,19 +355,10 @@ func TestSIGTERM(t *testing.T) {
 // awaitSocket returns when somebody serves the socket.
 func awaitSocket(t *testing.T, path string) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for ctx := within(t, 20*time.Second); ; {
-		if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-			_ = c.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("the mapper does not serve its socket")
-		}
-	}
+	waittest.Eventually(t, "the mapper serves its socket", func() bool {
+		c, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
+		return err == nil && c.Close() == nil
+	})
 }
 
 // Both the shipped configuration and the one of the Deployment can be used.

@@ -53,8 +53,8 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 	for range 100 {
-		for _, longest := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
-			want(longest * time.Millisecond)
+		for _, ms := range []int{100, 200, 400, 800, 1000, 1000} {
+			want(time.Duration(ms) * time.Millisecond)
 		}
 		b.Reset()
 	}

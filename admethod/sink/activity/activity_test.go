@@ -26,8 +26,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 const childEnv = "ACTIVITY_TEST_CHILD"
@@ -126,7 +126,7 @@ func (s *sink) runs(name string) int {
 
 func (s *sink) awaitRuns(t *testing.T, name string, n int) status {
 	t.Helper()
-	sinktest.Eventually(t, fmt.Sprintf("%d runs of %s", n, name), func() bool { return s.runs(name) >= n })
+	waittest.Eventually(t, fmt.Sprintf("%d runs of %s", n, name), func() bool { return s.runs(name) >= n })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return *s.status[name]
@@ -306,7 +306,7 @@ func TestFloodStartsNoMoreThanTheLimit(t *testing.T) {
 	for i := range 1000 {
 		s.put(t, verdict("light-"+strconv.Itoa(i), driver.Critical))
 	}
-	sinktest.Eventually(t, "two run", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.status["a"].Running == 2 })
+	waittest.Eventually(t, "two run", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.status["a"].Running == 2 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.status["a"]; st.Running != 2 || st.Skipped < 1000-10 || len(s.locks.held) > 10 || s.queued > 8 {
@@ -339,7 +339,7 @@ func TestHangingScriptIsKilledWithItsChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sinktest.Eventually(t, "end of "+p, func() bool {
+		waittest.Eventually(t, "end of "+p, func() bool {
 			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // a zombie that init has not reaped yet is dead
 			return syscall.Kill(pid, 0) != nil || err == nil && strings.Contains(string(state), ") Z ")
 		})
@@ -374,7 +374,7 @@ func TestLocksSurviveKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := filepath.Join(dir, "scripts", "log")
-	sinktest.Eventually(t, "run in the child", func() bool { text, _ := os.ReadFile(log); return string(text) == "ran\n" })
+	waittest.Eventually(t, "run in the child", func() bool { text, _ := os.ReadFile(log); return string(text) == "ran\n" })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // What an attacker may get into names, texts and arguments.
@@ -190,7 +191,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	for i := range 5000 {
 		s.put(t, verdict("light-"+strconv.Itoa(i), driver.Critical))
 	}
-	sinktest.Eventually(t, "all that had room have run", func() bool {
+	waittest.Eventually(t, "all that had room have run", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.status["a"].Running == 0 && s.queued == 0
@@ -341,7 +342,7 @@ func TestNamespacesDoNotSkipEachOther(t *testing.T) {
 	}
 	s.put(t, append(of("crowded", 12), of("greedy0", 1)...)...)
 	s.put(t, of("modest", 8)...)
-	sinktest.Eventually(t, "all of the modest namespace have run", func() bool {
+	waittest.Eventually(t, "all of the modest namespace have run", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.status["a"].Runs == 8

@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 type fragile struct {
@@ -45,7 +45,7 @@ func TestPanicOfAWriter(t *testing.T) {
 	if err := s.Write(t.Context(), []driver.Result{result("d", "p", 0.999999)}); err != nil {
 		t.Fatal(err)
 	}
-	sinktest.Eventually(t, "the verdict", func() bool { return a.severity("default/d") != nil })
+	waittest.Eventually(t, "the verdict", func() bool { return a.severity("default/d") != nil })
 	if n := failures.Load(); n != 1 {
 		t.Errorf("%d failures are told of, want 1", n)
 	}

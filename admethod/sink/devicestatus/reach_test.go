@@ -27,6 +27,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // metaServer is EdgeCore's, as far as the sink meets it: plain HTTP without authentication; the verbs of resources go
@@ -60,9 +61,9 @@ func TestMetaServer(t *testing.T) {
 	for _, score := range []float64{1, 0.1, 0.97} {
 		write(t, s, result("light-1", "power", score), result("light-2", "power", 1))
 	}
-	sinktest.Eventually(t, "the MetaServer is offline", func() bool { return meta.refused.Load() >= 2 && s.Stats().Failed >= 2 })
+	waittest.Eventually(t, "the MetaServer is offline", func() bool { return meta.refused.Load() >= 2 && s.Stats().Failed >= 2 })
 	meta.online.Store(true)
-	sinktest.Eventually(t, "the latest verdicts", func() bool {
+	waittest.Eventually(t, "the latest verdicts", func() bool {
 		return cloud.severity("default/light-1") == "warning" && cloud.severity("default/light-2") == "critical" && s.Stats().Waiting == 0
 	})
 	cloud.setFail(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -70,7 +71,7 @@ func TestMetaServer(t *testing.T) {
 		return true
 	})
 	write(t, s, result("light-1", "power", 0.1))
-	sinktest.Eventually(t, "what the API server says comes through", func() bool { return s.Stats().Forbidden > 0 })
+	waittest.Eventually(t, "what the API server says comes through", func() bool { return s.Stats().Forbidden > 0 })
 	cloud.mu.Lock()
 	defer cloud.mu.Unlock()
 	if len(cloud.other) > 0 {
@@ -110,14 +111,14 @@ func TestServerWithToken(t *testing.T) {
 	a, server, ca := secured(t)
 	s := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", secret), "caFile": put(t, "ca.crt", ca)})
 	write(t, s, result("light-1", "power", 1))
-	sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+	waittest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 
 	stranger := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", "another"), "caFile": put(t, "ca.crt", ca)})
 	write(t, stranger, result("light-1", "power", 0.1))
-	sinktest.Eventually(t, "a wrong token is refused", func() bool { return stranger.Stats().Forbidden > 0 })
+	waittest.Eventually(t, "a wrong token is refused", func() bool { return stranger.Stats().Forbidden > 0 })
 	distrusting := start(t, a, map[string]any{"server": server.URL, "tokenFile": put(t, "token", secret)})
 	write(t, distrusting, result("light-1", "power", 0.1))
-	sinktest.Eventually(t, "an authority that is not trusted", func() bool { return distrusting.Stats().Failed > 0 })
+	waittest.Eventually(t, "an authority that is not trusted", func() bool { return distrusting.Stats().Failed > 0 })
 	if a.severity("default/light-1") != "critical" {
 		t.Error("it was written nevertheless")
 	}
@@ -146,10 +147,10 @@ func TestKubeconfig(t *testing.T) {
 		return startWith(t, options)
 	}
 	write(t, made(map[string]any{"context": "here"}), result("light-1", "power", 1))
-	sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+	waittest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 	elsewhere := made(map[string]any{})
 	write(t, elsewhere, result("light-1", "power", 0.1))
-	sinktest.Eventually(t, "the current context leads elsewhere", func() bool { return elsewhere.Stats().Failed > 0 })
+	waittest.Eventually(t, "the current context leads elsewhere", func() bool { return elsewhere.Stats().Failed > 0 })
 	if _, err := New(admethod.SinkSettings{Options: map[string]any{"kubeconfig": file, "context": "none"}}); err == nil {
 		t.Error("a context that is not there: no error")
 	}
@@ -228,7 +229,7 @@ func TestNamesThatAreNoDevice(t *testing.T) {
 		s.Forget(r.Key)
 	}
 	write(t, s, result("light-1", "power", 1))
-	sinktest.Eventually(t, "the one that is a Device is written", func() bool { return a.severity("default/light-1") == "critical" })
+	waittest.Eventually(t, "the one that is a Device is written", func() bool { return a.severity("default/light-1") == "critical" })
 	if got := s.Stats(); got.Refused != uint64(2*len(names)) || got.Devices != 1 || paths.Load() != 0 {
 		t.Errorf("%+v, %d requests to other paths", got, paths.Load())
 	}
@@ -273,7 +274,7 @@ func TestGroups(t *testing.T) {
 			}
 		}
 	}
-	sinktest.Eventually(t, "both members are told of", func() bool {
+	waittest.Eventually(t, "both members are told of", func() bool {
 		return a.severity("default/light-1") != nil && a.severity("default/light-2") != nil && s.Stats().Waiting == 0
 	})
 	if got := s.Stats(); got.Missing > 0 || got.Refused > 0 || got.Devices != 2 {
@@ -295,9 +296,9 @@ func TestForgottenDevicesWaitTheirTurn(t *testing.T) {
 	for ; time.Since(began) < 2*time.Second; rounds++ {
 		r := result("light-1", "power", 1)
 		write(t, s, r)
-		sinktest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
+		waittest.Eventually(t, "it is written", func() bool { return a.severity("default/light-1") == "critical" })
 		s.Forget(r.Key)
-		sinktest.Eventually(t, "it is forgotten", func() bool { return s.Stats().Devices == 0 })
+		waittest.Eventually(t, "it is forgotten", func() bool { return s.Stats().Devices == 0 })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -22,8 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func TestMain(m *testing.M) {
@@ -199,7 +199,7 @@ func TestExtension(t *testing.T) {
 	r.Causes = []driver.Cause{{Key: driver.Key{Namespace: "default", Device: "light-1", Property: "current"}, Weight: 0.5}}
 	write(t, s, r, result("light-1", "current", 0.1))
 	properties := []string{"status", "extensions", "anomaly-detector", "data", "properties"}
-	sinktest.Eventually(t, "what a former process left is removed", func() bool {
+	waittest.Eventually(t, "what a former process left is removed", func() bool {
 		m, _ := a.get("default/light-1", properties...).(map[string]any)
 		return len(m) == 2 && m["gone"] == nil
 	})
@@ -219,19 +219,19 @@ func TestExtension(t *testing.T) {
 
 	// Back to normal: what the new verdict does not have goes.
 	write(t, s, result("light-1", "power", 0.2))
-	sinktest.Eventually(t, "back to normal", func() bool { return a.severity("default/light-1") == "normal" })
+	waittest.Eventually(t, "back to normal", func() bool { return a.severity("default/light-1") == "normal" })
 	for _, field := range []string{"kind", "expected", "lower", "model", "message", "causes"} {
 		if v := a.get("default/light-1", append(properties, "power", field)...); v != nil {
 			t.Errorf("%s is still %v", field, v)
 		}
 	}
 	s.Forget(r.Key)
-	sinktest.Eventually(t, "the property is gone", func() bool {
+	waittest.Eventually(t, "the property is gone", func() bool {
 		m, _ := a.get("default/light-1", properties...).(map[string]any)
 		return len(m) == 1
 	})
 	s.Forget(driver.Key{Namespace: "default", Device: "light-1", Property: "current"})
-	sinktest.Eventually(t, "the extension is gone", func() bool {
+	waittest.Eventually(t, "the extension is gone", func() bool {
 		return a.get("default/light-1", "status", "extensions", "anomaly-detector") == nil && s.Stats().Devices == 0
 	})
 	wantLeft := map[string]any{"status": map[string]any{"twins": []any{"a twin"}, "extensions": map[string]any{"other": map[string]any{"data": 1.0}}}}
@@ -278,8 +278,8 @@ func TestIncidents(t *testing.T) {
 			"score": 0.97, "cause": cause, "message": "2 above what was expected",
 		},
 	}
-	sinktest.Eventually(t, "both are listed", func() bool { return cmp.Equal(want, a.get("default/light-1", append(data, "incidents")...)) })
-	sinktest.Eventually(t, "the verdict between is written", func() bool {
+	waittest.Eventually(t, "both are listed", func() bool { return cmp.Equal(want, a.get("default/light-1", append(data, "incidents")...)) })
+	waittest.Eventually(t, "the verdict between is written", func() bool {
 		return a.get("default/light-1", append(data, "properties", "power", "score")...) == nil
 	})
 	for field, want := range map[string]any{
@@ -291,7 +291,7 @@ func TestIncidents(t *testing.T) {
 	}
 	over := during("current", 2, driver.NewNormal, 0.1, driver.Critical)
 	write(t, s, over)
-	sinktest.Eventually(t, "one has ended", func() bool {
+	waittest.Eventually(t, "one has ended", func() bool {
 		all, _ := a.get("default/light-1", append(data, "incidents")...).([]any)
 		return len(all) == 1 && a.severity("default/light-1") == "warning"
 	})
@@ -299,7 +299,7 @@ func TestIncidents(t *testing.T) {
 		t.Errorf("message at the end: %v", got)
 	}
 	write(t, s, during("power", 1, driver.Returned, 0.1, driver.Warning))
-	sinktest.Eventually(t, "all have ended", func() bool {
+	waittest.Eventually(t, "all have ended", func() bool {
 		return a.get("default/light-1", append(data, "incidents")...) == nil && a.severity("default/light-1") == "normal"
 	})
 	if a.get("default/light-1", append(data, "properties", "power", "incident")...) != nil {
@@ -334,11 +334,11 @@ func TestFailuresPass(t *testing.T) {
 			a.setFail(func(w http.ResponseWriter, r *http.Request) bool { c.fail(w, r); return true })
 			s := start(t, a, map[string]any{"timeout": "200ms"})
 			write(t, s, result("light-1", "power", 0.97))
-			sinktest.Eventually(t, "the failure is counted", func() bool { return c.count(s.Stats()) > 0 })
+			waittest.Eventually(t, "the failure is counted", func() bool { return c.count(s.Stats()) > 0 })
 			write(t, s, result("light-1", "power", 1))
 			a.setFail(nil)
-			sinktest.Eventually(t, "the latest is written", func() bool { return a.severity("default/light-1") == "critical" })
-			sinktest.Eventually(t, "nothing waits", func() bool { return s.Stats().Waiting == 0 })
+			waittest.Eventually(t, "the latest is written", func() bool { return a.severity("default/light-1") == "critical" })
+			waittest.Eventually(t, "nothing waits", func() bool { return s.Stats().Waiting == 0 })
 		})
 	}
 }
@@ -348,14 +348,14 @@ func TestMissing(t *testing.T) {
 	a := newAPI(t)
 	s := start(t, a, nil)
 	write(t, s, result("light-1", "power", 1))
-	sinktest.Eventually(t, "it is missed", func() bool { return s.Stats().Missing > 0 })
+	waittest.Eventually(t, "it is missed", func() bool { return s.Stats().Missing > 0 })
 	if len(a.other) > 0 {
 		t.Errorf("it must not create nor read: %v", a.other)
 	}
 
 	s = start(t, a, map[string]any{"create": true})
 	write(t, s, result("light-2", "power", 1))
-	sinktest.Eventually(t, "it is created", func() bool { return a.severity("default/light-2") == "critical" })
+	waittest.Eventually(t, "it is created", func() bool { return a.severity("default/light-2") == "critical" })
 	owner := a.get("default/light-2", "metadata", "ownerReferences").([]any)[0].(map[string]any)
 	if owner["uid"] != "u-1" || owner["kind"] != "Device" || owner["name"] != "light-2" {
 		t.Errorf("owner is %v", owner)
@@ -393,13 +393,13 @@ func TestForbidden(t *testing.T) {
 	r := result("light-1", "power", 1)
 	r.Key.Namespace = "secret"
 	write(t, s, r)
-	sinktest.Eventually(t, "it is refused", func() bool { return s.Measure()["forbidden_answers"] == 1 })
+	waittest.Eventually(t, "it is refused", func() bool { return s.Measure()["forbidden_answers"] == 1 })
 	for i := range 10 {
 		severity := []float64{0.1, 1}[i%2]
 		r.Judge(severity, driver.KindSpike)
 		want := r.Severity.String()
 		write(t, s, r, result("light-1", "power", severity))
-		sinktest.Eventually(t, "others are written", func() bool { return a.severity("default/light-1") == want })
+		waittest.Eventually(t, "others are written", func() bool { return a.severity("default/light-1") == want })
 	}
 	if err := s.Shutdown(t.Context()); err == nil {
 		t.Error("Shutdown does not tell what is lost")
@@ -463,7 +463,7 @@ func TestFlapping(t *testing.T) {
 		write(t, s, batch...)
 	}
 	write(t, s, result("one-too-many", "power", 1))
-	sinktest.Eventually(t, "the final state", func() bool {
+	waittest.Eventually(t, "the final state", func() bool {
 		for i := range batch {
 			if a.severity(names[i]) != batch[i].Severity.String() {
 				return false

@@ -22,6 +22,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // mosquitto is Debian's broker, over TLS and with a password.
@@ -135,7 +136,7 @@ func TestRealMosquitto(t *testing.T) {
 	for i := range 50 {
 		sinktest.Write(t, s, result("a", 0.1), result("b", float64(i%2)), result("a", 0.97))
 	}
-	sinktest.Eventually(t, "a try fails", func() bool { return s.Stats().Failed > failed })
+	waittest.Eventually(t, "a try fails", func() bool { return s.Stats().Failed > failed })
 	broker.Signal(t, syscall.SIGCONT)
 	want["p/default/light-1/a"], want["p/default/light-1/b"] = "warning", "critical"
 	keeps(t, "the final state after a freeze", m.retained, want)
@@ -179,7 +180,7 @@ func TestRealMosquittoRefuses(t *testing.T) {
 		options["broker"], options["insecure"] = "mqtts://"+m.address, false
 		s := start(t, newSink(t, m.address, options))
 		sinktest.Write(t, s, result("a", 0.97))
-		sinktest.Eventually(t, name+": it is refused", func() bool { return s.Stats().Failed > 0 })
+		waittest.Eventually(t, name+": it is refused", func() bool { return s.Stats().Failed > 0 })
 	}
 	if got := m.retained(); len(got) != 0 {
 		t.Errorf("the broker keeps %v", got)

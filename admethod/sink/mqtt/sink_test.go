@@ -33,6 +33,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -202,7 +203,7 @@ func start(t *testing.T, s *Sink) *Sink {
 // keeps waits until the broker keeps just this.
 func keeps(t *testing.T, what string, retained func() map[string]string, want map[string]string) {
 	t.Helper()
-	sinktest.Eventually(t, what, func() bool { return cmp.Equal(retained(), want) })
+	waittest.Eventually(t, what, func() bool { return cmp.Equal(retained(), want) })
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -308,7 +309,7 @@ func TestWrongPassword(t *testing.T) {
 	b := startBroker(t, "127.0.0.1:0", "sesame")
 	s := start(t, newSink(t, b.address, map[string]any{"user": "mapper", "passwordFile": password}))
 	sinktest.Write(t, s, result("a", 0.97))
-	sinktest.Eventually(t, "it is refused", func() bool { return s.Stats().Failed > 0 })
+	waittest.Eventually(t, "it is refused", func() bool { return s.Stats().Failed > 0 })
 	if err := os.WriteFile(password, []byte("sesame"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -339,8 +340,8 @@ func TestBrokerAway(t *testing.T) {
 	for i := range 10 {
 		binding.Observe(time.Unix(int64(i), 0), 1e6)
 	}
-	sinktest.Eventually(t, "a try failed", func() bool { return s.Stats().Failed > 0 })
-	sinktest.Eventually(t, "the other sink has its verdict", func() bool { return len(memory.Severities(sinktest.Key)) > 0 })
+	waittest.Eventually(t, "a try failed", func() bool { return s.Stats().Failed > 0 })
+	waittest.Eventually(t, "the other sink has its verdict", func() bool { return len(memory.Severities(sinktest.Key)) > 0 })
 	b := startBroker(t, address, "")
 	want := map[string]string{"p/status": Online, "p/default/light-1/brightness": "critical"}
 	keeps(t, "the verdict", b.retained, want)
@@ -364,7 +365,7 @@ func TestBadMessage(t *testing.T) {
 	s := newSink(t, b.address, nil)
 	sinktest.Write(t, s, result("a", 0.1), result("bad", 0.1), result("b", 0.97))
 	start(t, s)
-	sinktest.Eventually(t, "the others", func() bool {
+	waittest.Eventually(t, "the others", func() bool {
 		r := b.retained()
 		return r["p/default/light-1/a"] == "normal" && r["p/default/light-1/b"] == "warning"
 	})
@@ -430,7 +431,7 @@ func TestShutdownInTime(t *testing.T) {
 	address, asked := mute(t)
 	s := start(t, newSink(t, address, map[string]any{"timeout": "5m"}))
 	sinktest.Write(t, s, result("a", 0.97))
-	sinktest.Eventually(t, "the broker is asked", asked)
+	waittest.Eventually(t, "the broker is asked", asked)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	begin := time.Now()

@@ -122,21 +122,3 @@ func FreeAddress(tb testing.TB) string {
 	tb.Fatal(err)
 	return ""
 }
-
-// Eventually waits for something to become true, and fails the test after two minutes.
-func Eventually(tb testing.TB, what string, f func() bool) {
-	tb.Helper()
-	deadline := time.NewTimer(2 * time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			tb.Fatalf("not within two minutes: %s", what)
-		case <-tb.Context().Done():
-			tb.Fatalf("the test ended before: %s", what)
-		}
-	}
-}

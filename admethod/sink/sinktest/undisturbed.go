@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // Memory is a sink that remembers.
@@ -124,7 +125,7 @@ func Undisturbed(tb testing.TB, well, trouble admethod.Sink, asked func() bool) 
 	for i := range 10 {
 		runs[1].binding.Observe(at.Add(time.Duration(i-10)*time.Second), 1e6)
 	}
-	Eventually(tb, "the receiver in trouble is asked", asked)
+	waittest.Eventually(tb, "the receiver in trouble is asked", asked)
 	for range rounds {
 		for i := range runs {
 			r := &runs[i]

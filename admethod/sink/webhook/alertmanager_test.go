@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // realAlertmanager is Debian's.
@@ -101,28 +102,28 @@ func TestRealAlertmanager(t *testing.T) {
 	sinktest.Write(t, s, many...)
 	process := m.start() // only now: it was down at the start
 	oddly := "odd\uFFFD\x00\n\"{} warning"
-	sinktest.Eventually(t, "the alerts fire", has(oddly, "a warning", "b critical"))
+	waittest.Eventually(t, "the alerts fire", has(oddly, "a warning", "b critical"))
 	if a := m.firing(t)["a warning"]; a.Labels["alertname"] != "Anomaly" || a.Labels["device"] != "light-1" ||
 		a.Annotations["kind"] != "spike" || !a.StartsAt.Equal(begin.Truncate(time.Millisecond)) && a.StartsAt.Sub(begin).Abs() > time.Millisecond {
 		t.Errorf("%+v, want the alert since %v", a, begin)
 	}
 	sinktest.Write(t, s, result("a", time.Now(), 0.999, driver.KindSpike), result("b", time.Now(), 0.1, ""))
 	s.Forget(odd.Key)
-	sinktest.Eventually(t, "one gets worse, the others end", has("a warning", "a critical"))
+	waittest.Eventually(t, "one gets worse, the others end", has("a warning", "a critical"))
 
 	process.Signal(t, syscall.SIGSTOP)
 	failed := s.Stats().Failed
 	sinktest.Write(t, s, result("a", time.Now(), 0.1, ""), result("b", time.Now(), 0.97, driver.KindSpike))
-	sinktest.Eventually(t, "a try fails", func() bool { return s.Stats().Failed > failed })
+	waittest.Eventually(t, "a try fails", func() bool { return s.Stats().Failed > failed })
 	process.Signal(t, syscall.SIGCONT)
-	sinktest.Eventually(t, "the final state after a freeze", has("b warning"))
+	waittest.Eventually(t, "the final state after a freeze", has("b warning"))
 
 	process.Kill() // and with it all that it knew since its last snapshot
 	again := result("a", time.Now(), 0.97, driver.KindSpike)
 	again.Incident.ID++ // another one
 	sinktest.Write(t, s, again)
 	m.start()
-	sinktest.Eventually(t, "all alerts after a crash", has("a warning", "b warning"))
+	waittest.Eventually(t, "all alerts after a crash", has("a warning", "b warning"))
 	if n := s.Stats().Refused; n > 0 {
 		t.Errorf("%d items were refused", n)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -158,9 +159,9 @@ func TestThroughAHandler(t *testing.T) {
 	}
 	observe(50)
 	observe(1e6)
-	sinktest.Eventually(t, "the alert fires", func() bool { return srv.firing(sinktest.Key.Property) })
+	waittest.Eventually(t, "the alert fires", func() bool { return srv.firing(sinktest.Key.Property) })
 	observe(50)
-	sinktest.Eventually(t, "the alert ends", func() bool { return !srv.firing(sinktest.Key.Property) })
+	waittest.Eventually(t, "the alert ends", func() bool { return !srv.firing(sinktest.Key.Property) })
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if got := srv.alerts[sinktest.Key.Property].Labels["site"]; got != "hall-7" {
@@ -187,7 +188,7 @@ func TestSecretIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	property := 0
-	sinktest.Eventually(t, "the new secret is used", func() bool {
+	waittest.Eventually(t, "the new secret is used", func() bool {
 		property++
 		sinktest.Write(t, s, result(strings.Repeat("a", property), time.Now(), 0.97, driver.KindSpike))
 		srv.mu.Lock()
@@ -218,8 +219,8 @@ func TestTLS(t *testing.T) {
 	}
 	sinktest.Write(t, other, result("b", time.Now(), 0.97, driver.KindSpike))
 	sinktest.Write(t, trusting, result("a", time.Now(), 0.97, driver.KindSpike))
-	sinktest.Eventually(t, "the alert arrives", func() bool { return srv.firing("a") })
-	sinktest.Eventually(t, "the other sink fails", func() bool { return other.Stats().Failed > 0 })
+	waittest.Eventually(t, "the alert arrives", func() bool { return srv.firing("a") })
+	waittest.Eventually(t, "the other sink fails", func() bool { return other.Stats().Failed > 0 })
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if got := srv.headers[0].Get("Authorization"); got != "Bearer sesame" || len(srv.headers) != 1 {
@@ -292,12 +293,12 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			sinktest.Write(t, s, result("a", time.Now(), 0.97, driver.KindSpike))
-			sinktest.Eventually(t, "a failure is told", func() bool { return hooks.Load() > 0 && srv.count() > 0 })
+			waittest.Eventually(t, "a failure is told", func() bool { return hooks.Load() > 0 && srv.count() > 0 })
 			if c.refused {
-				sinktest.Eventually(t, "refusals are counted", func() bool { return s.Stats().Refused > 0 && s.Stats().Waiting == 0 })
+				waittest.Eventually(t, "refusals are counted", func() bool { return s.Stats().Refused > 0 && s.Stats().Waiting == 0 })
 			}
 			srv.trouble(nil)
-			sinktest.Eventually(t, "the final state is there", func() bool { return srv.firing("a") && !srv.firing("b") && s.Stats().Waiting == 0 })
+			waittest.Eventually(t, "the final state is there", func() bool { return srv.firing("a") && !srv.firing("b") && s.Stats().Waiting == 0 })
 			if err := s.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 				t.Error(err)
 			}
@@ -313,7 +314,7 @@ func TestDownAtStart(t *testing.T) {
 	for i := range 10 {
 		binding.Observe(time.Unix(int64(i), 0), 1e6)
 	}
-	sinktest.Eventually(t, "a try failed", func() bool { return s.Stats().Failed > 0 })
+	waittest.Eventually(t, "a try failed", func() bool { return s.Stats().Failed > 0 })
 	if len(memory.Severities(sinktest.Key)) == 0 {
 		t.Error("the other sink got nothing")
 	}
@@ -327,7 +328,7 @@ func TestDownAtStart(t *testing.T) {
 		ts.Start()
 		return ts
 	})
-	sinktest.Eventually(t, "the alert arrives", func() bool { return srv.firing(sinktest.Key.Property) })
+	waittest.Eventually(t, "the alert arrives", func() bool { return srv.firing(sinktest.Key.Property) })
 }
 
 func TestUndisturbed(t *testing.T) {

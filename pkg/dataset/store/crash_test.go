@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 func TestTornEndIsCutOff(t *testing.T) {
@@ -182,7 +183,7 @@ func TestFullDisk(t *testing.T) {
 	i := 0
 	add := func() { s.Add(entry("light", i)); i++ }
 	add()
-	eventually(t, "the first is written", func() bool { return s.Stats().Written == 1 })
+	waittest.Eventually(t, "the first is written", func() bool { return s.Stats().Written == 1 })
 	f, err := os.Create(ballast)
 	if err != nil {
 		t.Fatal(err)
@@ -191,14 +192,14 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal("the disk is not full")
 	}
 	f.Close()
-	eventually(t, "readings are lost", func() bool { add(); st := s.Stats(); return st.Err != nil && st.Lost > 0 })
+	waittest.Eventually(t, "readings are lost", func() bool { add(); st := s.Stats(); return st.Err != nil && st.Lost > 0 })
 	if err := <-states; err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("state is %v", err)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it works again", func() bool { add(); return s.Stats().Err == nil })
+	waittest.Eventually(t, "it works again", func() bool { add(); return s.Stats().Err == nil })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // Who hears of the state of a recording may panic: it is written on once it can be.
@@ -30,14 +31,14 @@ func TestPanicOfWhoHearsOfTheState(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it fails", func() bool { add(); return s.Stats().Err != nil })
+	waittest.Eventually(t, "it fails", func() bool { add(); return s.Stats().Err != nil })
 	if err := <-told; err == nil {
 		t.Error("no failure is told of")
 	}
 	if err := os.Mkdir(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it works again", func() bool { add(); return s.Stats().Err == nil })
+	waittest.Eventually(t, "it works again", func() bool { add(); return s.Stats().Err == nil })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

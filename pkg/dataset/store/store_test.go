@@ -4,7 +4,6 @@
 package store_test
 
 import (
-	"context"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // Where the first is set, the process is a recorder that is killed; the second is after how many readings it seals.
@@ -71,22 +71,6 @@ func scan(t testing.TB, dir string, q store.Query) (got []store.Entry) {
 	return got
 }
 
-// eventually polls until what is asked for is so.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("timed out: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 func files(t testing.TB, dir, pattern string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -103,7 +87,7 @@ func reseal(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "logs are sealed", func() bool { return len(files(t, dir, "*.log")) == 0 })
+	waittest.Eventually(t, "logs are sealed", func() bool { return len(files(t, dir, "*.log")) == 0 })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +170,7 @@ func TestRetention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the oldest is removed", func() bool { return len(files(t, dir, "*.parquet")) == 2 })
+	waittest.Eventually(t, "the oldest is removed", func() bool { return len(files(t, dir, "*.parquet")) == 2 })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
