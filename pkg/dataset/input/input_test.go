@@ -394,3 +394,57 @@ func TestTimesAreThoseOfThePlace(t *testing.T) {
 		}
 	}
 }
+
+// What a series is of is found when it comes first, wherever that is in the file.
+func TestSeriesThatComesLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		readings []string // of the series that comes late
+		states   bool
+	}{
+		"states":                    {[]string{"open", "closed", "open", "open"}, true},
+		"states, first unavailable": {[]string{"unavailable", "", "closed", "open"}, true},
+		"numbers":                   {[]string{"1.5", "2.5", "3", "4"}, false},
+		"numbers, first an error":   {[]string{"ERR", "2.5", "3", "4"}, false},
+		"none at all":               {[]string{"unavailable", "unavailable"}, false},
+	} {
+		for _, sorted := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, sorted %v", name, sorted), func(t *testing.T) {
+				var rows []string
+				at := time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
+				for i := range 3000 {
+					rows = append(rows, fmt.Sprintf("sensor.a,%.1f,%s", 20+float64(i%7), at.Format(time.RFC3339)))
+					if k := i - 2000; k >= 0 && k%3 == 0 && k/3 < len(c.readings) {
+						rows = append(rows, fmt.Sprintf("sensor.late,%s,%s", c.readings[k/3], at.Format(time.RFC3339)))
+					}
+					at = at.Add(time.Minute)
+				}
+				if !sorted {
+					slices.Reverse(rows)
+				}
+				r, err := input.NewReader(strings.NewReader("entity_id,state,last_changed\n"+strings.Join(rows, "\n")+"\n"), input.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for {
+					row, err := r.Read()
+					if err != nil {
+						break
+					}
+					if row.States != (c.states && row.Series == "sensor.late") {
+						t.Fatalf("line %d of %s: states %v", row.Line, row.Series, row.States)
+					}
+					if row.Series == "sensor.late" {
+						got = append(got, row.Cells[0].Text)
+					}
+				}
+				if !slices.Equal(got, c.readings) {
+					t.Errorf("got %q, want %q", got, c.readings)
+				}
+				if told := strings.Contains(strings.Join(r.Notes(), "\n"), `series "sensor.late" is of texts`); told != c.states {
+					t.Errorf("told %v: %q", told, r.Notes())
+				}
+			})
+		}
+	}
+}

@@ -32,7 +32,7 @@ type plan struct {
 	textual  int   // column with the text of a reading where its value is empty, -1 for none
 	negative bool  // labels are −1 for what is anomalous
 
-	states map[string]bool // series of texts in a column of numbers
+	states map[string]bool // series that were met, and whether they are of texts in a column of numbers
 }
 
 // Usual names, in order of precedence.

@@ -249,6 +249,13 @@ func (r *Reader) readAll(sort, reversed bool) error {
 		return nil
 	}
 	r.shift.on = false
+	rows := make([][]string, 0, len(r.sample))
+	for _, s := range r.sample {
+		if s.err == nil {
+			rows = append(rows, s.row)
+		}
+	}
+	r.plan.findStates(rows, r.note)
 	var bad []seen
 	for _, s := range r.sample {
 		if s.err != nil {
@@ -343,6 +350,9 @@ func (r *Reader) Read() (Row, error) {
 		r.ended = r.ended || errors.Is(err, io.EOF)
 		return Row{}, err
 	}
+	if r.plan.mayHaveStates() {
+		fields = r.meet(fields)
+	}
 	row, err := r.parse(fields, line)
 	if err != nil {
 		return Row{}, &dataset.RowError{Line: line, Err: err}
@@ -352,6 +362,46 @@ func (r *Reader) Read() (Row, error) {
 		r.notes, r.shift.told = append(r.notes, r.shift.told), ""
 	}
 	return row, nil
+}
+
+// meet looks ahead where a series comes that no row was of before, and whose reading is no number: it may be an error of a
+// sensor, or a state. It returns the fields, which stay valid.
+func (r *Reader) meet(fields []string) []string {
+	p := r.plan
+	key := p.key(fields)
+	if _, met := p.states[key]; met {
+		return fields
+	}
+	cell, ok := p.reading(fields)
+	if _, _, number := p.columns[0].style.parse(cell); ok && number {
+		p.meet(key, []string{cell}, r.note)
+		return fields
+	}
+	fields = slices.Clone(fields)
+	for len(r.sample) < sampleRows && !r.ended && r.grid.Buffered() {
+		row, line, err := r.grid.Read()
+		if r.ended = errors.Is(err, io.EOF); r.ended {
+			break
+		}
+		r.sample = append(r.sample, seen{slices.Clone(row), line, err})
+		var bad *dataset.RowError
+		if err != nil && !errors.As(err, &bad) {
+			break
+		}
+	}
+	var readings []string
+	if ok {
+		readings = append(readings, cell)
+	}
+	for _, s := range r.sample {
+		if s.err == nil && p.key(s.row) == key {
+			if cell, ok := p.reading(s.row); ok {
+				readings = append(readings, cell)
+			}
+		}
+	}
+	p.meet(key, readings, r.note)
+	return fields
 }
 
 func (r *Reader) parse(fields []string, line int) (Row, error) {
@@ -372,7 +422,7 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 		return Row{}, err
 	}
 	row.Series = p.key(fields)
-	row.States = p.states != nil && p.states[row.Series]
+	row.States = p.states[row.Series]
 	if p.label >= 0 && p.label < len(fields) {
 		r.labelled = r.labelled || !absent(strings.TrimSpace(fields[p.label]))
 		row.Label = p.anomalous(fields[p.label])

@@ -35,38 +35,57 @@ func (p *plan) findSeries(names []string, cells func(int) []string, keys []strin
 	return nil
 }
 
-// findStates finds the series whose readings are texts in a long file whose others are numbers, as a door is among
+// mayHaveStates reports whether the file is a long one of numbers, in which some series may be of texts, as a door is among
 // thermometers.
+func (p *plan) mayHaveStates() bool {
+	return len(p.series) > 0 && len(p.columns) == 1 && !p.columns[0].Text
+}
+
+// findStates finds the series among rows, and those of them whose readings are texts.
 func (p *plan) findStates(rows [][]string, note func(string, ...any)) {
-	if len(p.series) == 0 || len(p.columns) != 1 || p.columns[0].Text {
+	if !p.mayHaveStates() {
 		return
 	}
-	c := &p.columns[0]
 	readings := make(map[string][]string)
 	var order []string
 	for _, row := range rows {
-		if c.at >= len(row) {
-			continue
-		}
-		cell := strings.TrimSpace(row[c.at])
-		if absent(cell) {
-			continue
-		}
 		key := p.key(row)
+		cell, ok := p.reading(row)
+		if _, met := p.states[key]; met || !ok {
+			continue
+		}
 		if readings[key] == nil {
 			order = append(order, key)
 		}
 		readings[key] = append(readings[key], cell)
 	}
 	for _, key := range order {
-		if numbers(readings[key], c.style) >= mostly {
-			continue
-		}
-		if p.states == nil {
-			p.states = make(map[string]bool)
-		}
-		p.states[key] = true
-		note("series %q is of texts (%s): its readings are states", key, examples(readings[key]))
+		p.meet(key, readings[key], note)
+	}
+}
+
+// reading is the cell of the only column of readings, if it holds something.
+func (p *plan) reading(row []string) (cell string, ok bool) {
+	if at := p.columns[0].at; at < len(row) {
+		cell = strings.TrimSpace(row[at])
+	}
+	return cell, !absent(cell)
+}
+
+// mostSeries bounds how many series are known.
+const mostSeries = 100_000
+
+// meet decides by some of its readings what a series is of.
+func (p *plan) meet(key string, readings []string, note func(string, ...any)) {
+	if p.states == nil {
+		p.states = make(map[string]bool)
+	}
+	if len(p.states) >= mostSeries {
+		return
+	}
+	of := len(readings) > 0 && numbers(readings, p.columns[0].style) < mostly
+	if p.states[key] = of; of {
+		note("series %q is of texts (%s): its readings are states", key, examples(readings))
 	}
 }
 
