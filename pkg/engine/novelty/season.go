@@ -217,8 +217,8 @@ func (s *seasonality) settle() {
 }
 
 // Fold averages the newest cycles by phase into profile, whose first slot is at the phase of the newest reading. It
-// returns the mean absolute deviations from the profile and from the mean, both of block means, and false where less
-// than two cycles are remembered, the memory is too coarse, or profile has less than 2 or more than 128 slots.
+// returns the mean absolute deviations from the profile and from the mean, both of block means, the first larger by what a
+// profile of so few cycles follows of each, and false where less than two cycles are remembered, the memory is too coarse, or profile has less than 2 or more than 128 slots.
 func (d *Detector) Fold(readings int, profile []float64) (left, all float64, ok bool) {
 	s := &d.seas
 	slots := len(profile)
@@ -279,5 +279,6 @@ func (d *Detector) Fold(readings int, profile []float64) (left, all float64, ok 
 	for i := range profile {
 		profile[i] += s.origin
 	}
-	return left / float64(s.n), all / float64(s.n), true
+	cycles := float64(s.n) / period
+	return left / float64(s.n) * math.Sqrt(cycles/(cycles-1)), all / float64(s.n), true
 }
