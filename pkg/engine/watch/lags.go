@@ -135,6 +135,9 @@ func (d *Detector) stillness() (among, begins float64) {
 		return 0, 0
 	}
 	among = d.tails[still].u(d.zs[still] / math.Sqrt(1+least/2/r.runs))
+	if repeats := d.tails[still].above(1); repeats < rareRepeat {
+		among = min(among, -math.Log10(repeats)*r.run)
+	}
 	return among, among + math.Log10(r.rows/r.runs)
 }
 

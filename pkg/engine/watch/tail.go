@@ -133,3 +133,12 @@ func (l *tail) at(u float64) float64 {
 	}
 	return l.start() * math.Pow(10, v*l.index)
 }
+
+// above is the share of values larger than z by a bin at least, with one to come.
+func (l *tail) above(z float64) float64 {
+	n := int32(1)
+	for _, c := range l.count[binOf(z)+1:] {
+		n += int32(c)
+	}
+	return float64(n) / float64(l.n+1)
+}

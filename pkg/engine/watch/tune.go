@@ -20,5 +20,6 @@ const (
 	fillLess    = 0.5  // readings that an unusual one counts against that
 	lagsLearned = 4    // lags that must be learned before moves over one are held against each other
 	youngNoise  = 16   // how uncertain the usual scatter is, in readings of it
+	rareRepeat  = 0.1  // share of readings that repeat the one before where that is chance, and so is the next repeat
 	sameSize    = 1    // a habit is at most that many times as large as it was
 )
