@@ -128,18 +128,22 @@ func (d *Detector) follow(v *Verdict, hint *Hint) {
 	}
 }
 
-// stood is where the stream stood at reading t: the median of five.
+// stood is where the stream stood at reading t: the median of five, where those that are part of an incident stand for
+// where it was before that. Where that cannot be told it is reading t itself.
 func (d *Detector) stood(t int64) float64 {
 	var five [5]float64
-	n := 0
-	for k := t; k > max(t-int64(len(five)), d.bound, 0) && n < len(five); k-- {
-		if *d.back(k) == 0 {
-			five[n] = d.at(k).x
-			n++
-		}
-	}
-	if n < len(five) || t <= int64(len(five)) {
+	if t-int64(len(five)) < max(d.bound, 1) {
 		return d.at(t).x
+	}
+	for k := range five {
+		five[k] = d.at(t - int64(k)).x
+		if *d.back(t - int64(k)) == 0 {
+			continue
+		}
+		if d.open.by == season { // not held against a level
+			return d.at(t).x
+		}
+		five[k] = d.open.base
 	}
 	slices.Sort(five[:])
 	return five[len(five)/2]
@@ -288,13 +292,36 @@ func (d *Detector) describe(v *Verdict) {
 		v.Kind, v.Rows = Freeze, int(d.rest.run)+1
 	case i.by == season:
 		v.Kind = Pattern
-	case i.by >= 3 && !d.leapt():
-		v.Kind = Drift
-	case d.t-i.began >= 4:
-		v.Kind = Level
-	default:
+	case d.t-i.began < 4:
 		v.Kind = Spike
+	default:
+		v.Kind = d.departure()
 	}
+}
+
+// departure names an incident by where its newest readings lie: most of them off to one side make a level, or a drift if
+// they did not leap there; on both sides they are noise, and a few that are off are spikes.
+func (d *Detector) departure() Kind {
+	const part = 0.25 // of the farthest
+	i := &d.open
+	var devs [levelOf]float64
+	n := 0
+	for t := max(i.began, d.t-levelOf+1); t <= d.t; t++ {
+		devs[n] = d.at(t).x - i.base
+		n++
+	}
+	slices.Sort(devs[:n])
+	least, most := min(devs[0], 0), max(devs[n-1], 0)
+	size := max(most, -least)
+	switch level := math.Abs(devs[(n-1)/2]+devs[n/2])/2 > part*size; {
+	case level && i.by >= 3 && !d.leapt():
+		return Drift
+	case level:
+		return Level
+	case min(most, -least) > part*size:
+		return Noise
+	}
+	return Spike
 }
 
 // leapt reports whether one move makes most of the departure that began the incident.
