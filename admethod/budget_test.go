@@ -47,7 +47,7 @@ func device(t *testing.T, settings map[string]any) admethod.ADMethodConfig {
 // A namespace gets what its budget has room for, is told what takes how much, and takes nothing from others. What is
 // closed, replaced or refused is given back.
 func TestBudget(t *testing.T) {
-	forest := map[string]any{"detector": "rrcf", "detector.trees": 100, "detector.sample": 256, "detector.lag": 32} // 11 MiB
+	forest := map[string]any{"detector": "iforest", "detector.trees": 300, "detector.sample": 1024, "detector.trainRows": 1024} // 11 MiB
 	h := budgeted(t, admethod.Budget{Bytes: 64 << 20, Of: map[string]int64{"large": -1, "small": 1 << 20}})
 	bind := func(namespace string, i int, settings map[string]any) error {
 		_, err := h.Bind(driver.Key{Namespace: namespace, Device: "d", Property: fmt.Sprint("p", i)}, device(t, settings), admethod.Meta{})
@@ -68,7 +68,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("round %d: %d series of 11 MiB fit in 64 MiB, want 5", round, bound)
 		}
 		var wrong *params.Error
-		if !errors.As(last, &wrong) || wrong.Key != "detector.lag" || !strings.Contains(last.Error(), `"ns" has`) || !strings.Contains(last.Error(), "of its 64.0 MiB") {
+		if !errors.As(last, &wrong) || wrong.Key != "detector.trees" || !strings.Contains(last.Error(), `"ns" has`) || !strings.Contains(last.Error(), "of its 64.0 MiB") {
 			t.Errorf("refused with %v, want the parameter, what it takes and what there is", last)
 		}
 	}
@@ -110,7 +110,7 @@ func TestBudgetOfAGroup(t *testing.T) {
 // A client of a server has one, over its namespaces.
 func TestBudgetOfATenant(t *testing.T) {
 	h := budgeted(t, admethod.Budget{Bytes: 24 << 20})
-	config := device(t, map[string]any{"detector": "rrcf", "detector.trees": 100, "detector.sample": 256, "detector.lag": 32})
+	config := device(t, map[string]any{"detector": "iforest", "detector.trees": 300, "detector.sample": 1024, "detector.trainRows": 1024})
 	attach := func(tenant, namespace string) (*admethod.Attachment, error) {
 		return h.Attach(admethod.AttachSettings{
 			Members: []driver.Member{{Key: driver.Key{Namespace: namespace, Device: "d", Property: "p"}}}, Config: config, Tenant: tenant,

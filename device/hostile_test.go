@@ -250,7 +250,7 @@ func (r *rig) value(rnd *rand.Rand) any {
 	case 1:
 		return pick(rnd, []any{"1ns", "-1s", "10000h", "1s", "5m", "999999999999h"})
 	case 2:
-		return pick(rnd, []string{"inprocess", "grpc", "http", "recorder", "api,metrics,history,recorder", "log", "activity", "auto", "ewma", "rrcf", "autogroup", "plant-a", "true", "up", "each"})
+		return pick(rnd, []string{"inprocess", "grpc", "http", "recorder", "api,metrics,history,recorder", "log", "activity", "auto", "ewma", "knn", "autogroup", "plant-a", "true", "up", "each"})
 	case 3:
 		return strings.Repeat(pick(rnd, []string{"g", "22:00-06:00,", "a,", "\n", "{", "é"}), 1<<rnd.IntN(18))
 	case 4:

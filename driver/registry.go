@@ -145,6 +145,9 @@ func (r *Registry) Register(f Factory) {
 	r.factories.Register(f.info.Name, f)
 }
 
+// Retire notes that there was a driver of that name, and what to use in its place: the error of [Registry.Lookup] says so.
+func (r *Registry) Retire(name, instead string) { r.factories.Retire(name, instead) }
+
 // Lookup finds a factory by name. The error for an unknown name lists what is registered.
 func (r *Registry) Lookup(name string) (Factory, error) { return r.factories.Lookup("detector", name) }
 

@@ -247,7 +247,7 @@ func TestGroupToServer(t *testing.T) {
 	want := make(map[at]driver.Result)
 	for _, test := range []struct{ name, address string }{{"inprocess", ""}, {"grpc", grpcAddress}, {"http", httpAddress}} {
 		m := startMapper(t)
-		settings := map[string]any{"adMethodName": test.name, "detector": "mahalanobis", "group": "room of " + test.name}
+		settings := map[string]any{"adMethodName": test.name, "detector": "pca", "group": "room of " + test.name}
 		if test.address != "" {
 			settings[test.name+".address"], settings[test.name+".insecure"] = test.address, true
 		}

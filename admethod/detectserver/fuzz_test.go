@@ -49,7 +49,7 @@ func FuzzAsk(f *testing.F) {
 		f.Add(data)
 	}
 	group := reading(0, "1")
-	group.Series = &pb.SeriesInfo{Group: "g", Detector: "mahalanobis", Parameters: map[string]string{"window": "60"}, Members: []*pb.Member{
+	group.Series = &pb.SeriesInfo{Group: "g", Detector: "pca", Parameters: map[string]string{"window": "60"}, Members: []*pb.Member{
 		{Namespace: "default", DeviceName: "lamp", PropertyName: "light", DataType: "double", Minimum: proto.Float64(0), CycleMs: 1000},
 		{Namespace: "default", DeviceName: "lamp", PropertyName: "power", Categories: []string{"a", "b"}},
 	}}

@@ -161,7 +161,7 @@ func TestRepeatsAreRecognised(t *testing.T) {
 func TestGroup(t *testing.T) {
 	address, _ := serve(t, Config{Insecure: true})
 	stream := dial(t, address, insecure.NewCredentials())
-	series := &pb.SeriesInfo{Group: "room", Detector: "mahalanobis"}
+	series := &pb.SeriesInfo{Group: "room", Detector: "pca"}
 	for _, p := range []string{"light", "power"} {
 		series.Members = append(series.Members, &pb.Member{Namespace: "default", DeviceName: "lamp", PropertyName: p})
 	}

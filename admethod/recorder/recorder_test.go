@@ -131,8 +131,8 @@ func TestHandlerIsRecorded(t *testing.T) {
 	limits := map[string]any{"detector": "range", "detector.lower": 0, "detector.upper": 100}
 	lux := bind("lux", limits, admethod.Meta{DataType: "double"})
 	door := bind("door", map[string]any{"detector": "ewma"}, admethod.Meta{DataType: "string"})
-	one := bind("one", map[string]any{"detector": "mahalanobis", "group": "room"}, admethod.Meta{DataType: "double"})
-	two := bind("two", map[string]any{"detector": "mahalanobis", "group": "room"}, admethod.Meta{DataType: "double"})
+	one := bind("one", map[string]any{"detector": "pca", "group": "room"}, admethod.Meta{DataType: "double"})
+	two := bind("two", map[string]any{"detector": "pca", "group": "room"}, admethod.Meta{DataType: "double"})
 	lux.Observe(at, 40)
 	lux.Observe(at, 40) // again
 	lux.ObserveAny(at.Add(time.Second), "n/a")
@@ -171,7 +171,7 @@ func TestAttachmentIsRecorded(t *testing.T) {
 	keys := []driver.Key{{Namespace: "edge-1", Device: "pump", Property: "flow"}, {Namespace: "edge-1", Device: "pump", Property: "mode"}}
 	answers := make(chan struct{}, 8)
 	a, err := h.Attach(admethod.AttachSettings{
-		Group: "edge-1/pump", Config: config(t, map[string]any{"detector": "mahalanobis"}),
+		Group: "edge-1/pump", Config: config(t, map[string]any{"detector": "pca"}),
 		Members: []driver.Member{{Key: keys[0], DataType: "double"}, {Key: keys[1], DataType: "double"}},
 		Answer:  func(uint64, *driver.Result, driver.Row) { answers <- struct{}{} },
 	})

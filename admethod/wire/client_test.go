@@ -79,7 +79,7 @@ func TestReading(t *testing.T) {
 // What a series says is understood by the other side.
 func TestSeriesAndMembers(t *testing.T) {
 	s := settings("default/room")
-	s.Config.Detector, s.Config.Threshold = "mahalanobis", 0.9
+	s.Config.Detector, s.Config.Threshold = "pca", 0.9
 	s.Config.Accept, s.Config.Language = admethod.Acceptance(driver.NeverAccept), driver.Chinese
 	s.Config.Options = map[string]map[string]any{"detector": {"window": 60}}
 	info := Series(s)
@@ -91,7 +91,7 @@ func TestSeriesAndMembers(t *testing.T) {
 	if c.Accept != s.Config.Accept || c.Language != s.Config.Language {
 		t.Errorf("accept %v, language %q", c.Accept, c.Language)
 	}
-	if err != nil || c.Detector != "mahalanobis" || c.Threshold != 0.9 || c.Options["detector"]["window"] != "60" {
+	if err != nil || c.Detector != "pca" || c.Threshold != 0.9 || c.Options["detector"]["window"] != "60" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -28,14 +28,13 @@ func natural() map[string]signal {
 	}
 }
 
-// TestNoFalseAlarm feeds 10,000 readings of devices in good order. What a driver is not made for is left out: ewma, mad,
-// cusum, pagehinkley, adwin, rrcf and novelty judge a level or a range, and a light, a setpoint or a counter has none;
-// those that remember take a random walk for the drift it is.
+// TestNoFalseAlarm feeds 10,000 readings of devices in good order. What a driver is not made for is left out: ewma and mad
+// judge a level, and a light, a setpoint or a counter has none; those that remember take a random walk for the drift it is.
 func TestNoFalseAlarm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long, and starts no goroutine")
 	}
-	levelDrivers := []string{ewmaName, madName, cusumName, pageHinkleyName, adwinName, rrcfName, noveltyName}
+	levelDrivers := []string{ewmaName, madName}
 	for _, f := range univariate() {
 		name := f.Info().Name
 		t.Run(name, func(t *testing.T) {
@@ -43,11 +42,8 @@ func TestNoFalseAlarm(t *testing.T) {
 				if slices.Contains(levelDrivers, name) && slices.Contains([]string{"setpoint", "counter", "light"}, stream) {
 					continue
 				}
-				if slices.Contains([]string{cusumName, pageHinkleyName, adwinName, rrcfName, spotName, noveltyName}, name) && stream == "coarse sensor" {
-					continue
-				}
-				if name == rangeName && stream == "counter" || slices.Contains([]string{jumpName, spotName, knnName, forecastName}, name) && stream == "counter" {
-					continue // leaves any range, and its reset is a jump and a shape of its own
+				if slices.Contains([]string{rangeName, knnName, forecastName}, name) && stream == "counter" {
+					continue // leaves any range, and its reset is a shape of its own
 				}
 				// At one false alarm in 8,000 one or two are to be expected: drivers are held to what is improbable.
 				const allowed = 4
@@ -85,50 +81,50 @@ func TestWhoSeesWhat(t *testing.T) {
 				return 8
 			}
 			return 0
-		}), 1, sees{ewmaName: driver.KindSpike, madName: driver.KindSpike, jumpName: driver.KindJump, autoName: driver.KindSpike},
-			[]string{freezeName, cusumName, rangeName}},
+		}), 1, sees{ewmaName: driver.KindSpike, madName: driver.KindSpike, autoName: driver.KindSpike},
+			[]string{freezeName, rangeName}},
 		{"level shift", plus(gaussian(22), func(i int) float64 {
 			if i >= at {
 				return 9
 			}
 			return 0
-		}), 20, sees{ewmaName: driver.KindLevel, madName: driver.KindLevel, jumpName: driver.KindJump, cusumName: driver.KindDrift, autoName: driver.KindLevel},
+		}), 20, sees{ewmaName: driver.KindLevel, madName: driver.KindLevel, autoName: driver.KindLevel},
 			[]string{freezeName, rangeName}},
 		{"drift", plus(gaussian(23), func(i int) float64 { return 0.01 * float64(max(0, i-at)) }),
-			300, sees{cusumName: driver.KindDrift, autoName: driver.KindDrift}, []string{freezeName, jumpName, rangeName}},
+			300, sees{autoName: driver.KindDrift}, []string{freezeName, rangeName}},
 		{"freeze", then(gaussian(24), at, constant(20.3)),
-			10, sees{freezeName: driver.KindFreeze, autoName: driver.KindFreeze}, []string{ewmaName, madName, jumpName, rangeName}},
+			10, sees{freezeName: driver.KindFreeze, autoName: driver.KindFreeze}, []string{ewmaName, madName, rangeName}},
 		{"freeze of a coarse sensor", then(rounded(gaussian(25), 0.5), at, constant(20)),
-			20, sees{freezeName: driver.KindFreeze, autoName: driver.KindFreeze}, []string{ewmaName, madName, jumpName, rangeName}},
+			20, sees{freezeName: driver.KindFreeze, autoName: driver.KindFreeze}, []string{ewmaName, madName, rangeName}},
 		{"spike of a sensor that rarely moves", plus(coarse(26), func(i int) float64 {
 			if i == at {
 				return 5
 			}
 			return 0
-		}), 1, sees{jumpName: driver.KindJump, autoName: driver.KindSpike}, []string{freezeName, rangeName}},
+		}), 1, sees{autoName: driver.KindSpike}, []string{freezeName, rangeName}},
 		{"spike between missing values", plus(gappy(gaussian(27)), func(i int) float64 {
 			if i == at+1 {
 				return 9
 			}
 			return 0
-		}), 2, sees{ewmaName: driver.KindSpike, madName: driver.KindSpike, jumpName: driver.KindJump, autoName: driver.KindSpike},
-			[]string{freezeName, cusumName, rangeName}},
+		}), 2, sees{ewmaName: driver.KindSpike, madName: driver.KindSpike, autoName: driver.KindSpike},
+			[]string{freezeName, rangeName}},
 		{"beyond the limits", then(gaussian(28), at, constant(2000)),
-			1, sees{rangeName: driver.KindRange, ewmaName: driver.KindSpike, madName: driver.KindSpike, jumpName: driver.KindJump, autoName: driver.KindSpike},
+			1, sees{rangeName: driver.KindRange, ewmaName: driver.KindSpike, madName: driver.KindSpike, autoName: driver.KindSpike},
 			[]string{freezeName}},
 		{"rate of a counter", plus(counter(29), func(i int) float64 {
 			if i >= at {
 				return 300
 			}
 			return 0
-		}), 1, sees{jumpName: driver.KindJump, autoName: driver.KindSpike}, []string{freezeName}},
+		}), 1, sees{autoName: driver.KindSpike}, []string{freezeName}},
 		{"counter stands still", then(counter(30), at, constant(9999)),
 			12, sees{freezeName: driver.KindFreeze, autoName: driver.KindFreeze}, nil},
 		{"first change of a constant", then(constant(5), at, constant(500)), 500, nil,
-			[]string{ewmaName, madName, jumpName, freezeName, autoName}},
+			[]string{ewmaName, madName, freezeName, autoName}},
 		{"light that stays off", then(light(31), at, constant(0)), 5000, nil,
-			[]string{ewmaName, madName, jumpName, freezeName, autoName}},
-		{"setpoint left alone", then(setpoint(32), at, constant(20)), 5000, nil, []string{jumpName, freezeName, autoName}},
+			[]string{ewmaName, madName, freezeName, autoName}},
+		{"setpoint left alone", then(setpoint(32), at, constant(20)), 5000, nil, []string{freezeName, autoName}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			stream := draw(c.stream, at+c.within)
@@ -169,7 +165,7 @@ func draw(s signal, n int) []float64 {
 func TestScoresAreCalibrated(t *testing.T) {
 	const n = 1_000_000
 	nominal := n * driver.TailProbability(driver.DefaultThreshold)
-	for _, name := range []string{ewmaName, madName, jumpName} {
+	for _, name := range []string{ewmaName, madName} {
 		s, fd, alarms := gaussian(1), newFeeder(open(t, name, nil)), 0.0
 		for i := range n {
 			if fd.feed(s(i)).Score >= driver.DefaultThreshold {
@@ -205,7 +201,7 @@ func TestWarmUpIsUnknownWithGrowingConfidence(t *testing.T) {
 			last = r.Confidence
 		}
 		least := 0.6
-		if name == autoName || name == noveltyName {
+		if name == autoName {
 			least = 0.25 // of a rank among 500
 		}
 		if unknown < 20 || unknown > 100 || last < least {
@@ -215,7 +211,7 @@ func TestWarmUpIsUnknownWithGrowingConfidence(t *testing.T) {
 }
 
 func TestOneSpikeDoesNotHideTheNext(t *testing.T) {
-	for _, name := range []string{ewmaName, madName, jumpName, autoName} {
+	for _, name := range []string{ewmaName, madName, autoName} {
 		s, fd := gaussian(42), newFeeder(open(t, name, nil))
 		for i := range 1000 {
 			fd.feed(s(i))
@@ -234,7 +230,7 @@ func TestOneSpikeDoesNotHideTheNext(t *testing.T) {
 
 func TestALevelThatStaysIsLearned(t *testing.T) {
 	for _, level := range []float64{30, 1e3, 1e9} {
-		for _, name := range []string{ewmaName, madName, cusumName, autoName} {
+		for _, name := range []string{ewmaName, madName, autoName} {
 			s, fd := gaussian(43), newFeeder(open(t, name, nil))
 			for i := range 1000 {
 				fd.feed(s(i))
@@ -254,7 +250,7 @@ func TestALevelThatStaysIsLearned(t *testing.T) {
 }
 
 func TestBoundsAreWhereTheThresholdIs(t *testing.T) {
-	for _, name := range []string{ewmaName, madName, jumpName} {
+	for _, name := range []string{ewmaName, madName} {
 		s, fd := gaussian(44), newFeeder(open(t, name, nil))
 		for i := range 300 {
 			fd.feed(s(i))

@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"errors"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"unsafe"
@@ -109,7 +110,6 @@ func TestConfigOutOfBoundsIsRefused(t *testing.T) {
 		{ewmaName, map[string]any{"window": 5}, "detector.window: got 5, want at least 20"},
 		{ewmaName, map[string]any{"alpha": 0.5}, "detector.alpha: got 0.5, want at most 0.1"},
 		{madName, map[string]any{"window": 10}, "want at least 50"},
-		{cusumName, map[string]any{"slack": 0}, "want at least 0.1"},
 		{freezeName, map[string]any{"movement": 2}, "want at most 1"},
 		{autoName, map[string]any{"peroid": 60}, `did you mean "period"?`},
 	} {
@@ -135,9 +135,7 @@ func TestAlphaOverridesWindow(t *testing.T) {
 func TestStateIsSmall(t *testing.T) {
 	for name, c := range map[string]struct{ size, most uintptr }{
 		ewmaName:   {unsafe.Sizeof(ewmaDetector{}), 200},
-		jumpName:   {unsafe.Sizeof(jumpDetector{}), 200},
 		freezeName: {unsafe.Sizeof(freezeDetector{}), 200},
-		cusumName:  {unsafe.Sizeof(cusumDetector{}), 200},
 		autoName:   {unsafe.Sizeof(autoDetector{}), 32 << 10},
 		madName:    {unsafe.Sizeof(madDetector{}), 200}, // and 16 bytes for each reading in the window
 	} {
@@ -236,4 +234,21 @@ func FuzzRestore(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A Device that names a driver of an earlier version is told what to write instead, and that is a driver.
+func TestRetiredDriversHaveSuccessors(t *testing.T) {
+	quoted := regexp.MustCompile(`"[a-z]+"`)
+	for _, name := range []string{"adwin", "cusum", "jump", "mahalanobis", "mset", "novelty", "pagehinkley", "rrcf", "spot"} {
+		_, err := driver.Open(name, driver.Settings{Members: make([]driver.Member, 1)}, nil)
+		if err == nil || !strings.Contains(err.Error(), `detector "`+name+`" was removed: use "`) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, successor := range quoted.FindAllString(err.Error(), -1)[1:] {
+			if _, err := driver.Default.Lookup(strings.Trim(successor, `"`)); err != nil {
+				t.Errorf("instead of %s: %v", name, err)
+			}
+		}
+	}
 }

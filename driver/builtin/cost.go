@@ -18,15 +18,6 @@ var small = driver.Cost{Bytes: 2 << 10}
 func (c *ewmaConfig) Cost(driver.Settings) driver.Cost { return small }
 
 // Cost implements driver.Coster.
-func (c *cusumConfig) Cost(driver.Settings) driver.Cost { return small }
-
-// Cost implements driver.Coster.
-func (c *pageHinkleyConfig) Cost(driver.Settings) driver.Cost { return small }
-
-// Cost implements driver.Coster.
-func (c *jumpConfig) Cost(driver.Settings) driver.Cost { return small }
-
-// Cost implements driver.Coster.
 func (c *freezeConfig) Cost(driver.Settings) driver.Cost { return small }
 
 // Cost implements driver.Coster.
@@ -44,11 +35,6 @@ func (c *autogroupConfig) Cost(s driver.Settings) driver.Cost {
 }
 
 // Cost implements driver.Coster.
-func (c *spotConfig) Cost(driver.Settings) driver.Cost {
-	return driver.Cost{Bytes: 16<<10 + driver.Product(c.Depth, 16), By: "depth"}
-}
-
-// Cost implements driver.Coster.
 func (c *madConfig) Cost(driver.Settings) driver.Cost {
 	return driver.Cost{Bytes: 4<<10 + driver.Product(c.Window, 24), By: "window"}
 }
@@ -62,34 +48,14 @@ func (c *knnConfig) Cost(s driver.Settings) driver.Cost {
 	return driver.Cost{Bytes: 16<<10 + driver.Product(c.Windows, c.Lag, len(s.Members), 10) + driver.Product(c.Windows, 32), By: by}
 }
 
-// Cost implements driver.Coster.
-func (c *rrcfConfig) Cost(driver.Settings) driver.Cost {
-	by := "trees"
-	if c.Lag > 16 {
-		by = "lag"
-	}
-	return driver.Cost{Bytes: 8<<10 + driver.Product(c.Trees, c.Sample, 40+13*c.Lag), By: by}
-}
-
 // cost is of the rows that are learned from; a copy of them is fitted to.
 func (c *fitConfig) cost(s driver.Settings) int64 {
 	return 32<<10 + driver.Product(c.TrainRows, 96+16*len(s.Members)) + driver.Product(len(s.Members), len(s.Members), 64)
 }
 
 // Cost implements driver.Coster.
-func (c *mahalanobisConfig) Cost(s driver.Settings) driver.Cost {
-	return driver.Cost{Bytes: c.cost(s), By: "trainRows"}
-}
-
-// Cost implements driver.Coster.
 func (c *pcaConfig) Cost(s driver.Settings) driver.Cost {
 	return driver.Cost{Bytes: c.cost(s), By: "trainRows"}
-}
-
-// Cost implements driver.Coster.
-func (c *msetConfig) Cost(s driver.Settings) driver.Cost {
-	rows, memory := c.cost(s), driver.Product(c.Memory, c.Memory, 16)+driver.Product(c.Memory, len(s.Members), 32)
-	return driver.Cost{Bytes: rows + memory, By: larger(rows, "trainRows", memory, "memory")}
 }
 
 // Cost implements driver.Coster.

@@ -23,14 +23,9 @@ func TestCostAtLargeParameters(t *testing.T) {
 		config  map[string]any
 	}{
 		{"mad", 1, 12_000, map[string]any{"window": 10_000}},
-		{"spot", 1, 3000, map[string]any{"depth": 1000}},
 		{"knn", 1, 3000, map[string]any{"lag": 64, "windows": 4096}},
 		{"knn", 16, 400, map[string]any{"lag": 8, "windows": 512}},
-		{"rrcf", 1, 600, map[string]any{"trees": 100, "sample": 256, "lag": 32}},
-		{"rrcf", 1, 3000, map[string]any{"trees": 1, "sample": 16, "lag": 1}},
-		{"adwin", 1, 20_000, map[string]any{"memory": 10_000_000}},
 		{"iforest", 8, 2200, map[string]any{"trees": 300, "sample": 1024, "trainRows": 2000}},
-		{"mset", 8, 2200, map[string]any{"memory": 512, "trainRows": 2000}},
 		{"pca", 32, 1200, map[string]any{"trainRows": 1000}},
 		{"autogroup", 16, 4200, map[string]any{"trainRows": 4000}},
 	} {
@@ -52,7 +47,6 @@ func TestCostNamesWhatItIsFor(t *testing.T) {
 		atLeast int64
 		by      string
 	}{
-		{"rrcf", map[string]any{"trees": 100, "sample": 256, "lag": 32}, 10 << 20, "lag"},
 		{"knn", map[string]any{"windows": 4096, "lag": 64}, 2 << 20, "windows"},
 		{"iforest", map[string]any{"trees": 1000}, 4 << 20, "trees"},
 		{"autogroup", map[string]any{"trainRows": 100_000}, 1 << 20, "trainRows"},
@@ -66,11 +60,11 @@ func TestCostNamesWhatItIsFor(t *testing.T) {
 			t.Errorf("%s %v costs %+v, error %v: want %d bytes or more for %s", c.name, c.config, cost, err, c.atLeast, c.by)
 		}
 	}
-	f, err := driver.Default.Lookup("rrcf")
+	f, err := driver.Default.Lookup("knn")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Cost(driver.Settings{}, map[string]any{"trees": "many"}); err == nil {
+	if _, err := f.Cost(driver.Settings{}, map[string]any{"windows": "many"}); err == nil {
 		t.Error("a wrong parameter has a cost")
 	}
 }

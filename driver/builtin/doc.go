@@ -6,30 +6,21 @@
 //	import _ "github.com/kubeedge/edge-anomaly/driver/builtin"
 //
 //	auto    finds, names and follows what is unusual until it is over, by what the stream shows; the default
-//	novelty what is stranger than anything before, by several views of the stream at once
 //	range   fixed limits, from the configuration or the DeviceModel
 //	ewma    spikes and new levels, against an exponentially weighted mean and variance
 //	mad     the same against median and median absolute deviation: slower, and unmoved by outliers
-//	jump    steps larger than the stream usually makes
 //	freeze  rests longer than the stream ever made
-//	cusum   drifts too slow to see in a single reading
 //
-//	forecast     spikes and new levels, against exponential smoothing; patterns that fail to come, against a season it finds
-//	spot         extreme values, by the tails of the stream's own distribution (SPOT; with a depth, DSPOT)
-//	pagehinkley  departures from the mean since the last change; starts anew at each
-//	adwin        changes of the mean in a window that grows as long as there are none
-//	knn          shapes not met before, by the distance to remembered windows; takes groups
-//	rrcf         unusual runs of readings, isolated by random cuts
-//	states       unseen states, improbable transitions, dwells too long or too short, and flapping, of switches and modes
+//	forecast  spikes and new levels, against exponential smoothing; patterns that fail to come, against a season it finds
+//	knn       shapes not met before, by the distance to remembered windows; takes groups
+//	states    unseen states, improbable transitions, dwells too long or too short, and flapping, of switches and modes
 //
 // For groups of properties there are:
 //
-//	autogroup    members that depart from the level they held; the default
-//	pca          members that break their linear relations, by principal components
-//	mset         the same for curved relations and several modes, by remembered states
-//	mahalanobis  the same for few members, whatever outliers there are among the training rows
-//	iforest      rows that random splits isolate early
-//	bayesnet     improbable combinations of numbers and categories, and which member contradicts the others
+//	autogroup  members that depart from the level they held, or from what the others say of them; the default
+//	pca        members that break their linear relations, by principal components
+//	iforest    rows that random splits isolate early
+//	bayesnet   improbable combinations of numbers and categories, and which member contradicts the others
 //
 // All but these and knn watch one property, learn its level and scale from the readings themselves, and stay Unknown while they
 // warm up. They skip what is no new reading of its own (not a number, a duplicate, out of order, held), and answer
@@ -37,15 +28,12 @@
 //
 // # Scores
 //
-// Scores are calibrated for independent readings with normal noise: at threshold 0.95, ewma, mad and jump cry falsely
-// about once in 8,000 readings, cusum more rarely. Noise with heavier tails is unusual more often: readings
-// that follow Student's t with 5 degrees of freedom reach 0.95 once in 200 with ewma, in 150 with mad and in 360 with
-// jump; cusum winsorises them and stays below the nominal rate. Raise the threshold for such streams.
-// Readings that depend on each other, as those of slow processes do, are unusual less often to ewma, jump and cusum, and
-// up to eight times more often to mad.
+// Scores are calibrated for independent readings with normal noise: at threshold 0.95, ewma and mad cry falsely about once
+// in 8,000 readings. Noise with heavier tails is unusual more often: readings that follow Student's t with 5 degrees of
+// freedom reach 0.95 once in 200 with ewma and in 150 with mad. Raise the threshold for such streams. Readings that depend
+// on each other, as those of slow processes do, are unusual less often to ewma, and up to eight times more often to mad.
 //
-// ewma, mad and cusum judge a level, so a setpoint that is moved is a finding to them, and so is a counter's reset to
-// ewma, mad and jump.
+// ewma and mad judge a level, so a setpoint that is moved is a finding to them, and so is a counter's reset.
 //
 // # auto
 //
@@ -71,11 +59,9 @@
 // Until 500 readings are known, a departure must be up to a hundred times as rare to begin an incident. Confidence is the
 // share of 2,000 readings that is known.
 //
-// forecast, spot, knn and rrcf are calibrated by each stream's own past: the tail of its errors, values, distances or
-// isolation is fitted and extrapolated, so that heavy tails raise the bar of their own accord. On noise, slow noise and
-// seasons they cry falsely less than once in 10,000 readings. The first cycle of a season, the first pass of a mode are
-// news to knn and rrcf, and to spot where they are extreme. pagehinkley and adwin take a rhythm of sudden steps, such as
-// a daily peak, for changes, and pagehinkley reports each.
+// forecast and knn are calibrated by each stream's own past: the tail of its errors or distances is fitted and
+// extrapolated, so that heavy tails raise the bar of their own accord. On noise, slow noise and seasons they cry falsely
+// less than once in 10,000 readings. The first cycle of a season, the first pass of a mode are news to knn.
 //
 // # Groups
 //
@@ -99,5 +85,5 @@
 //
 // No scale below the smallest step that a stream has ever made is believed. So the first change of a constant stream
 // is no finding to them, whatever its size, for there is no telling a sensor that was still from a setpoint that was
-// left alone (to auto it is one after 4,000 readings); and a stream with two values is never unusual to ewma, mad and jump. Give such streams limits.
+// left alone (to auto it is one after 4,000 readings); and a stream with two values is never unusual to ewma and mad. Give such streams limits.
 package builtin

@@ -55,25 +55,16 @@ func Example_drivers() {
 		fmt.Printf("%-12s%s\n", f.Info().Name, f.Info().Summary)
 	}
 	// Output:
-	// adwin       keeps a window as long as its mean has not changed, and tells when it has
 	// auto        finds, names and follows what is unusual until it is over, by what the stream shows: a season, modes, states, a counter or none of these
 	// autogroup   watches members each alone and together: levels, shapes, and what the others say of each; the default for groups
 	// bayesnet    finds improbable combinations in a group, of numbers and categories, and says which member contradicts the others
-	// cusum       finds drifts that are too slow to see in a single reading
 	// ewma        finds spikes and new levels, in units of an exponentially weighted standard deviation
 	// forecast    predicts the next reading by exponential smoothing with a damped trend and a season it finds itself; finds spikes, new levels, and patterns that fail to come
 	// freeze      finds values that stand still longer than the stream ever did, where it usually moves
 	// iforest     finds rows that random splits isolate early; makes no assumption on how members relate
-	// jump        finds steps from one reading to the next that are larger than the stream usually makes
 	// knn         finds shapes not met before, by the distance of the newest readings from those remembered; takes groups
 	// mad         finds spikes and new levels, against the median and the median absolute deviation of a window
-	// mahalanobis finds rows far from the others under a covariance that outliers in the training rows do not spoil
-	// mset        estimates each member of a group from the others by way of remembered states; follows curved relations and several modes
-	// novelty     finds readings and shapes stranger than any before, by several views of the stream at once
-	// pagehinkley finds a departure from the mean since the last change, slow or sudden, and starts anew: one finding a change
 	// pca         finds members of a group that break their linear relations, by principal components (T² and Q)
 	// range       finds readings outside fixed limits, from the configuration or the DeviceModel's minimum and maximum
-	// rrcf        isolates unusual runs of readings with a robust random cut forest
-	// spot        finds extreme values, by the tails of the stream's own distribution; with a depth, against its moving average
 	// states      finds states never met, transitions that do not belong, states that last too long or too short, and flapping, in streams of switches, modes and enumerations
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // families are the drivers of this package that learn a distribution, a season, shapes or states.
-var families = []string{forecastName, spotName, pageHinkleyName, adwinName, knnName, rrcfName, statesName}
+var families = []string{forecastName, knnName, statesName}
 
 // seasonal is a sine of that many readings a cycle, with noise a fifth of its amplitude.
 func seasonal(seed uint64, period int) signal { return sine(seed, period, 5) }
@@ -75,8 +75,8 @@ func TestFalseAlarmRate(t *testing.T) {
 			"daily":      func(seed uint64) signal { return seasonal(seed, 288) },
 			"machine":    machine,
 		} {
-			if name == statesName && stream != "machine" || stream == "machine" && slices.Contains([]string{pageHinkleyName, adwinName}, name) {
-				continue // there are no states in noise, and no level in states
+			if name == statesName && stream != "machine" {
+				continue // there are no states in noise
 			}
 			alarms, incidents := 0, 0
 			for seed := range uint64(seeds) {
@@ -113,23 +113,16 @@ func TestWhatFamiliesSee(t *testing.T) {
 		sees   map[string]driver.Kind
 	}{
 		{"spike", plus(gaussian(111), pulse(at, 1, 8)), 1, map[string]driver.Kind{
-			forecastName: driver.KindSpike, spotName: driver.KindSpike, knnName: driver.KindPattern, rrcfName: driver.KindPattern,
+			forecastName: driver.KindSpike, knnName: driver.KindPattern,
 		}},
 		{"spike downwards", plus(gaussian(112), pulse(at, 1, -8)), 1, map[string]driver.Kind{
-			forecastName: driver.KindSpike, spotName: driver.KindSpike, knnName: driver.KindPattern, rrcfName: driver.KindPattern,
+			forecastName: driver.KindSpike, knnName: driver.KindPattern,
 		}},
 		{"spike within the range of a season", plus(seasonal(113, 288), pulse(at+72, 1, -9)), 100, map[string]driver.Kind{
 			forecastName: driver.KindSpike, knnName: driver.KindPattern,
 		}},
 		{"level", plus(gaussian(114), pulse(at, 1<<20, 5)), 60, map[string]driver.Kind{
-			forecastName: driver.KindSpike, spotName: driver.KindSpike, pageHinkleyName: driver.KindDrift, adwinName: driver.KindLevel,
-			knnName: driver.KindPattern, rrcfName: driver.KindPattern,
-		}},
-		{"small level", plus(gaussian(115), pulse(at, 1<<20, 1.5)), 120, map[string]driver.Kind{
-			pageHinkleyName: driver.KindDrift, adwinName: driver.KindLevel,
-		}},
-		{"drift", plus(gaussian(116), func(i int) float64 { return 0.01 * float64(max(0, i-at)) }), 400, map[string]driver.Kind{
-			pageHinkleyName: driver.KindDrift, adwinName: driver.KindLevel,
+			forecastName: driver.KindSpike, knnName: driver.KindPattern,
 		}},
 		{"missing daily peak", peaks(117, at/288), 288, map[string]driver.Kind{forecastName: driver.KindPattern}},
 		{"twice the rhythm", then(sine(118, 24, 25), at, sine(119, 12, 25)), 48, map[string]driver.Kind{
@@ -188,9 +181,6 @@ func pulse(at, length int, height float64) signal {
 func TestScoresDoNotDependOnUnits(t *testing.T) {
 	for _, c := range []struct{ a, b float64 }{{4, 0}, {-1, 0}, {-0.25, 0}, {8, 1024}} {
 		for _, name := range families {
-			if name == rrcfName && c.a < 0 {
-				continue // its random cuts are drawn from the low end of a box
-			}
 			s := draw(plus(seasonal(131, 24), pulse(3000, 30, 12)), 4000)
 			plain, moved := newFeeder(open(t, name, nil)), newFeeder(open(t, name, nil))
 			different := 0
@@ -290,8 +280,7 @@ func TestGroupOfNeighbors(t *testing.T) {
 // TestSnapshotsAreSmall bounds the learned state of one stream with the defaults.
 func TestSnapshotsAreSmall(t *testing.T) {
 	for name, most := range map[string]int{
-		forecastName: 24 << 10, spotName: 8 << 10, pageHinkleyName: 300, adwinName: 4 << 10,
-		knnName: 24 << 10, rrcfName: 24 << 10, statesName: 16 << 10,
+		forecastName: 24 << 10, knnName: 24 << 10, statesName: 16 << 10,
 	} {
 		fd, s := newFeeder(open(t, name, nil)), seasonal(135, 288)
 		for i := range 10_000 {

@@ -40,10 +40,6 @@ type fitting struct {
 	name  string
 	fit   func(rows [][]float64) (subspace.Model, error)
 	blank func() subspace.Model
-
-	// What a costly family is spared; 0 means no bound.
-	mostCrossed int // members up to which levels are calibrated by cross-validation
-	mostLive    int // members up to which it is fitted while the stream waits
 }
 
 // fittedDetector judges rows by a model that is fitted once: to the first rows of the stream, or offline. The level
@@ -155,21 +151,9 @@ func (d *fittedDetector) collect() {
 	if len(d.rows) < d.config.TrainRows {
 		return
 	}
-	err := d.tooCostly()
-	if err == nil {
-		err = d.learn(d.rows)
-	}
-	if err != nil {
+	if err := d.learn(d.rows); err != nil {
 		d.trouble, d.rows, d.seen = err.Error(), d.rows[:0], 0
 	}
-}
-
-// tooCostly keeps the stream from standing still for seconds.
-func (d *fittedDetector) tooCostly() error {
-	if n := len(d.columns.slot); d.mostLive > 0 && n > d.mostLive {
-		return fmt.Errorf("detector %q learns groups of up to %d members from the stream, not %d: train a model", d.name, d.mostLive, n)
-	}
-	return nil
 }
 
 // learn fits the model and calibrates its levels.
@@ -183,7 +167,7 @@ func (d *fittedDetector) learn(rows [][]float64) error {
 	if err != nil {
 		return fmt.Errorf("detector %q: %w", d.name, err)
 	}
-	levels := quantile.NewTail(levelShare, levelMemory, quantile.PWM)
+	levels := quantile.NewTail(levelShare, levelMemory)
 	if !d.crossLevels(&levels, rows) {
 		for _, row := range rows {
 			levels.Add(min(m.ScoreTo(nil, row), levelMost))
@@ -198,9 +182,6 @@ func (d *fittedDetector) learn(rows [][]float64) error {
 // reports whether that could be done: each half must have rows enough for a model.
 func (d *fittedDetector) crossLevels(levels *quantile.Tail, rows [][]float64) bool {
 	fold := func(i int) int { return i * fitFolds / len(rows) & 1 }
-	if d.mostCrossed > 0 && len(d.columns.slot) > d.mostCrossed {
-		return false
-	}
 	var halves [2][][]float64
 	for i, row := range rows {
 		halves[fold(i)] = append(halves[fold(i)], row)
@@ -349,7 +330,7 @@ func (d *fittedDetector) DecodeState(r *state.Reader) {
 	}
 	d.model = d.blank()
 	d.model.DecodeState(r)
-	d.levels = quantile.NewTail(levelShare, levelMemory, quantile.PWM)
+	d.levels = quantile.NewTail(levelShare, levelMemory)
 	d.levels.DecodeState(r)
 	if n := d.model.Members(); r.Err() == nil && n != len(d.columns.slot) {
 		r.Fail("a model of %d members, want %d", n, len(d.columns.slot))

@@ -63,8 +63,8 @@ func newForecast(s driver.Settings, c forecastConfig) forecastDetector {
 	d := forecastDetector{
 		needed: uint64(c.WarmUp), threshold: s.Threshold, level: driver.TailProbability(s.Threshold), seasonal: c.Season,
 		pace:  pace{cycle: s.Members[0].Cycle},
-		short: quantile.NewTail(tailShare, float64(c.Memory), quantile.PWM),
-		long:  quantile.NewTail(tailShare, float64(c.Memory), quantile.PWM),
+		short: quantile.NewTail(tailShare, float64(c.Memory)),
+		long:  quantile.NewTail(tailShare, float64(c.Memory)),
 	}
 	d.short.SetFloor(0.1) // standard deviations
 	d.long.SetFloor(0.1)

@@ -13,7 +13,7 @@ import (
 )
 
 // groupDrivers are those for several members.
-var groupDrivers = []string{autogroupName, bayesnetName, iforestName, mahalanobisName, msetName, pcaName}
+var groupDrivers = []string{autogroupName, bayesnetName, iforestName, pcaName}
 
 // univariate lists the other drivers.
 func univariate() []driver.Factory {

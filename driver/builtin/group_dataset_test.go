@@ -80,8 +80,6 @@ func TestSKAB(t *testing.T) {
 		{autogroupName, 100, 400, 0.84, 18},
 		// The others judge row by row, and see only the strongest part of an incident.
 		{pcaName, 0, 400, 0.45, 10},
-		{msetName, 0, 400, 0.45, 10},
-		{mahalanobisName, 0, 400, 0.45, 10},
 		{iforestName, 0, 400, 0.45, 10},
 	} {
 		t.Run(fmt.Sprintf("%s from row %d", c.driver, c.cut), func(t *testing.T) {

@@ -36,7 +36,7 @@ func TestTrainRows(t *testing.T) {
 
 // A member that leaves its relation to the others is named, though its own readings are plausible.
 func TestBrokenRelationIsNamed(t *testing.T) {
-	for _, name := range []string{pcaName, msetName, mahalanobisName} {
+	for _, name := range []string{pcaName} {
 		t.Run(name, func(t *testing.T) {
 			members := plantMembers(8)
 			g := openGroup(t, name, driver.Settings{Members: members}, nil)
@@ -75,7 +75,7 @@ func TestBrokenRelationIsNamed(t *testing.T) {
 
 // Anomalies are not learned: a fault is the same finding after 3,000 rows of it.
 func TestFaultIsNotLearned(t *testing.T) {
-	for _, name := range []string{pcaName, msetName, mahalanobisName, iforestName} {
+	for _, name := range []string{pcaName, iforestName} {
 		members := plantMembers(4)
 		g := openGroup(t, name, driver.Settings{Members: members}, nil)
 		rows := plant(5, 4)
@@ -129,7 +129,7 @@ func TestMembersThatAreMissing(t *testing.T) {
 // Members that never moved in training are told when they move, and keep a detector from nothing: where they go on
 // moving they are learned.
 func TestConstantMembersAreWatched(t *testing.T) {
-	for _, name := range []string{pcaName, msetName, mahalanobisName, iforestName} {
+	for _, name := range []string{pcaName, iforestName} {
 		for _, constant := range []int{1, 3} { // of three
 			members := plantMembers(3)
 			g := openGroup(t, name, driver.Settings{Members: members}, map[string]any{"trainRows": 100})
@@ -167,17 +167,6 @@ func TestConstantMembersAreWatched(t *testing.T) {
 	}
 }
 
-func TestLargeGroupsOfMSETWantAModel(t *testing.T) {
-	g := openGroup(t, msetName, driver.Settings{Members: plantMembers(41)}, map[string]any{"trainRows": 40})
-	rows := plant(15, 41)
-	for range 41 {
-		g.feed(rows()...)
-	}
-	if want := `detector "mset" learns groups of up to 40 members from the stream, not 41: train a model`; g.out.Message != want {
-		t.Errorf("message is %q, want %q", g.out.Message, want)
-	}
-}
-
 func TestCategoriesWantBayesnet(t *testing.T) {
 	members := plantMembers(2)
 	members[1].Categories = []string{"open", "closed"}
@@ -198,7 +187,6 @@ func TestGroupConfigIsChecked(t *testing.T) {
 		{autogroupName, map[string]any{"start": 2}, "detector.stop: got 2.5, want less than start, 2"},
 		{pcaName, map[string]any{"trainRow": 100}, `did you mean "trainRows"?`},
 		{pcaName, map[string]any{"trainRows": 10}, "detector.trainRows: got 10, want at least 40"},
-		{mahalanobisName, map[string]any{"covariance": "sample"}, "mcd"},
 		{bayesnetName, map[string]any{"edges": "a>b"}, "want none unless structure is given"},
 		{bayesnetName, map[string]any{"structure": "given", "edges": "a-b"}, "want cause>effect"},
 		{bayesnetName, map[string]any{"structure": "best"}, "hillclimb"},

@@ -74,7 +74,7 @@ func newKNN(s driver.Settings, c knnConfig) knnDetector {
 		needed: uint64(c.WarmUp), config: c, members: m,
 		window:    neighbor.NewWindow(c.Lag, m),
 		remembers: neighbor.NewReservoir(c.Windows, dim, unit, s.Seed),
-		distances: quantile.NewTail(tailShare, float64(c.Memory), quantile.PWM),
+		distances: quantile.NewTail(tailShare, float64(c.Memory)),
 		point:     make([]float64, m), query: make([]float64, dim),
 	}
 	if m > 1 {

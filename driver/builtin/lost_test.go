@@ -34,7 +34,7 @@ func TestLostRowsAreNoFaults(t *testing.T) {
 			return each(n, func(i int) float64 { return math.Round(4*s[i]) / 4 })
 		},
 	}
-	for _, name := range []string{"auto", "ewma", "forecast", "jump", "mad", "novelty"} {
+	for _, name := range []string{"auto", "ewma", "forecast", "mad"} {
 		for _, lost := range []float64{0, .5, .9} {
 			t.Run(fmt.Sprintf("%s/%v", name, lost), func(t *testing.T) {
 				var told, flagged [len(streams)]int

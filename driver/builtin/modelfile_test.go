@@ -147,8 +147,8 @@ func TestModelOfAnotherDriverIsRefused(t *testing.T) {
 	members := plantMembers(2)
 	rows := plant(2, 2)
 	data := trainModel(t, pcaName, members, []string{"p0", "p1"}, rowsOf(members, 100, rows))
-	_, err := driver.Open(msetName, driver.Settings{Members: members, Model: data, ModelName: "x@1"}, nil)
-	if want := `model "x@1" was trained for detector "pca", want "mset"`; err == nil || !strings.Contains(err.Error(), want) {
+	_, err := driver.Open(iforestName, driver.Settings{Members: members, Model: data, ModelName: "x@1"}, nil)
+	if want := `model "x@1" was trained for detector "pca", want "iforest"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want one that says %s", err, want)
 	}
 }

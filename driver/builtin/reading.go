@@ -38,7 +38,6 @@ type assessment struct {
 	kind                   driver.Kind
 	confidence             float64
 	expected, lower, upper float64
-	young                  float64 // by how much more frequent such scores are than their scale says; 0 means not at all
 }
 
 // unknown is the assessment while n of the readings needed are in.
@@ -58,9 +57,6 @@ func confidence(n, needed uint64) float64 {
 // deliver writes the assessment to the verdict.
 func (a *assessment) deliver(out *driver.Result) {
 	out.Confidence, out.Expected, out.Lower, out.Upper = a.confidence, a.expected, a.lower, a.upper
-	if a.young > 1 { // the threshold stands for a rate, and is raised until it is met
-		out.Threshold = 1 - (1-out.Threshold)/math.Cbrt(a.young)
-	}
 	out.Judge(a.score, a.kind)
 }
 

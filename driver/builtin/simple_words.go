@@ -28,11 +28,8 @@ func (t teller) Explain(r *driver.Result, in driver.Language) string {
 	switch {
 	case r.Kind == driver.KindRange:
 		return w.outside(r)
-	case math.IsNaN(r.Expected) && (r.Kind == driver.KindSpike || r.Kind == driver.KindJump):
+	case math.IsNaN(r.Expected) && r.Kind == driver.KindSpike:
 		return w.say("is %[1]s, which no reading before comes near", "为 %[1]s，以往读数均与之相去甚远", now)
-	case r.Kind == driver.KindJump && banded:
-		return w.say("is at %[1]s with one step, where %[2]s to %[3]s was to be reached; %[4]s",
-			"一步变为 %[1]s，而此步应在 %[2]s 至 %[3]s 之间；%[4]s", now, w.number(r.Lower), w.number(r.Upper), w.few(r.Threshold))
 	case banded && r.Value >= r.Lower && r.Value <= r.Upper && r.Kind != driver.KindPattern:
 		return w.say("is back at %[1]s, within %[2]s to %[3]s", "已回到 %[1]s，处于 %[2]s 至 %[3]s 之内", now, w.number(r.Lower), w.number(r.Upper))
 	case banded && r.Value > r.Expected:
@@ -43,12 +40,6 @@ func (t teller) Explain(r *driver.Result, in driver.Language) string {
 		return w.say("is %[1]s, %[2]s below %[3]s as expected, which had room down to %[4]s; %[5]s",
 			"为 %[1]s，比预期的 %[3]s 低 %[2]s，正常下限为 %[4]s；%[5]s",
 			now, w.number(r.Expected-r.Value), expected, w.number(r.Lower), w.few(r.Threshold))
-	case r.Kind == driver.KindDrift && !math.IsNaN(r.Expected):
-		return w.say("is %[1]s and has gone away from %[2]s by more than it wanders; %[3]s",
-			"为 %[1]s，偏离 %[2]s 的程度超出平常的波动；%[3]s", now, expected, w.chance(r.Score))
-	case r.Kind == driver.KindLevel && !math.IsNaN(r.Expected):
-		return w.say("is %[1]s, at another level than %[2]s, which it had in the mean; %[3]s",
-			"为 %[1]s，其水平已不同于此前的平均值 %[2]s；%[3]s", now, expected, w.chance(r.Score))
 	case r.Kind == driver.KindPattern:
 		return w.say("is %[1]s, at the end of readings that are unlike those before; %[2]s",
 			"为 %[1]s，最近的读数与以往不同；%[2]s", now, w.chance(r.Score))

@@ -21,6 +21,17 @@ type Registry[T any] struct {
 
 	mu    sync.RWMutex
 	items map[string]T
+	gone  map[string]string // names of items that there were, and what to use in their place
+}
+
+// Retire notes that there was an item of that name, and what to use in its place, so that the error for it says so.
+func (r *Registry[T]) Retire(name, instead string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone == nil {
+		r.gone = make(map[string]string)
+	}
+	r.gone[name] = instead
 }
 
 // Register adds an item. It panics if the name is empty or taken: both are mistakes of the program.
@@ -50,6 +61,9 @@ func (r *Registry[T]) Lookup(role, name string) (T, error) {
 	var none T
 	if path := r.Packages[name]; path != "" {
 		return none, fmt.Errorf("%s %q is not linked into this program: import _ %q where its main is", role, name, path)
+	}
+	if instead := r.gone[name]; instead != "" {
+		return none, fmt.Errorf("%s %q was removed: use %s", role, name, instead)
 	}
 	names := slices.Sorted(maps.Keys(r.items))
 	if len(names) == 0 {

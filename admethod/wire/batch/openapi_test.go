@@ -467,8 +467,8 @@ func speak(t *testing.T, address, format string) {
 	bindings := []*admethod.Binding{
 		bind("default", "light", "double", map[string]any{"detector.window": 60}),
 		bind("other", "light", "double", nil), // is refused, reading by reading
-		bind("default", "a", "double", map[string]any{"detector": "mahalanobis", "group": "g"}),
-		bind("default", "b", "double", map[string]any{"detector": "mahalanobis", "group": "g"}),
+		bind("default", "a", "double", map[string]any{"detector": "pca", "group": "g"}),
+		bind("default", "b", "double", map[string]any{"detector": "pca", "group": "g"}),
 	}
 	text := bind("default", "mode", "string", map[string]any{"detector": "auto", "categories": "ON,OFF"})
 	for i := range 600 {

@@ -117,7 +117,7 @@ func TestDetectFindsWhatIsThere(t *testing.T) {
 	for i := 2500; i < 2520; i++ {
 		values[i] += 12
 	}
-	for _, detector := range []string{"ewma", "mad", "jump"} {
+	for _, detector := range []string{"ewma", "mad"} {
 		code, stdout, stderr := adctl(t, recording(values...), "detect", "--detector", detector, "-i", "-")
 		if code != exitOK {
 			t.Fatalf("%s: exit code %d: %s", detector, code, stderr)

@@ -72,7 +72,7 @@ anomalyDetection:
 		{"an address that is allowed", []string{"--config", mapper, "-"}, device("adMethodName: grpc\n        grpc.address: x.svc:443\n"), exitOK, ""},
 		{"a sink that is not for Devices", []string{"--config", mapper, "-"}, device("sinks: metrics\n"), exitFailed, "error [not-device]"},
 		{"a fix of an address", []string{"--config", mapper, "--fix", "-"}, device("adMethodName: grpc\n        grpc.address: a:1\n        grpc.token: /t\n        grpc.fallback: mad\n"), exitOK, "grpc.target: plant-a\n        grpc.fallback: mad\n"},
-		{"over the budget", []string{"--config", mapper, "-"}, device("detector: rrcf\n        detector.trees: 100\n        detector.sample: 256\n        detector.lag: 32\n"), exitFailed, "detector.lag: takes up to 11."},
+		{"over the budget", []string{"--config", mapper, "-"}, device("detector: iforest\n        detector.trees: 300\n        detector.sample: 1024\n        detector.trainRows: 1024\n"), exitFailed, "detector.trees: takes up to 11."},
 		{"no configuration", []string{"--config", "none.yaml", "-"}, "", exitUsage, ""},
 		{"a fix of standard input", []string{"--fix", "-"}, nestedDevice, exitOK, `config: '{"quality":{"late":3}}'`},
 	} {

@@ -92,36 +92,11 @@ func TestFitsRecoverTheTail(t *testing.T) {
 			x[i] = want.Quantile(1 - rng.Float64())
 		}
 		slices.Sort(x)
-		pwm, ok1 := FitPWM(x)
-		ml, ok2 := FitGrimshaw(x)
-		if !ok1 || !ok2 {
-			t.Fatalf("%+v is not fitted", want)
-		}
-		for name, got := range map[string]GPD{"PWM": pwm, "Grimshaw": ml} {
-			if math.Abs(got.Shape-want.Shape) > 0.07 || math.Abs(got.Scale/want.Scale-1) > 0.08 {
-				t.Errorf("%s fits %+v to %+v", name, got, want)
-			}
-		}
-		if lp, lm := logLikelihood(pwm, x), logLikelihood(ml, x); lm < lp-1e-6*math.Abs(lp) {
-			t.Errorf("likelihood of Grimshaw's fit is %v, less than %v of PWM", lm, lp)
+		got, ok := FitPWM(x)
+		if !ok || math.Abs(got.Shape-want.Shape) > 0.07 || math.Abs(got.Scale/want.Scale-1) > 0.08 {
+			t.Errorf("fits %+v (%t) to %+v", got, ok, want)
 		}
 	}
-}
-
-func logLikelihood(g GPD, x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		if math.Abs(g.Shape) < 1e-9 {
-			sum -= math.Log(g.Scale) + v/g.Scale
-			continue
-		}
-		if b := 1 + g.Shape*v/g.Scale; b > 0 {
-			sum -= math.Log(g.Scale) + (1+1/g.Shape)*math.Log(b)
-		} else {
-			return math.Inf(-1)
-		}
-	}
-	return sum
 }
 
 func TestGPDQuantileInvertsSurvival(t *testing.T) {
@@ -136,9 +111,7 @@ func TestGPDQuantileInvertsSurvival(t *testing.T) {
 
 func TestFitsRefuseWhatDoesNotVary(t *testing.T) {
 	for _, x := range [][]float64{nil, {1}, {2, 2, 2}, {0, 0}} {
-		_, ok1 := FitPWM(x)
-		_, ok2 := FitGrimshaw(x)
-		if ok1 || ok2 {
+		if _, ok := FitPWM(x); ok {
 			t.Errorf("%v is fitted", x)
 		}
 	}
@@ -158,33 +131,31 @@ func TestTailIsCalibrated(t *testing.T) {
 		"t5":          distuv.StudentsT{Sigma: 1, Nu: 5, Src: src}.Rand,
 		"uniform":     distuv.Uniform{Max: 1, Src: src}.Rand,
 	} {
-		for _, fit := range []Fit{PWM, Grimshaw} {
-			tail := NewTail(0.02, 10_000, fit)
-			rare := map[float64]float64{0.1: 0, 0.01: 0, 1e-3: 0, 1e-4: 0}
-			for i := range n {
-				x := draw()
-				if p := tail.Probability(x); i > 200 {
-					for q := range rare {
-						if p <= q {
-							rare[q]++
-						}
+		tail := NewTail(0.02, 10_000)
+		rare := map[float64]float64{0.1: 0, 0.01: 0, 1e-3: 0, 1e-4: 0}
+		for i := range n {
+			x := draw()
+			if p := tail.Probability(x); i > 200 {
+				for q := range rare {
+					if p <= q {
+						rare[q]++
 					}
 				}
-				tail.Add(x)
 			}
-			for q, count := range rare {
-				share := count / n
-				t.Logf("%s, fit %d: share %.2g at p %.2g", name, fit, share, q)
-				if share > 1.8*q+2e-5 || q >= 0.01 && share < 0.5*q {
-					t.Errorf("%s, fit %d: a share of %v is rarer than %v", name, fit, share, q)
-				}
+			tail.Add(x)
+		}
+		for q, count := range rare {
+			share := count / n
+			t.Logf("%s: share %.2g at p %.2g", name, share, q)
+			if share > 1.8*q+2e-5 || q >= 0.01 && share < 0.5*q {
+				t.Errorf("%s: a share of %v is rarer than %v", name, share, q)
 			}
 		}
 	}
 }
 
 func TestTailLevelInvertsProbability(t *testing.T) {
-	tail := NewTail(0.02, 0, PWM)
+	tail := NewTail(0.02, 0)
 	rng := rand.New(rand.NewPCG(5, 5))
 	for range 5000 {
 		tail.Add(rng.NormFloat64())
@@ -200,7 +171,7 @@ func TestTailLevelInvertsProbability(t *testing.T) {
 }
 
 func TestTailOfAConstantHasOnlyRanks(t *testing.T) {
-	tail := NewTail(0.02, 0, PWM)
+	tail := NewTail(0.02, 0)
 	for range 998 {
 		tail.Add(5)
 	}
@@ -216,27 +187,25 @@ func TestTailOfAConstantHasOnlyRanks(t *testing.T) {
 func TestTailTakesAnything(t *testing.T) {
 	values := []float64{0, 1, -1, math.NaN(), math.Inf(1), math.Inf(-1), 1e308, -1e308, 5e-324, 20, 1e150, 1e-300}
 	rng := rand.New(rand.NewPCG(6, 6))
-	for _, fit := range []Fit{PWM, Grimshaw} {
-		tail := NewTail(0.02, 100, fit)
-		for range 20_000 {
-			x := values[rng.IntN(len(values))]
-			if p := tail.Probability(x); !(p > 0 && p <= 1) {
-				t.Fatalf("probability of %v is %v", x, p)
-			}
-			tail.Add(x)
+	tail := NewTail(0.02, 100)
+	for range 20_000 {
+		x := values[rng.IntN(len(values))]
+		if p := tail.Probability(x); !(p > 0 && p <= 1) {
+			t.Fatalf("probability of %v is %v", x, p)
 		}
+		tail.Add(x)
 	}
 }
 
 func TestTailSurvivesRestart(t *testing.T) {
-	a := NewTail(0.02, 1000, PWM)
+	a := NewTail(0.02, 1000)
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 3333 {
 		a.Add(rng.ExpFloat64())
 	}
 	var w state.Writer
 	a.EncodeState(&w)
-	b := NewTail(0.02, 1000, PWM)
+	b := NewTail(0.02, 1000)
 	r := state.NewReader(w.Bytes)
 	b.DecodeState(r)
 	if err := r.Close(); err != nil {
@@ -253,7 +222,7 @@ func TestTailSurvivesRestart(t *testing.T) {
 }
 
 func FuzzTailState(f *testing.F) {
-	a := NewTail(0.02, 1000, PWM)
+	a := NewTail(0.02, 1000)
 	for i := range 500 {
 		a.Add(float64(i * i % 97))
 	}
@@ -262,7 +231,7 @@ func FuzzTailState(f *testing.F) {
 	f.Add(w.Bytes)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b := NewTail(0.02, 1000, PWM)
+		b := NewTail(0.02, 1000)
 		r := state.NewReader(data)
 		b.DecodeState(r)
 		if r.Close() != nil {
@@ -278,7 +247,7 @@ func FuzzTailState(f *testing.F) {
 }
 
 func TestTailDoesNotAllocate(t *testing.T) {
-	tail := NewTail(0.02, 1000, PWM)
+	tail := NewTail(0.02, 1000)
 	rng := rand.New(rand.NewPCG(8, 8))
 	if n := testing.AllocsPerRun(20_000, func() {
 		x := rng.NormFloat64()
@@ -290,16 +259,12 @@ func TestTailDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkTail(b *testing.B) {
-	for name, fit := range map[string]Fit{"pwm": PWM, "grimshaw": Grimshaw} {
-		b.Run(name, func(b *testing.B) {
-			tail := NewTail(0.02, 10_000, fit)
-			rng := rand.New(rand.NewPCG(9, 9))
-			b.ReportAllocs()
-			for b.Loop() {
-				x := rng.NormFloat64()
-				_ = tail.Probability(x)
-				tail.Add(x)
-			}
-		})
+	tail := NewTail(0.02, 10_000)
+	rng := rand.New(rand.NewPCG(9, 9))
+	b.ReportAllocs()
+	for b.Loop() {
+		x := rng.NormFloat64()
+		_ = tail.Probability(x)
+		tail.Add(x)
 	}
 }

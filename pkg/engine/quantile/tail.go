@@ -21,15 +21,6 @@ const (
 	bodyMost   = 0.25 // highest share of peaks
 )
 
-// Fit is a method of fitting the tail.
-type Fit uint8
-
-// The methods of fitting.
-const (
-	PWM      Fit = iota // [FitPWM]
-	Grimshaw            // [FitGrimshaw]
-)
-
 // Tail estimates how rare values are in the upper tail of a stream, far beyond what was seen: the streaming
 // peaks-over-threshold of SPOT (Siffer et al., "Anomaly detection in streams with extreme value theory", KDD 2017).
 // It departs from the paper for robustness on a gateway: the threshold is a running quantile that forgets; the peaks
@@ -40,7 +31,6 @@ const (
 type Tail struct {
 	digest Digest
 	share  float64 // of the stream that lies over the threshold once enough is known
-	fit    Fit
 	floor  float64 // least scale of the tail that is believed
 	peaks  [maxPeaks]float64
 	births [maxPeaks]uint64 // count at which the peak came
@@ -56,9 +46,9 @@ type Tail struct {
 
 // NewTail returns an empty tail whose peaks are the top share (0.001 to 0.25) of about the last memory values (0 never
 // forgets).
-func NewTail(share, memory float64, fit Fit) Tail {
+func NewTail(share, memory float64) Tail {
 	return Tail{
-		digest: NewDigest(memory), share: min(max(share, 0.001), bodyMost), fit: fit,
+		digest: NewDigest(memory), share: min(max(share, 0.001), bodyMost),
 		threshold: math.Inf(1), over: 1, clip: math.Inf(1),
 	}
 }
@@ -174,14 +164,8 @@ func (t *Tail) refit() {
 		}
 		return
 	}
-	var g GPD
-	var ok bool
-	if t.fit == Grimshaw {
-		g, ok = FitGrimshaw(excesses[:k])
-	} else {
-		slices.Sort(excesses[:k])
-		g, ok = FitPWM(excesses[:k])
-	}
+	slices.Sort(excesses[:k])
+	g, ok := FitPWM(excesses[:k])
 	peaks := float64(k)
 	shape := 0.0
 	if ok {

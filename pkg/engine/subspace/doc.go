@@ -3,13 +3,10 @@
 
 // Package subspace judges rows of numeric members by the relations the members had while all was well.
 //
-//   - [PCA] splits a row into the part that common causes explain, judged by Hotelling's T², and the rest, judged by
-//     Q, the squared prediction error. Cheapest; linear relations.
-//   - [Mahalanobis] is the distance from the centre under a robust covariance: PCA with every component, for few members
-//     and for training rows that hold anomalies.
-//   - [MSET] compares a row with the states in its memory, and so follows curved relations and several modes of operation.
+// [PCA] splits a row into the part that common causes explain, judged by Hotelling's T², and the rest, judged by Q, the
+// squared prediction error.
 //
-// All three are a [Model]: fitted on rows, a score from 0 with 1 at the limit, contributions that name the members to
+// It is a [Model]: fitted on rows, a score from 0 with 1 at the limit, contributions that name the members to
 // blame, and a centre that follows slow change of normal rows within bounds. Rows are slices with one value a member, in
 // a fixed order; NaN or an infinity is a member that is missing. Members are standardised by median and robust scale,
 // so units do not matter. A member that never moved in training has no relation to the others and is left out.

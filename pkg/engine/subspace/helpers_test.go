@@ -33,19 +33,7 @@ func models(t testing.TB, rows [][]float64, o Options) map[string]Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mset, err := FitMSET(rows, MSETOptions{Options: o})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mcd, err := FitMahalanobis(rows, MahalanobisOptions{Options: o})
-	if err != nil {
-		t.Fatal(err)
-	}
-	shrunk, err := FitMahalanobis(rows, MahalanobisOptions{Options: o, Covariance: Shrinkage})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]Model{"PCA": pca, "MSET": mset, "Mahalanobis MCD": mcd, "Mahalanobis shrinkage": shrunk}
+	return map[string]Model{"PCA": pca}
 }
 
 func argmax(v []float64) int {

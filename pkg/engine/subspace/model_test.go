@@ -73,8 +73,7 @@ func TestExpectedIsWhatTheOthersSay(t *testing.T) {
 			m.ExpectedTo(expected, row)
 			worst = max(worst, math.Abs(expected[3]-truth)/4)
 		}
-		// In standard deviations of the member; MSET knows 100 states, so it is the coarsest.
-		if worst > 1.5 {
+		if worst > 1.5 { // standard deviations of the member
 			t.Errorf("%s: imputes a missing member %.2f standard deviations off", name, worst)
 		}
 	}
@@ -95,7 +94,6 @@ func TestUnitsDoNotMatter(t *testing.T) {
 	for name := range a {
 		for i, row := range fresh {
 			x, y := a[name].ScoreTo(nil, row), b[name].ScoreTo(nil, convert(fresh[i : i+1])[0])
-			// MCD may start from other subsets where rounding changes the order of distances.
 			if math.Abs(x-y) > 1e-6*(1+x) {
 				t.Fatalf("%s: row %d scores %v, in other units %v", name, i, x, y)
 			}
@@ -193,9 +191,7 @@ func TestAdaptFollowsNormalRowsOnly(t *testing.T) {
 
 func TestStateRoundTrip(t *testing.T) {
 	empty := map[string]func() Model{
-		"PCA": func() Model { return new(PCA) }, "MSET": func() Model { return new(MSET) },
-		"Mahalanobis MCD":       func() Model { return new(Mahalanobis) },
-		"Mahalanobis shrinkage": func() Model { return new(Mahalanobis) },
+		"PCA": func() Model { return new(PCA) },
 	}
 	rows := plant(1, 300, 5)
 	for name, m := range models(t, rows, Options{}) {
@@ -240,16 +236,13 @@ func TestStateRoundTrip(t *testing.T) {
 
 func FuzzDecodeState(f *testing.F) {
 	rows := plant(1, 60, 3)
-	kinds := []func() Model{
-		func() Model { return new(PCA) }, func() Model { return new(MSET) }, func() Model { return new(Mahalanobis) },
-	}
-	for name, m := range models(f, rows, Options{}) {
+	for _, m := range models(f, rows, Options{}) {
 		var w state.Writer
 		m.EncodeState(&w)
-		f.Add(uint8(slices.Index([]string{"PCA", "MSET", "Mahalanobis MCD"}, name)), w.Bytes)
+		f.Add(w.Bytes)
 	}
-	f.Fuzz(func(_ *testing.T, kind uint8, data []byte) {
-		m := kinds[int(kind)%len(kinds)]()
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		m := new(PCA)
 		r := state.NewReader(data)
 		m.DecodeState(r)
 		if r.Close() != nil {
@@ -299,23 +292,12 @@ func TestExtremeRows(t *testing.T) {
 		if m, err := FitPCA(rows, PCAOptions{}); err == nil {
 			m.ScoreTo(nil, rows[0])
 		}
-		if m, err := FitMSET(rows, MSETOptions{}); err == nil {
-			m.ScoreTo(nil, rows[0])
-		}
-		if m, err := FitMahalanobis(rows, MahalanobisOptions{}); err == nil {
-			m.ScoreTo(nil, rows[0])
-		}
 	}
 }
 
 func TestFitRejects(t *testing.T) {
 	fits := map[string]func([][]float64, Options) error{
-		"PCA":  func(r [][]float64, o Options) error { _, err := FitPCA(r, PCAOptions{Options: o}); return err },
-		"MSET": func(r [][]float64, o Options) error { _, err := FitMSET(r, MSETOptions{Options: o}); return err },
-		"Mahalanobis": func(r [][]float64, o Options) error {
-			_, err := FitMahalanobis(r, MahalanobisOptions{Options: o})
-			return err
-		},
+		"PCA": func(r [][]float64, o Options) error { _, err := FitPCA(r, PCAOptions{Options: o}); return err },
 	}
 	ragged := plant(1, 100, 3)
 	ragged[17] = ragged[17][:2]
@@ -382,9 +364,7 @@ func BenchmarkScoreTo8(b *testing.B) {
 func BenchmarkFit1000x8(b *testing.B) {
 	rows := plant(1, 1000, 8)
 	for name, fit := range map[string]func() error{
-		"PCA":         func() error { _, err := FitPCA(rows, PCAOptions{}); return err },
-		"MSET":        func() error { _, err := FitMSET(rows, MSETOptions{}); return err },
-		"Mahalanobis": func() error { _, err := FitMahalanobis(rows, MahalanobisOptions{}); return err },
+		"PCA": func() error { _, err := FitPCA(rows, PCAOptions{}); return err },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
