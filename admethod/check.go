@@ -6,6 +6,7 @@ package admethod
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -95,7 +96,7 @@ func (o *Options) link() {
 
 // checkPrefixes refuses keys whose first segment belongs to nothing that is linked.
 func (o *Options) checkPrefixes(c *ADMethodConfig) error {
-	known := append([]string{"detector", "quality", "rows"}, o.Adapters.Names()...)
+	known := slices.Concat([]string{"detector"}, sections, o.Adapters.Names())
 	var errs []error
 	for prefix, keys := range c.Options {
 		if prefix == "detector" {

@@ -163,6 +163,16 @@ func flatten(settings map[string]any) (map[string]any, error) {
 	return expandRich(flat)
 }
 
+// sections are the first segments of this package's own keys that have several.
+var sections = func() (names []string) {
+	for _, key := range params.Keys(&ADMethodConfig{}) {
+		if prefix, _, dotted := strings.Cut(key, "."); dotted && !slices.Contains(names, prefix) {
+			names = append(names, prefix)
+		}
+	}
+	return names
+}()
+
 func parseFlat(flat map[string]any) (ADMethodConfig, error) {
 	c := DefaultConfig()
 	c.settings = flat
@@ -170,7 +180,7 @@ func parseFlat(flat map[string]any) (ADMethodConfig, error) {
 	own := make(map[string]any, len(flat))
 	for key, value := range flat {
 		prefix, rest, dotted := strings.Cut(key, ".")
-		if !dotted || prefix == "quality" || prefix == "rows" {
+		if !dotted || slices.Contains(sections, prefix) {
 			own[key] = value
 			continue
 		}

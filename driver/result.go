@@ -79,6 +79,10 @@ type Cause struct {
 	Weight float64 // 0..1; the weights of a result sum to at most 1
 }
 
+// QualityStage is the detector in verdicts of the stage before it, which judges when readings come, and whether they are
+// readings at all.
+const QualityStage = "quality"
+
 // Result is a verdict on one stream at one time.
 type Result struct {
 	Key        Key       // Property "" is the device, or the group, as a whole
@@ -97,7 +101,7 @@ type Result struct {
 	Lower      float64  // bounds of what is normal; NaN where the driver has none
 	Upper      float64
 	Causes     []Cause // ranked: which property or device is to blame
-	Detector   string  // name of the driver, for example "auto"
+	Detector   string  // name of the driver, for example "auto"; [QualityStage] of verdicts on when readings come
 	Model      string  // trained model that judged, for example "room@3f2a"; "" where none
 	Config     string  // fingerprint of the configuration that it was judged under; set by the handler, not by drivers
 	Message    string  // why, in a sentence; "" where there is nothing to add

@@ -35,9 +35,6 @@ import (
 // Name of the sink.
 const Name = "recorder"
 
-// quality is the detector of verdicts that the check of the readings themselves makes, beside the detector's own.
-const quality = "quality"
-
 func init() { admethod.RegisterSink(Factory()) }
 
 // Config is what the mapper sets for the sink.
@@ -214,7 +211,7 @@ func (r *Recorder) verdict(v *driver.Result) {
 		Severity: v.Severity.String(), Score: v.Score, Kind: string(v.Kind),
 	}
 	switch {
-	case v.Detector != quality:
+	case v.Detector != driver.QualityStage:
 		s.Judge(e)
 	case v.Severity.Anomalous():
 		s.Remark(e)

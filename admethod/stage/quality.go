@@ -338,7 +338,7 @@ func (q *Quality) DecodeState(r *state.Reader) {
 func QualityResult(s *driver.Sample, threshold float64, kind driver.Kind, strength float64, message string) driver.Result {
 	r := driver.Result{Threshold: threshold}
 	nan := math.NaN()
-	r.Key, r.At, r.Value, r.Confidence, r.Detector, r.Message = s.Key, s.At, s.Value, 1, "quality", message
+	r.Key, r.At, r.Value, r.Confidence, r.Detector, r.Message = s.Key, s.At, s.Value, 1, driver.QualityStage, message
 	r.Expected, r.Lower, r.Upper = nan, nan, nan
 	if kind == driver.KindNone {
 		r.Judge(0, kind)

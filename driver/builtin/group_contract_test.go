@@ -6,19 +6,28 @@ package builtin
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
 
-// groupDrivers are those for several members.
-var groupDrivers = []string{autogroupName, bayesnetName, iforestName, pcaName}
+// groupDrivers are those for several members: they can be trained.
+var groupDrivers = sync.OnceValue(func() (names []string) {
+	for _, f := range driver.Default.Factories() {
+		d, err := f.Open(driver.Settings{Members: make([]driver.Member, min(f.Info().Members, 2))}, nil)
+		if _, trained := d.(driver.Trainer); err == nil && trained {
+			names = append(names, f.Info().Name)
+		}
+	}
+	return names
+})
 
 // univariate lists the other drivers.
 func univariate() []driver.Factory {
 	return slices.DeleteFunc(driver.Default.Factories(), func(f driver.Factory) bool {
-		return slices.Contains(groupDrivers, f.Info().Name)
+		return slices.Contains(groupDrivers(), f.Info().Name)
 	})
 }
 
@@ -37,7 +46,7 @@ func TestGroupContract(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long, and starts no goroutine")
 	}
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		for _, members := range []int{1, 5} {
 			t.Run(fmt.Sprintf("%s/%d", name, members), func(t *testing.T) {
 				drivertest.Check(t, factory(t, name), drivertest.Members(members))

@@ -112,7 +112,7 @@ func TestCausesAreBounded(t *testing.T) {
 // TestConstantMemberMoves: a member that had one number in all that was learned from and has another now is told and
 // blamed by every detector of groups; the same member at rest harms nothing.
 func TestConstantMemberMoves(t *testing.T) {
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		t.Run(name, func(t *testing.T) {
 			g := openGroup(t, name, driver.Settings{Members: plantMembers(3)}, nil)
 			r := rand.New(rand.NewPCG(7, 7))

@@ -21,7 +21,7 @@ import (
 
 // The first trainRows rows are unknown, later ones are judged, whatever the number.
 func TestTrainRows(t *testing.T) {
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		for _, n := range []int{100, 400} {
 			g := openGroup(t, name, driver.Settings{Members: plantMembers(3)}, map[string]any{"trainRows": n})
 			rows := plant(3, 3)
@@ -97,7 +97,7 @@ func TestFaultIsNotLearned(t *testing.T) {
 }
 
 func TestMembersThatAreMissing(t *testing.T) {
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		g := openGroup(t, name, driver.Settings{Members: plantMembers(4)}, map[string]any{"trainRows": 200})
 		rows := plant(6, 4)
 		for range 250 {
@@ -170,7 +170,7 @@ func TestConstantMembersAreWatched(t *testing.T) {
 func TestCategoriesWantBayesnet(t *testing.T) {
 	members := plantMembers(2)
 	members[1].Categories = []string{"open", "closed"}
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		_, err := driver.Open(name, driver.Settings{Members: members}, nil)
 		if name == bayesnetName && err != nil || name != bayesnetName && (err == nil || !strings.Contains(err.Error(), `detector "bayesnet" takes both`)) {
 			t.Errorf("%s: error is %v", name, err)
@@ -246,7 +246,7 @@ func TestTrainEnds(t *testing.T) {
 	members := plantMembers(2)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		d, err := driver.Open(name, driver.Settings{Members: members}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -262,7 +262,7 @@ func TestTrainEnds(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		members := plantMembers(3)
 		g := openGroup(t, name, driver.Settings{Members: members}, map[string]any{"trainRows": 200})
 		rows := plant(9, 3)
@@ -331,9 +331,9 @@ func TestLevelScore(t *testing.T) {
 // TestGroupGolden compares scores with those in testdata/golden, so that a change of scores is seen in review.
 func TestGroupGolden(t *testing.T) {
 	const trainRows, n = 200, 320
-	table := [][]string{append([]string{"p0", "p1", "p2", "p3"}, groupDrivers...)}
-	feeders := make([]*groupFeeder, len(groupDrivers))
-	for i, name := range groupDrivers {
+	table := [][]string{append([]string{"p0", "p1", "p2", "p3"}, groupDrivers()...)}
+	feeders := make([]*groupFeeder, len(groupDrivers()))
+	for i, name := range groupDrivers() {
 		feeders[i] = openGroup(t, name, driver.Settings{Members: plantMembers(4), Seed: 1}, map[string]any{"trainRows": trainRows})
 	}
 	rows := plant(12, 4)
@@ -364,7 +364,7 @@ func TestGroupGolden(t *testing.T) {
 // judging within the contract.
 func FuzzGroupRestore(f *testing.F) {
 	const members = 2
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		for _, n := range []int{10, 60} {
 			g := openGroup(f, name, driver.Settings{Members: plantMembers(members)}, map[string]any{"trainRows": 50})
 			rows := plant(13, members)
@@ -383,7 +383,7 @@ func FuzzGroupRestore(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		for _, name := range groupDrivers {
+		for _, name := range groupDrivers() {
 			g := openGroup(t, name, driver.Settings{Members: plantMembers(members)}, map[string]any{"trainRows": 50})
 			data, err := model.Seal("detector/"+name, snapshotVersion, payload)
 			if err != nil {
@@ -403,7 +403,7 @@ func FuzzGroupRestore(f *testing.F) {
 
 // BenchmarkGroup measures one row through each driver for groups.
 func BenchmarkGroup(b *testing.B) {
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		for _, members := range []int{3, 8, 37} {
 			b.Run(fmt.Sprintf("driver=%s/members=%d", name, members), func(b *testing.B) {
 				g := openGroup(b, name, driver.Settings{Members: plantMembers(members)}, nil)

@@ -94,7 +94,7 @@ func TestModelFile(t *testing.T) {
 	for i, m := range reversed {
 		columns[i] = m.Key.Property
 	}
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		t.Run(name, func(t *testing.T) {
 			rows := plant(1, n)
 			data := trainModel(t, name, reversed, columns, rowsOf(reversed, 1500, func() []float64 {
@@ -156,7 +156,7 @@ func TestModelOfAnotherDriverIsRefused(t *testing.T) {
 // The payload of a detector that has seen nothing is no model.
 func TestUntrainedModelIsRefused(t *testing.T) {
 	members := plantMembers(2)
-	for _, name := range groupDrivers {
+	for _, name := range groupDrivers() {
 		d, err := driver.Open(name, driver.Settings{Members: members}, nil)
 		if err != nil {
 			t.Fatal(err)

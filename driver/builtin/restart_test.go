@@ -39,7 +39,7 @@ func TestRestartAtEveryLength(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			members, length, stride := 1, 5000, 5
-			if slices.Contains(groupDrivers, name) {
+			if slices.Contains(groupDrivers(), name) {
 				members, stride = 3, 29 // their states are large
 			}
 			signals := restartSignals()

@@ -164,12 +164,12 @@ func TestWatchTellsAlarmsFromFalseOnes(t *testing.T) {
 	}
 
 	// Readings that do not arrive are no business of the detector, but nothing is calm before they do.
-	f.verdicts(1, temperature, driver.Warning, quality)
+	f.verdicts(1, temperature, driver.Warning, driver.QualityStage)
 	f.verdicts(calmReadings, temperature, driver.Normal, "auto")
 	if w.calm(temperature) {
 		t.Error("calm while readings are missing")
 	}
-	f.verdicts(1, temperature, driver.Normal, quality)
+	f.verdicts(1, temperature, driver.Normal, driver.QualityStage)
 	if !w.calm(temperature) {
 		t.Error("not calm when all is normal again")
 	}

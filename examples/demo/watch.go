@@ -113,17 +113,14 @@ func (w *watch) fail(err error) {
 	}
 }
 
-// quality is the name under which verdicts on the arrival of readings come; all others are a detector's.
-const quality = "quality"
-
 func (w *watch) judge(s stream, l verdictlog.Line) {
 	j := w.of(s)
 	w.follow(s, j, l)
 	j.severities[l.Detector] = l.Severity
-	if l.Detector != quality || l.Severity.Anomalous() {
+	if l.Detector != driver.QualityStage || l.Severity.Anomalous() {
 		j.last = l
 	}
-	if l.Detector != quality {
+	if l.Detector != driver.QualityStage {
 		j.readings++
 		if !l.At.Before(j.from) {
 			j.count++

@@ -103,7 +103,7 @@ func (c *collector) take(batch []driver.Result) {
 			c.excess++
 			continue
 		}
-		if r.Detector != qualityStage {
+		if r.Detector != driver.QualityStage {
 			name := c.name(label(r.Detector))
 			if before, known := c.judges.Load(key); !known || before != name {
 				c.judges.Store(key, name)
@@ -121,7 +121,6 @@ func (c *collector) take(batch []driver.Result) {
 }
 
 const (
-	qualityStage  = "quality" // what it calls itself in verdicts
 	otherDetector = "other"
 	otherKind     = "other"
 	maxDetectors  = 64

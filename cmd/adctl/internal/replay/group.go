@@ -320,7 +320,7 @@ func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
 
 // judged hears a verdict on a member: the detector's, after the member's policy and its incident, or the quality stage's.
 func (g *Group) judged(r *driver.Result) {
-	if r.Detector == "quality" {
+	if r.Detector == driver.QualityStage {
 		q := &g.quality[len(g.quality)-1] // within the call of Observe
 		q.member(r)
 		if r.Severity.Anomalous() && q.Severity == r.Severity {

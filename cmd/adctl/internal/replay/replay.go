@@ -96,7 +96,7 @@ func OpenSession(ctx context.Context, drivers *driver.Registry) (*Session, error
 		Replay: true,
 		Hooks: admethod.Hooks{
 			Verdict: func(r *driver.Result) {
-				if r.Detector == "quality" {
+				if r.Detector == driver.QualityStage {
 					s.observe.last().worse(r)
 				} else {
 					s.answered(r)
