@@ -155,15 +155,17 @@ func parquetFile(t *testing.T) string {
 	return b.String()
 }
 
+// want is what detect makes of a file.
+type want struct {
+	status   int
+	readings int
+	found    int // least incidents
+	says     []string
+}
+
 // Files as they are found in the field: what is read of them, what is said, and the exit status. Each has 160 rows, and
 // a spike that is found, unless it says otherwise.
 func TestCorpus(t *testing.T) {
-	type want struct {
-		status   int
-		readings int // -1 for small, where the file can be used
-		found    int // least incidents
-		says     []string
-	}
 	all := func(says ...string) want { return want{exitFailed, small, 1, says} } // --fail-on warning is given
 	fine := func(says ...string) want { return want{exitOK, small, 0, says} }
 	refused := func(says ...string) want { return want{exitUsage, 0, 0, says} }
@@ -377,32 +379,36 @@ func TestCorpus(t *testing.T) {
 		"bad rows":       {iso + strings.Repeat("yesterday,1\n", 30), nil, all("30 rows skipped", "29 rows more: time: got \"yesterday\"")},
 		"all the same":   {lines("time,value", func(_ int, at time.Time, _ float64) string { return at.Format(time.RFC3339) + ",5" }), nil, fine("0 incidents")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "file")
-			if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			code, stdout, stderr := adctl(t, "", append([]string{"detect", path, "-o", "json", "--fail-on", "warning"}, c.args...)...)
-			if code != c.want.status {
-				t.Errorf("exit status %d, want %d: %s", code, c.want.status, stderr)
-			}
-			has(t, "standard error", stderr, c.want.says...)
-			var all []summary
-			if err := json.Unmarshal([]byte(stdout), &all); code != exitUsage && err != nil {
-				t.Fatal(err)
-			}
-			if code == exitUsage || len(all) == 0 {
-				return
-			}
-			if got := all[0].Readings; got != c.want.readings {
-				t.Errorf("%d readings, want %d: %s", got, c.want.readings, stderr)
-			}
-			if got := len(all[0].Incidents); got < c.want.found {
-				t.Errorf("%d incidents, want %d: %s", got, c.want.found, stderr)
-			}
-			if math.IsNaN(all[0].Threshold) || all[0].Threshold == 0 {
-				t.Errorf("threshold %v", all[0].Threshold)
-			}
-		})
+		t.Run(name, func(t *testing.T) { c.want.of(t, c.text, c.args...) })
+	}
+}
+
+// of runs detect on a file, and holds what comes of it against what is wanted.
+func (w want) of(t *testing.T, text string, args ...string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := adctl(t, "", append([]string{"detect", path, "-o", "json", "--fail-on", "warning"}, args...)...)
+	if code != w.status {
+		t.Errorf("exit status %d, want %d: %s", code, w.status, stderr)
+	}
+	has(t, "standard error", stderr, w.says...)
+	var all []summary
+	if err := json.Unmarshal([]byte(stdout), &all); code != exitUsage && err != nil {
+		t.Fatal(err)
+	}
+	if code == exitUsage || len(all) == 0 {
+		return
+	}
+	if got := all[0].Readings; got != w.readings {
+		t.Errorf("%d readings, want %d: %s", got, w.readings, stderr)
+	}
+	if got := len(all[0].Incidents); got < w.found {
+		t.Errorf("%d incidents, want %d: %s", got, w.found, stderr)
+	}
+	if math.IsNaN(all[0].Threshold) || all[0].Threshold == 0 {
+		t.Errorf("threshold %v", all[0].Threshold)
 	}
 }

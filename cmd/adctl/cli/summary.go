@@ -262,7 +262,10 @@ func (s *summary) words(w io.Writer) {
 		}
 		detector = by.Detector
 		name := by.Columns[0]
-		if by.Series != "" {
+		switch {
+		case by.Series != "" && len(s.named) > 1:
+			name = by.Series + " " + name
+		case by.Series != "":
 			name = by.Series
 		}
 		switch {

@@ -24,6 +24,9 @@ var (
 	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", " -0700 MST", " MST"}
 )
 
+// wholeLayouts begin with the day of the week.
+var wholeLayouts = [...]string{time.UnixDate, time.ANSIC, time.RubyDate, time.RFC1123, time.RFC1123Z, time.RFC850}
+
 // monthFirst is the other reading of a layout that begins with a day.
 var monthFirst = strings.NewReplacer("2/1/", "1/2/", "2-1-2006", "1-2-2006")
 
@@ -72,7 +75,15 @@ func clockOf(times []string, location *time.Location, called bool) (*clock, erro
 		return c, nil
 	}
 	best := 0
+	for _, layout := range wholeLayouts {
+		if n := reads(layout, times, location); n > best {
+			best, c.layout, c.zoned = n, layout, strings.Contains(layout, "MST") || strings.Contains(layout, "-0700")
+		}
+	}
 	for _, t := range times {
+		if best*10 > len(times)*5 {
+			break
+		}
 		for _, date := range dateLayouts {
 			for _, of := range clockLayouts {
 				for _, zone := range zoneLayouts {
@@ -221,6 +232,9 @@ func (c *clock) parse(t string) (time.Time, error) {
 		}
 	}
 	if err != nil {
+		if before, ok := c.midnight(t); ok {
+			return before, nil
+		}
 		one, otherErr := clockOf([]string{t}, c.location, false)
 		if otherErr != nil || one.other != "" || one.unit != text {
 			return time.Time{}, fmt.Errorf("time: got %q, want it as %s", clip(t), pattern(c.layout))
@@ -236,6 +250,16 @@ func (c *clock) parse(t string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time: got %q, want a time between the years 1678 and 2262", clip(t))
 	}
 	return at.In(c.location), nil
+}
+
+// midnight reads the 24:00 at the end of a day, which is 0:00 of the next.
+func (c *clock) midnight(t string) (time.Time, bool) {
+	whole := strings.Replace(t, "24:00", "00:00", 1)
+	at, err := time.ParseInLocation(c.layout, whole, c.location)
+	if whole == t || err != nil || at.Hour() != 0 || at.Minute() != 0 {
+		return time.Time{}, false
+	}
+	return at.AddDate(0, 0, 1), true
 }
 
 // second tells the two times apart that a local time has when clocks are set back: it is the earlier one, unless that

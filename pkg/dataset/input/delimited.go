@@ -89,6 +89,10 @@ func (d *delimited) Read() ([]string, int, error) {
 		if d.header != nil && slices.EqualFunc(fields, d.header, func(f, h string) bool { return strings.TrimSpace(f) == h }) {
 			continue // files that were put together repeat it
 		}
+		if d.header != nil && len(fields) == len(d.header) && IsHeader(fields) && strings.TrimSpace(fields[0]) == d.header[0] {
+			return nil, a.line, fmt.Errorf("line %d: another table begins (%s), after that of %s: put them into a file each",
+				a.line, strings.Join(named(fields), ", "), strings.Join(d.header, ", "))
+		}
 		return fields, a.line, nil
 	}
 }
@@ -140,6 +144,7 @@ func (d *delimited) begin() error {
 	if d.separator == 0 {
 		d.separator = ',' // one column: whoever plans says what is missing
 	}
+	d.ahead = d.whole(d.ahead)
 	counts := make(map[int]int)
 	for _, a := range d.ahead {
 		if n := d.width(a); n > 1 {
@@ -182,6 +187,26 @@ func (d *delimited) begin() error {
 		return nil
 	}
 	return nil
+}
+
+// whole joins the lines of a quoted field that goes on over several of them; one that does not end is left as it is.
+func (d *delimited) whole(lines []ahead) (records []ahead) {
+	open := func(a ahead) bool {
+		_, err := dataset.SplitFields(nil, a.text, d.separator)
+		return errors.Is(err, dataset.ErrOpenQuote)
+	}
+	for i := 0; i < len(lines); i++ {
+		a, last := lines[i], i
+		for a.err == nil && open(a) && last+1 < len(lines) && last-i < quotedLines && lines[last+1].err == nil {
+			last++
+			a.text += "\n" + lines[last].text
+		}
+		if a.err != nil || open(a) {
+			a, last = lines[i], i
+		}
+		records, i = append(records, a), last
+	}
+	return records
 }
 
 // hasReading reports whether a line may be a row, as opposed to a header.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
 // style is how the numbers of a column are written.
@@ -214,14 +215,41 @@ func absent(text string) bool {
 	return false
 }
 
-// utf8Text is the text of bytes; those that are no UTF-8 are Windows-1252, as spreadsheets write it.
+// utf8Text is the text of bytes; those that are no UTF-8 are GBK or Windows-1252, as spreadsheets write them.
 func utf8Text(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
+	}
+	if chinese(b) {
+		if text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(b); err == nil {
+			return string(text)
+		}
 	}
 	text, err := charmap.Windows1252.NewDecoder().Bytes(b)
 	if err != nil {
 		return strings.ToValidUTF8(string(b), "\ufffd")
 	}
 	return string(text)
+}
+
+// chinese reports whether bytes that are no UTF-8 are GBK: all that are no ASCII are pairs of a symbol or of one of the
+// 3,755 usual characters of GB 2312. Letters with accents, as Windows-1252 has them, stand alone or are rare pairs.
+func chinese(b []byte) bool {
+	found := false
+	for i := 0; i < len(b); i++ {
+		if b[i] < 0x80 {
+			continue
+		}
+		if i+1 >= len(b) || b[i+1] < 0xa1 || b[i+1] == 0xff {
+			return false
+		}
+		switch lead := b[i]; {
+		case lead >= 0xb0 && lead <= 0xd7:
+			found = true
+		case lead < 0xa1 || lead > 0xa9:
+			return false
+		}
+		i++
+	}
+	return found
 }

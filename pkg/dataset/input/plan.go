@@ -5,6 +5,7 @@ package input
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ type Column struct {
 
 	at    int
 	style style
+	code  float64 // that stands for no reading; NaN for none
 }
 
 // plan is what is known of the columns.
@@ -29,6 +31,8 @@ type plan struct {
 	columns  []Column
 	series   []int // columns that tell series apart
 	label    int   // -1 for none
+	parts    []int // columns of year, month, day and so on that are the time; nil for none
+	quality  int   // column that says which readings are good, -1 for none
 	textual  int   // column with the text of a reading where its value is empty, -1 for none
 	negative bool  // labels are −1 for what is anomalous
 
@@ -39,14 +43,14 @@ type plan struct {
 var (
 	timeNames = []string{
 		"timestamp", "time", "datetime", "date_time", "_time", "ts", "last_changed", "last_updated", "date", "zeitstempel", "zeit", "datum",
-		"event_time", "created_at", "recorded_at", "horodatage", "fecha", "时间", "时间戳",
+		"event_time", "created_at", "recorded_at", "timestring", "sourcetimestamp", "horodatage", "fecha", "时间", "时间戳",
 	}
 	clockNames  = []string{"time", "zeit", "uhrzeit", "hour", "heure", "hora", "clock"}
-	valueNames  = []string{"value", "_value", "state", "wert", "reading", "valeur", "valor", "数值"}
+	valueNames  = []string{"value", "_value", "state", "wert", "reading", "valeur", "valor", "varvalue", "数值"}
 	seriesNames = []string{
 		"namespace", "device", "property", "entity_id", "entity", "statistic_id", "tag", "tagname", "tag_name", "point", "point_id", "pointname",
 		"sensor", "sensor_id", "sensorname", "device_id", "deviceid", "device_name", "name", "metric", "variable", "signal", "series", "topic",
-		"channel", "_measurement", "_field", "host", "machine",
+		"channel", "_measurement", "_field", "host", "machine", "varname", "nodeid",
 	}
 	ignored = []string{"result", "table", "_start", "_stop"} // of InfluxDB
 )
@@ -81,12 +85,13 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	}
 	names := distinct(header, width)
 	nameless := func(column int) bool { return column >= len(header) || header[column] == "" }
-	p := &plan{timeOf: -1, label: -1, textual: -1}
+	p := &plan{timeOf: -1, label: -1, textual: -1, quality: -1}
 	cells := func(column int) []string { return cellsOf(rows, column) }
 	if err := p.findTime(names, header != nil, cells, o); err != nil {
 		return nil, err
 	}
 	p.findLabel(names, cells)
+	p.findQuality(names, cells, o, note)
 	if err := p.findSeries(names, cells, keys, o); err != nil {
 		return nil, err
 	}
@@ -185,7 +190,7 @@ func (p *plan) anomalous(label string) bool {
 }
 
 func (p *plan) taken(i int) bool {
-	return i == p.time || i == p.timeOf || i == p.label || slices.Contains(p.series, i)
+	return i == p.time || i == p.timeOf || i == p.label || i == p.quality || slices.Contains(p.parts, i) || slices.Contains(p.series, i)
 }
 
 // numbers is the share of cells that are numbers, among those that hold a reading.
@@ -243,6 +248,9 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 		}
 		all := cells(i)
 		c := Column{Name: name, at: i, style: styleOf(all, separator)}
+		if c.code = codeOf(all, c.style); !math.IsNaN(c.code) {
+			note("column %q: %v is far from all other readings and comes again and again: it counts as none", name, c.code)
+		}
 		switch {
 		case wanted == nil && i < len(header) && counts(header[i], all):
 			continue
@@ -263,7 +271,7 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 	}
 	for _, c := range texts {
 		what := "left out"
-		if slices.Contains(p.columns, c) {
+		if slices.ContainsFunc(p.columns, func(o Column) bool { return o.at == c.at }) {
 			what = "its readings are states"
 		}
 		note("column %q is of texts (%s): %s", c.Name, examples(cells(c.at)), what)
@@ -283,9 +291,12 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 	return nil
 }
 
+// numberNames are names of columns that number the rows.
+var numberNames = []string{"", "index", "unnamed: 0", "nr", "nr.", "no", "no.", "#", "id", "row", "line", "seq", "lfd. nr.", "序号"}
+
 // counts reports whether a column only numbers the rows, as data frames write their index.
 func counts(name string, cells []string) bool {
-	if name != "" && !strings.EqualFold(name, "index") && !strings.EqualFold(name, "unnamed: 0") || len(cells) == 0 {
+	if !slices.Contains(numberNames, strings.ToLower(name)) || len(cells) == 0 {
 		return false
 	}
 	start, ok := plainNumber(cells[0])

@@ -40,6 +40,9 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		p.clock, err = read(p.time, true)
 		return err
 	}
+	if o.TimeFormat == "" && p.findParts(names, cells, location) {
+		return nil
+	}
 	var candidates []int
 	for _, name := range timeNames {
 		if i := index(names, name); i >= 0 && !slices.Contains(candidates, i) {
@@ -96,7 +99,60 @@ func onward(cells []string) bool {
 			down++
 		}
 	}
-	return min(up, down)*10 <= up+down
+	return min(up, down)*10 <= up+down && (up+down > 0 || len(cells) < 2)
+}
+
+// partNames are those of the columns of a time that stands in several, which begin with the year.
+var partNames = [...][]string{
+	{"year", "yyyy", "yr", "jahr", "年"}, {"month", "mm", "mo", "monat", "月"}, {"day", "dd", "dy", "tag", "日"},
+	{"hour", "hh", "hr", "stunde", "时"}, {"minute", "min", "mn", "分"}, {"second", "sec", "ss", "sekunde", "秒"},
+}
+
+// findParts finds a time that stands in columns of year, month, day and maybe hour, minute and second.
+func (p *plan) findParts(names []string, cells func(int) []string, location *time.Location) bool {
+	var parts []int
+	for _, usual := range partNames {
+		i := slices.IndexFunc(names, func(n string) bool { return slices.Contains(usual, strings.ToLower(strings.TrimSpace(n))) })
+		if i < 0 || numbers(cells(i), point) < 1 {
+			break
+		}
+		parts = append(parts, i)
+	}
+	if len(parts) < 3 {
+		return false
+	}
+	var times []string
+	row := make([]string, len(names))
+	for k := range min(len(cells(parts[0])), 200) {
+		for _, i := range parts {
+			if all := cells(i); k < len(all) {
+				row[i] = all[k]
+			}
+		}
+		times = append(times, joined(row, parts))
+	}
+	c, err := clockOf(times, location, true)
+	if err != nil || c.unit != text {
+		return false
+	}
+	p.time, p.parts, p.clock = slices.Max(parts), parts, c
+	return true
+}
+
+// joined is a time whose parts stand in several fields.
+func joined(fields []string, parts []int) string {
+	var b strings.Builder
+	for k, i := range parts {
+		b.WriteString([...]string{"", "-", "-", " ", ":", ":"}[k])
+		if k > 2 && len(strings.TrimSpace(fields[i])) == 1 {
+			b.WriteByte('0')
+		}
+		b.WriteString(strings.TrimSpace(fields[i]))
+	}
+	if len(parts) == 4 {
+		b.WriteString(":00")
+	}
+	return b.String()
 }
 
 // rank puts columns of dates before columns of numbers.

@@ -1,0 +1,85 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+// More of [TestCorpus]: what historians, loggers and servers of the field add to a table.
+func TestCorpusOfTheField(t *testing.T) {
+	all := func(says ...string) want { return want{exitFailed, small, 1, says} }
+	every := func(n int, usual, other string) func(i int) string {
+		return func(i int) string {
+			if i%n == 7 {
+				return other
+			}
+			return usual
+		}
+	}
+	// beside is a table with a third column.
+	beside := func(header string, third func(i int) string) string {
+		return lines(header, func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f,%s", at.Format(time.RFC3339), v, third(i))
+		})
+	}
+	layout := func(layout string) string { return dated("date,value", layout, ",") }
+	gbk := func(text string) string {
+		out, err := simplifiedchinese.GBK.NewEncoder().String(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		text string
+		args []string
+		want want
+	}{
+		"a comment of two lines in the first row": {lines("time,comment,value", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,\"ok\nby hand\",%.3f", at.Format(time.RFC3339), v)
+		}), nil, all(`column "comment" is of texts ("ok\nby hand"): left out`, "judged by auto: value")},
+		"year, month and day apart": {lines("Year,Month,Day,Hour,Minute,Value", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%d,%d,%d,%d,%d,%.3f", at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), v)
+		}), nil, all("judged by auto: Value", "a reading every 10m")},
+		"midnight at the end of the day": {lines("Datum;Zeit;Wert", func(_ int, at time.Time, v float64) string {
+			if at.Hour()+at.Minute() == 0 {
+				return fmt.Sprintf("%s;24:00;%s", at.AddDate(0, 0, -1).Format("02.01.2006"), german(v))
+			}
+			return at.Format("02.01.2006;15:04;") + german(v)
+		}), nil, all("; 0 rows skipped")},
+		"a year that stands for a time": {lines("year,value", func(_ int, _ time.Time, v float64) string {
+			return fmt.Sprintf("2026,%.3f", v)
+		}), nil, want{exitUsage, 0, 0, []string{"no column is a time"}}},
+		"the number of the row": {lines("Nr,time,value", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%d,%s,%.3f", i+1, at.Format(time.RFC3339), v)
+		}), nil, all("judged by auto: value (")},
+		"a number for no reading": {lines("time,value", func(i int, at time.Time, v float64) string {
+			return at.Format(time.RFC3339) + "," + every(37, fmt.Sprintf("%.3f", v), "-9999")(i)
+		}), nil, all("-9999 is far from all other readings and comes again and again: it counts as none", "5 cells hold no number")},
+		"readings that are not good": {beside("Timestamp,Value,Quality", every(40, "Good", "Bad")), nil, all(`column "Quality" says which readings are good: the others ("Bad") count as none`, "4 cells hold no number")},
+		"numbers of OPC":             {beside("Timestamp,Value,Quality", every(40, "192", "24")), nil, all("4 cells hold no number")},
+		"states of OPC UA":           {beside("SourceTimestamp,Value,StatusCode", every(40, "Good", "BadNoCommunication")), nil, all("4 cells hold no number")},
+		"a status that is measured":  {beside("time,temp,status", every(2, "3", "17")), nil, all("judged by auto: temp", "status (")},
+		"another table below":        {layout(time.RFC3339) + "\ndate,pressure\n2026-03-01T00:00:00Z,1013\n", nil, want{exitUsage, 0, 0, []string{"another table begins (date, pressure), after that of date, value: put them into a file each"}}},
+		"the same header again":      {layout(time.RFC3339) + "\ndate,value\n", nil, all()},
+		"times of Java":              {layout(time.UnixDate), nil, all()},
+		"times of mails":             {strings.ReplaceAll(layout("02 Jan 2006 15:04:05 -0700"), "date,", "date,"), nil, all()},
+		"Chinese of Excel":           {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
+		"German of Excel":            {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
+		"WinCC": {lines(`"VarName";"TimeString";"VarValue";"Validity";"Time_ms"`, func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf(`"Temp";"%s";%s;1;%d,5`, at.Format("02.01.2006 15:04:05"), german(v), 46082000000+i*6944)
+		}), nil, all("judged by auto: Temp (")},
+		"statistics of Home Assistant": {lines("statistic_id,unit,start,mean,min,max", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("sensor.t,°C,%d,%.3f,%.3f,%.3f", at.Unix(), v, v-1, v+1)
+		}), nil, all("judged by auto: sensor.t mean (", "sensor.t max (")},
+	} {
+		t.Run(name, func(t *testing.T) { c.want.of(t, c.text, c.args...) })
+	}
+}

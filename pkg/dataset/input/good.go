@@ -1,0 +1,88 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"math"
+	"slices"
+	"strings"
+)
+
+// codes are what stands for no reading where a field must be a number, in the files of historians, loggers and weather
+// stations.
+var codes = []float64{-999, -999.9, -9999, -99999, 999.9, 9999, 99999, -32768, 32767, -32767, 65535}
+
+const (
+	codesLeast = 3  // so often it must come among the cells that are looked at
+	codeFar    = 10 // ranges of the other readings that it must be away from them
+)
+
+// codeOf is the number that stands for no reading in a column; NaN for none.
+func codeOf(cells []string, s style) float64 {
+	times := make(map[float64]int)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, c := range cells {
+		v, _, ok := s.parse(c)
+		switch {
+		case !ok:
+		case slices.Contains(codes, v):
+			times[v]++
+		default:
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	for _, code := range codes {
+		off := max(code-high, low-code)
+		if times[code] >= codesLeast && off > codeFar*(high-low) && len(times) == 1 {
+			return code
+		}
+	}
+	return math.NaN()
+}
+
+var (
+	qualityNames = []string{"quality", "status", "statuscode", "status_code", "validity", "opc quality", "qualität", "质量"}
+	goodWords    = []string{"good", "ok", "valid", "gut", "true"}
+	badWords     = []string{"bad", "uncertain", "invalid", "error", "fault", "schlecht", "false"}
+)
+
+// findQuality finds a column that says which readings are good, as historians and OPC servers write it.
+func (p *plan) findQuality(names []string, cells func(int) []string, o *Options, note func(string, ...any)) {
+	for _, name := range qualityNames {
+		i := index(names, name)
+		if i < 0 || i == p.time || slices.Contains(o.Columns, names[i]) || o.Value == names[i] {
+			continue
+		}
+		all := cells(i)
+		if len(all) == 0 || slices.ContainsFunc(all, func(c string) bool { _, known := good(c); return !known }) {
+			continue
+		}
+		if bad := slices.IndexFunc(all, func(c string) bool { is, _ := good(c); return !is }); bad >= 0 {
+			note("column %q says which readings are good: the others (%q) count as none", names[i], clip(all[bad]))
+		}
+		p.quality = i
+		return
+	}
+}
+
+// good reports what a cell says of a reading: a word, the name of a status of OPC UA, or a number of OPC's, of which 192
+// and more are good.
+func good(cell string) (is, known bool) {
+	word := strings.ToLower(strings.TrimSpace(cell))
+	if slices.Contains(goodWords, word) || strings.HasPrefix(word, "good") {
+		return true, true
+	}
+	for _, b := range badWords {
+		if word == b || b != "false" && strings.HasPrefix(word, b) {
+			return false, true
+		}
+	}
+	switch word {
+	case "192", "216":
+		return true, true
+	case "0", "4", "8", "12", "16", "20", "24", "28", "64", "68", "80", "84", "88":
+		return false, true
+	}
+	return false, false
+}
