@@ -340,7 +340,7 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 	for _, u := range r.curves() {
 		p := newPlot(u.name + " by threshold")
 		p.X.Label.Text, p.Y.Label.Text = "threshold", u.name
-		p.X.Min, p.X.Max = rarity(tried[0].Threshold), rarest
+		p.X.Min, p.X.Max = rarity(tried[0].Threshold), rarity(max(tried[len(tried)-1].Threshold, r.info.Threshold))
 		p.X.Tick.Marker = marks(scoreTicks()[1:])
 		p.Y.Min = 0
 		var axis []tick
