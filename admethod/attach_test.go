@@ -4,7 +4,6 @@
 package admethod_test
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -142,29 +142,11 @@ func TestSinkObservesAndForgets(t *testing.T) {
 		}
 		return w, nil
 	}})
-	h, err := admethod.NewHandler(admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		Drivers: driver.NewRegistry(over), Adapters: inprocessOnly(), Sinks: sinks, DefaultSinks: []string{"watcher"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
 	for _, threshold := range []string{"0.9", "0.95"} { // another configuration is another binding
-		config, err := admethod.ParseSettings(map[string]any{"detector": "over", "threshold": threshold})
-		if err != nil {
-			t.Fatal(err)
-		}
-		binding, err := h.Bind(keyOf("t"), config, admethod.Meta{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		binding := sinktest.Watch(t, h, keyOf("t"), map[string]any{"detector": "over", "threshold": threshold}, admethod.Meta{})
 		for i := range 20 * admethod.JudgedEvery {
 			binding.Observe(epoch.Add(time.Duration(i)*time.Second), 1)
 			if err := h.Flush(t.Context()); err != nil {

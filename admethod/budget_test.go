@@ -4,7 +4,6 @@
 package admethod_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,23 +14,13 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 )
 
 func budgeted(t *testing.T, b admethod.Budget) *admethod.Handler {
 	t.Helper()
-	h, err := admethod.NewHandler(admethod.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Budget: b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	h := sinktest.Handler(t, admethod.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Budget: b})
 	return h
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
@@ -372,14 +373,7 @@ func TestHungSinkDelaysNobody(t *testing.T) {
 		if err := h.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		config, err := admethod.ParseSettings(map[string]any{"detector": "over", "clear": 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := h.Bind(keyOf("t"), config, admethod.Meta{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := sinktest.Watch(t, h, keyOf("t"), map[string]any{"detector": "over", "clear": 1}, admethod.Meta{})
 		start := time.Now()
 		for i := range 100_000 { // the verdict changes with each reading
 			b.Observe(epoch.Add(time.Duration(i)*time.Second), float64(i%2)*500)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -19,18 +20,7 @@ func TestCheckAndBindAgree(t *testing.T) {
 	r := newRig(t) // for its keys and values
 	defer r.end()
 	opts := admethod.Options{DefaultSinks: []string{}}
-	h, err := admethod.NewHandler(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}()
+	h := sinktest.Handler(t, opts)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	taken, refused := 0, 0
 	for i := range 2000 {

@@ -60,14 +60,7 @@ func TestStatusOfAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Shutdown(t.Context()) })
-	config, err := admethod.ParseSettings(map[string]any{"detector": "ewma"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := h.Bind(driver.Key{Namespace: "n", Device: "d", Property: "p"}, config, admethod.Meta{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := sinktest.Watch(t, h, driver.Key{Namespace: "n", Device: "d", Property: "p"}, map[string]any{"detector": "ewma"}, admethod.Meta{})
 	defer b.Close()
 	client := &http.Client{Timeout: time.Minute}
 	defer client.CloseIdleConnections()

@@ -17,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -66,38 +67,16 @@ type mapper struct {
 func startMapper(t testing.TB) *mapper {
 	t.Helper()
 	m := &mapper{verdicts: make(chan driver.Result, 1<<16)}
-	h, err := admethod.NewHandler(admethod.Options{
+	m.Handler = sinktest.Handler(t, admethod.Options{
 		Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Replay: true,
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { m.verdicts <- r.Clone() }},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Handler = h
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		if err := h.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
 	})
 	return m
 }
 
 func (m *mapper) bind(t testing.TB, property string, settings map[string]any) *admethod.Binding {
 	t.Helper()
-	config, err := admethod.ParseSettings(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := m.Bind(driver.Key{Namespace: "default", Device: "boiler", Property: property}, config, admethod.Meta{DataType: "double"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return sinktest.Watch(t, m.Handler, driver.Key{Namespace: "default", Device: "boiler", Property: property}, settings, admethod.Meta{DataType: "double"})
 }
 
 // flush waits until all readings are judged, and returns the verdicts.

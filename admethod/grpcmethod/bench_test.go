@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -269,15 +270,7 @@ func observe(b *testing.B, delivery, detector string) observers {
 		_ = h.Shutdown(ctx)
 	})
 	bind := func(property string, settings map[string]any) *admethod.Binding {
-		config, err := admethod.ParseSettings(settings)
-		if err != nil {
-			b.Fatal(err)
-		}
-		binding, err := h.Bind(driver.Key{Namespace: "default", Device: "light", Property: property}, config, admethod.Meta{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		return binding
+		return sinktest.Watch(b, h, driver.Key{Namespace: "default", Device: "light", Property: property}, settings, admethod.Meta{})
 	}
 	o.own = bind("power", map[string]any{
 		"adMethodName": Name, "quality.missing": 0, "quality.late": 0, "grpc.address": "unix:" + path, "grpc.insecure": true,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -21,7 +22,7 @@ func TestSnapshotsThatFailAreTold(t *testing.T) {
 		if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		h := startHandler(t, admethod.Options{
+		h := sinktest.Handler(t, admethod.Options{
 			StateDir: obstacle, Drivers: driver.NewRegistry(sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"snapshot": "10s"}},
 		})

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
@@ -42,7 +43,7 @@ func TestHungDetectorDelaysNobody(t *testing.T) {
 		var failed atomic.Int64
 		var story []string
 		var mu sync.Mutex
-		h := startHandler(t, admethod.Options{
+		h := sinktest.Handler(t, admethod.Options{
 			Drivers:        driver.NewRegistry(drivertest.Hangs(release), sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1, "queue": 1000, "hang": "5s"}},
 			Hooks: admethod.Hooks{
@@ -85,7 +86,7 @@ func TestHungDetectorDelaysNobody(t *testing.T) {
 // A detector that panics is cut off; what it would have judged is counted; the other streams go on.
 func TestPanickingDetectorIsCutOff(t *testing.T) {
 	var failures []string
-	h := startHandler(t, admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		Replay:         true,
 		Drivers:        driver.NewRegistry(drivertest.Panics(3), sum()),
 		AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1}},
@@ -118,7 +119,7 @@ func TestPanickingDetectorIsCutOff(t *testing.T) {
 // Verdicts that break the contract do not reach the sinks as they are.
 func TestWrongResultsAreSanitized(t *testing.T) {
 	var results []driver.Result
-	h := startHandler(t, admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		Replay: true, Drivers: driver.NewRegistry(drivertest.WrongResults()),
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { results = append(results, r.Clone()) }},
 	})
@@ -146,7 +147,7 @@ func TestFullQueueDropsTheOldest(t *testing.T) {
 		got = append(got, row[0].Value)
 		out.Judge(0, driver.KindNone)
 	})
-	h := startHandler(t, admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		Replay: true, Drivers: driver.NewRegistry(slow),
 		AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1, "queue": 16}},
 	})
@@ -350,7 +351,7 @@ func TestMemoryOfAStream(t *testing.T) {
 		t.Skip("binds 100,000 streams")
 	}
 	const n = 100_000
-	h := startHandler(t, admethod.Options{Replay: true})
+	h := sinktest.Handler(t, admethod.Options{Replay: true})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "ewma"})
 	if err != nil {
 		t.Fatal(err)

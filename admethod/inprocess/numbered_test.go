@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
@@ -173,7 +174,7 @@ func TestTenantsDoNotWaitForOneAnother(t *testing.T) {
 // State of streams that are gone is bounded.
 func TestParkedStatesAreBounded(t *testing.T) {
 	dir := t.TempDir()
-	h := startHandler(t, admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		StateDir: dir, AdapterOptions: map[string]map[string]any{"inprocess": {"parked": 10}},
 	})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "ewma"})

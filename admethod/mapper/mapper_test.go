@@ -18,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
 	"github.com/kubeedge/edge-anomaly/admethod/mapper"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
@@ -61,19 +62,7 @@ func started(t *testing.T, opts admethod.Options) (*admethod.Handler, *memory) {
 	opts.Adapters.Register(inprocess.Name, inprocess.Factory())
 	opts.Sinks.Register("memory", admethod.SinkFactory{Name: "memory", New: func(admethod.SinkSettings) (admethod.Sink, error) { return sink, nil }})
 	opts.DefaultSinks = []string{"memory"}
-	h, err := admethod.NewHandler(opts)
-	if err == nil {
-		err = h.Start(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	return h, sink
+	return sinktest.Handler(t, opts), sink
 }
 
 // The types below have the structure of what KubeEdge v1.23 generates for a mapper: driver/devicetype.go,

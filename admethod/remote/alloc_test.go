@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -94,17 +95,10 @@ func observeWithoutAllocation(t *testing.T, delivery, does string) {
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	config, err := admethod.ParseSettings(map[string]any{
+	b := sinktest.Watch(t, h, driver.Key{Namespace: "default", Device: "d", Property: "p"}, map[string]any{
 		"adMethodName": "still", "still.address": "here", "still.insecure": true, "still.queue": 1024, "still.maxInFlight": 1024,
 		"still.delivery": delivery, "still.spool.size": 1, "still.staleAfter": "1h", "still.timeout": "1h", "still.backoff": "1h",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := h.Bind(driver.Key{Namespace: "default", Device: "d", Property: "p"}, config, admethod.Meta{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, admethod.Meta{})
 	began, n := time.Unix(1_700_000_000, 0), 0
 	tick := time.NewTicker(100 * time.Microsecond)
 	defer tick.Stop()

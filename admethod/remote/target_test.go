@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -111,21 +112,10 @@ func TestTargets(t *testing.T) {
 			var d dialled
 			adapters := new(admethod.AdapterRegistry)
 			adapters.Register("post", d.factory())
-			h, err := admethod.NewHandler(admethod.Options{
+			h := sinktest.Handler(t, admethod.Options{
 				Drivers: driver.NewRegistry(), Adapters: adapters, Sinks: new(admethod.SinkRegistry),
 				AdapterOptions: map[string]map[string]any{"post": mapper},
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := h.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := h.Shutdown(t.Context()); err != nil {
-					t.Error(err)
-				}
-			}()
 			layers := admethod.Layers{Operator: map[string]any{"adMethodName": "post"}, Device: map[string]any{}}
 			for key, value := range c.operator {
 				layers.Operator["post."+key] = value

@@ -4,7 +4,6 @@
 package monitoring
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -161,31 +160,13 @@ func scrape(t *testing.T) string {
 	adapters.Register(inprocess.Name, inprocess.Factory())
 	sinks.Register(metrics.Name, metrics.Factory())
 	address := sinktest.FreeAddress(t)
-	h, err := admethod.NewHandler(admethod.Options{
+	h := sinktest.Handler(t, admethod.Options{
 		Drivers: driver.NewRegistry(driver.NewFactory(driver.Info{Name: "told"}, func() struct{} { return struct{}{} },
 			func(driver.Settings, struct{}) (driver.Detector, error) { return told{}, nil })),
 		Adapters: adapters, Sinks: sinks, DefaultSinks: []string{metrics.Name}, Replay: true,
 		SinkOptions: map[string]map[string]any{metrics.Name: {"address": address}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	config, err := admethod.ParseSettings(map[string]any{"detector": "told"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	binding, err := h.Bind(driver.Key{Namespace: "default", Device: "light-1", Property: "power"}, config, admethod.Meta{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	binding := sinktest.Watch(t, h, driver.Key{Namespace: "default", Device: "light-1", Property: "power"}, map[string]any{"detector": "told"}, admethod.Meta{})
 	for i := range 2 * admethod.JudgedEvery {
 		binding.Observe(time.Unix(int64(i), 0), 0.96)
 		if err := h.Flush(t.Context()); err != nil { // each by itself: of what is judged together, all or nothing is timed

@@ -243,18 +243,7 @@ func TestGroups(t *testing.T) {
 	sinks.Register(Name, admethod.SinkFactory{Name: Name, New: func(admethod.SinkSettings) (admethod.Sink, error) { return s, nil }})
 	drivers := driver.NewRegistry(driver.NewFactory(driver.Info{Name: "blame", Members: 2}, func() struct{} { return struct{}{} },
 		func(driver.Settings, struct{}) (driver.Detector, error) { return blame{}, nil }))
-	h, err := admethod.NewHandler(admethod.Options{Sinks: sinks, Drivers: drivers, DefaultSinks: []string{Name}, Replay: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	h := sinktest.Handler(t, admethod.Options{Sinks: sinks, Drivers: drivers, DefaultSinks: []string{Name}, Replay: true})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "blame", "group": "room-1"})
 	if err != nil {
 		t.Fatal(err)

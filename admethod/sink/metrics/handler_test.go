@@ -4,7 +4,6 @@
 package metrics
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 )
@@ -26,18 +26,7 @@ func TestWithHandler(t *testing.T) {
 		f.sink = newSink(Config{Address: "127.0.0.1:0", MaxProperties: 10}, s.Stats)
 		return f.sink, nil
 	}})
-	h, err := admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{Name}, Replay: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	h := sinktest.Handler(t, admethod.Options{Sinks: sinks, DefaultSinks: []string{Name}, Replay: true})
 	cfg, err := admethod.Parse([]byte(`{"detector":"ewma"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -94,15 +94,40 @@ func Bind(tb testing.TB, name string, sink admethod.Sink) (*admethod.Handler, *a
 		defer cancel()
 		_ = h.Shutdown(ctx) // a receiver that is away keeps it from saying all
 	})
-	config, err := admethod.ParseSettings(map[string]any{"detector": "range", "detector.upper": 100, "heartbeat": "1s", "quality.late": 0})
+	settings := map[string]any{"detector": "range", "detector.upper": 100, "heartbeat": "1s", "quality.late": 0}
+	return h, Watch(tb, h, Key, settings, admethod.Meta{}), memory
+}
+
+// Handler starts a handler that ends with the test.
+func Handler(tb testing.TB, o admethod.Options) *admethod.Handler {
+	tb.Helper()
+	h, err := admethod.NewHandler(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	binding, err := h.Bind(Key, config, admethod.Meta{})
+	if err := h.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Shutdown(context.WithoutCancel(tb.Context())); err != nil {
+			tb.Error(err)
+		}
+	})
+	return h
+}
+
+// Watch binds a property.
+func Watch(tb testing.TB, h *admethod.Handler, key driver.Key, settings map[string]any, meta admethod.Meta) *admethod.Binding {
+	tb.Helper()
+	config, err := admethod.ParseSettings(settings)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return h, binding, memory
+	b, err := h.Bind(key, config, meta)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
 }
 
 // Undisturbed checks that a sink whose receiver is in trouble costs neither who observes nor other sinks anything: it
