@@ -21,25 +21,16 @@ import (
 // roomMapper runs a mapper of a room that is too hot until the test or the returned function ends it.
 func roomMapper(t *testing.T, edge *edgecoretest.EdgeCore, room *fakeDriver, ad config.AnomalyDetection) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- Run(ctx, Options{
-			Driver: room,
-			Config: config.Fixed(config.Config{
-				GRPCServer:       config.GRPCServer{SocketPath: socketPath(t)},
-				Common:           config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
-				AnomalyDetection: ad,
-			}),
-			Reporter: ReporterOptions{Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond},
-		})
-	}()
-	return func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
+	_, stop = runMapper(t, Options{
+		Driver: room,
+		Config: config.Fixed(config.Config{
+			GRPCServer:       config.GRPCServer{SocketPath: socketPath(t)},
+			Common:           config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
+			AnomalyDetection: ad,
+		}),
+		Reporter: ReporterOptions{Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond},
+	})
+	return stop
 }
 
 // What changes while no mapper runs leaves no verdict on show: the next one knows which twins the last one reported.

@@ -293,3 +293,24 @@ func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
+
+// runMapper runs a mapper until stop is called.
+func runMapper(t *testing.T, o Options) (m *Mapper, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	started, ended := make(chan *Mapper, 1), make(chan error, 1)
+	o.OnStart = func(m *Mapper) { started <- m }
+	go func() { ended <- Run(ctx, o) }()
+	select {
+	case m = <-started:
+	case err := <-ended:
+		cancel()
+		t.Fatal(err)
+	}
+	return m, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -44,24 +44,12 @@ func TestRunFollowsItsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	started := make(chan *Mapper, 1)
-	go func() {
-		ended <- Run(ctx, Options{
-			Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return 99.0, nil }},
-			Config: store, ConfigInterval: 5 * time.Millisecond,
-			Reporter: ReporterOptions{Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond},
-			OnStart:  func(m *Mapper) { started <- m },
-		})
-	}()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	mapper := <-started
+	mapper, stop := runMapper(t, Options{
+		Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return 99.0, nil }},
+		Config: store, ConfigInterval: 5 * time.Millisecond,
+		Reporter: ReporterOptions{Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond},
+	})
+	defer stop()
 	key := driver.Key{Namespace: "default", Device: "room-1", Property: "temperature"}
 	if err := edge.WaitTwin(within(t), "default", "room-1", "temperature-anomaly", "critical:range:1.00"); err != nil {
 		t.Fatal(err)

@@ -60,31 +60,19 @@ func TestVerdictsReachTheCloud(t *testing.T) {
 	}
 	var temperature atomic.Int64
 	temperature.Store(21)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	started := make(chan *Mapper, 1)
-	go func() {
-		ended <- Run(ctx, Options{
-			Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return float64(temperature.Load()), nil }},
-			Config: config.Fixed(config.Config{
-				GRPCServer:       config.GRPCServer{SocketPath: socketPath(t)},
-				Common:           config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
-				AnomalyDetection: config.AnomalyDetection{DeviceSinks: []string{"dmi"}},
-			}),
-			Reporter: ReporterOptions{
-				Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, Heartbeat: 500 * time.Millisecond,
-				RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond,
-			},
-			OnStart: func(m *Mapper) { started <- m },
-		})
-	}()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	mapper := <-started
+	mapper, stop := runMapper(t, Options{
+		Driver: &fakeDriver{read: func(context.Context, *fakeClient, string) (any, error) { return float64(temperature.Load()), nil }},
+		Config: config.Fixed(config.Config{
+			GRPCServer:       config.GRPCServer{SocketPath: socketPath(t)},
+			Common:           config.Common{Name: "room-mapper", Protocol: "room", EdgeCoreSock: edge.Socket()},
+			AnomalyDetection: config.AnomalyDetection{DeviceSinks: []string{"dmi"}},
+		}),
+		Reporter: ReporterOptions{
+			Limiter: rate.NewLimiter(rate.Inf, 1), Linger: time.Millisecond, Heartbeat: 500 * time.Millisecond,
+			RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond,
+		},
+	})
+	defer stop()
 	want := func(state, twin string) {
 		t.Helper()
 		if err := edge.WaitState(within(t), "default", "room-1", state); err != nil {

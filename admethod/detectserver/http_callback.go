@@ -110,10 +110,8 @@ func newPoster(s *Server, c Callback) (*poster, error) {
 			return nil, err
 		}
 	}
-	if c.Token != "" {
-		if o.Token, err = tlsfiles.NewToken(c.Token, trouble); err != nil {
-			return nil, err
-		}
+	if o.Token, err = tlsfiles.NewToken(c.Token, trouble); err != nil {
+		return nil, err
 	}
 	if p.client, err = httppost.New(o); err != nil {
 		return nil, err

@@ -207,10 +207,8 @@ func newTransport(c Config, id remote.Identity, listeners *receivers) (*transpor
 			return nil, err
 		}
 	}
-	if c.Token != "" {
-		if o.Token, err = tlsfiles.NewToken(c.Token, trouble); err != nil {
-			return nil, err
-		}
+	if o.Token, err = tlsfiles.NewToken(c.Token, trouble); err != nil {
+		return nil, err
 	}
 	o.Header = func(h http.Header, _ []byte) {
 		if c.Gzip {

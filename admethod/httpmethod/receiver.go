@@ -69,12 +69,9 @@ func (r *receiver) listen(ctx context.Context) error {
 	detached := context.WithoutCancel(ctx) // the listener outlives the session that is begun
 	r.server = httpserver.New("a post of verdicts", r, 30*time.Second, time.Minute, 128)
 	r.server.BaseContext = func(net.Listener) context.Context { return detached }
-	if r.config.Token != "" {
-		token, err := tlsfiles.NewToken(r.config.Token, trouble)
-		if err != nil {
-			return err
-		}
-		r.token = token
+	var err error
+	if r.token, err = tlsfiles.NewToken(r.config.Token, trouble); err != nil {
+		return err
 	}
 	if !r.config.Insecure {
 		loader, err := tlsfiles.New(r.config.TLS, trouble)

@@ -203,8 +203,11 @@ func (l *Loader) Server(nextProtos ...string) (*tls.Config, error) {
 // Token is a bearer token in a file.
 type Token struct{ watch *watch[string] }
 
-// NewToken reads the token; white space around it is cut off. trouble is as for [New].
+// NewToken reads the token; white space around it is cut off. Without a path there is none, nil. trouble is as for [New].
 func NewToken(path string, trouble func(error)) (*Token, error) {
+	if path == "" {
+		return nil, nil
+	}
 	load := func() (string, error) {
 		text, err := regular.Read(path, regular.MaxSecret)
 		if err != nil {

@@ -148,10 +148,8 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 			return nil, admethod.Unavailable(err)
 		}
 	}
-	if c.PasswordFile != "" {
-		if out.password, err = tlsfiles.NewToken(c.PasswordFile, trouble); err != nil {
-			return nil, admethod.Unavailable(fmt.Errorf("passwordFile: %w", err))
-		}
+	if out.password, err = tlsfiles.NewToken(c.PasswordFile, trouble); err != nil {
+		return nil, admethod.Unavailable(fmt.Errorf("passwordFile: %w", err))
 	}
 	out.Queue = latest.New(latest.Options{
 		Sink: Name, Limit: c.Properties, Batch: inFlight, Hooks: s.Hooks, Deliver: out.deliver, Upkeep: out.upkeep,

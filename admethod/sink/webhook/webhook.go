@@ -138,15 +138,11 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 			return nil, admethod.Unavailable(err)
 		}
 	}
-	if c.TokenFile != "" {
-		if o.Token, err = tlsfiles.NewToken(c.TokenFile, trouble); err != nil {
-			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %w", err))
-		}
+	if o.Token, err = tlsfiles.NewToken(c.TokenFile, trouble); err != nil {
+		return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %w", err))
 	}
-	if c.SecretFile != "" {
-		if out.secret, err = tlsfiles.NewToken(c.SecretFile, trouble); err != nil {
-			return nil, admethod.Unavailable(fmt.Errorf("secretFile: %w", err))
-		}
+	if out.secret, err = tlsfiles.NewToken(c.SecretFile, trouble); err != nil {
+		return nil, admethod.Unavailable(fmt.Errorf("secretFile: %w", err))
 	}
 	if out.client, err = httppost.New(o); err != nil {
 		return nil, err
