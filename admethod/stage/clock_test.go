@@ -121,11 +121,7 @@ func TestQualityAfterARestartWithAnotherClock(t *testing.T) {
 	c := DefaultQuality()
 	var before, after Quality
 	run(&before, &c, regularly(1_000_000, 100))
-	var w state.Writer
-	before.EncodeState(&w)
-	r := state.NewReader(w.Bytes)
-	after.DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(&after, state.Bytes(&before)); err != nil {
 		t.Fatal(err)
 	}
 	if flags, passed, _ := run(&after, &c, regularly(0, 100)); len(passed) != 100 {

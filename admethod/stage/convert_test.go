@@ -90,9 +90,7 @@ func TestConvertLearnsCategories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := state.NewReader(w.Bytes)
-	restored.DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(&restored, w.Bytes); err != nil {
 		t.Fatal(err)
 	}
 	if got, _, _ := restored.Convert("off"); got != 2 {

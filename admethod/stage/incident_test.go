@@ -205,11 +205,7 @@ func TestIncidentSurvivesRestart(t *testing.T) {
 	for cut := range len(verdicts) {
 		var before, after stage.Incident
 		judge(&before, 0, cut)
-		var w state.Writer
-		before.EncodeState(&w)
-		r := state.NewReader(w.Bytes)
-		after.DecodeState(r)
-		if err := r.Close(); err != nil {
+		if err := state.Restore(&after, state.Bytes(&before)); err != nil {
 			t.Fatal(err)
 		}
 		for i, got := range judge(&after, cut, len(verdicts)) {

@@ -168,11 +168,7 @@ func TestQualityStateSurvivesRestart(t *testing.T) {
 	c := DefaultQuality()
 	var before, after Quality
 	run(&before, &c, regularly(0, 50))
-	var w state.Writer
-	before.EncodeState(&w)
-	r := state.NewReader(w.Bytes)
-	after.DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(&after, state.Bytes(&before)); err != nil {
 		t.Fatal(err)
 	}
 	// The device repeats its buffer to the new process.

@@ -47,11 +47,11 @@ func (d *bayesnetDetector) EncodeState(w *state.Writer) {
 		return
 	}
 	d.known.EncodeState(w)
-	var evidence state.Writer
+	var evidence []byte
 	if d.judge.persistence != nil {
-		d.judge.persistence.EncodeState(&evidence)
+		evidence = state.Bytes(d.judge.persistence)
 	}
-	w.Text(string(evidence.Bytes))
+	w.Text(string(evidence))
 }
 
 // DecodeState implements state.Part.
@@ -84,9 +84,7 @@ func (d *bayesnetDetector) DecodeState(r *state.Reader) {
 	}
 	// Without evidence in the snapshot, or without persist now, there is none to go on with.
 	if evidence := r.Text("evidence", maxEvidence); len(evidence) > 0 && j.persistence != nil {
-		e := state.NewReader([]byte(evidence))
-		j.persistence.DecodeState(e)
-		if err := e.Close(); err != nil {
+		if err := state.Restore(j.persistence, []byte(evidence)); err != nil {
 			r.Fail("%v", err)
 			return
 		}

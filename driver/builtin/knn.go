@@ -5,6 +5,7 @@ package builtin
 
 import (
 	"math"
+	"slices"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/moments"
@@ -173,31 +174,21 @@ func normalize(v []float64) {
 	}
 }
 
-// EncodeState implements state.Part.
-func (d *knnDetector) EncodeState(w *state.Writer) {
-	w.Uint(d.n)
-	d.window.EncodeState(w)
-	d.remembers.EncodeState(w)
-	d.distances.EncodeState(w)
-	d.step.EncodeState(w)
+func (d *knnDetector) parts() state.Parts {
+	p := state.Parts{(*state.Readings)(&d.n), &d.window, &d.remembers, &d.distances, &d.step}
 	for i := range d.scales {
-		d.scales[i].EncodeState(w)
+		p = append(p, &d.scales[i])
 	}
+	return p
 }
+
+// EncodeState implements state.Part.
+func (d *knnDetector) EncodeState(w *state.Writer) { d.parts().EncodeState(w) }
 
 // DecodeState implements state.Part.
 func (d *knnDetector) DecodeState(r *state.Reader) {
-	d.n = r.Readings()
-	d.window.DecodeState(r)
-	d.remembers.DecodeState(r)
-	d.distances.DecodeState(r)
-	d.step.DecodeState(r)
-	if d.scales != nil {
-		d.scales = make([]moments.EWMA, d.members) // the old ones are shared with a copy
-	}
-	for i := range d.scales {
-		d.scales[i].DecodeState(r)
-	}
+	d.scales = slices.Clone(d.scales) // the old ones are shared with a copy
+	d.parts().DecodeState(r)
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler.

@@ -15,9 +15,7 @@ const snapshotVersion = 1
 
 // save is MarshalBinary of a detector.
 func save(name string, learned state.Part) ([]byte, error) {
-	var w state.Writer
-	learned.EncodeState(&w)
-	return model.Seal("detector/"+name, snapshotVersion, w.Bytes)
+	return model.Seal("detector/"+name, snapshotVersion, state.Bytes(learned))
 }
 
 // restore is UnmarshalBinary of a detector: all or nothing. DecodeState must not write to memory that d shares with a
@@ -31,9 +29,7 @@ func restore[T any, P interface {
 		return fmt.Errorf("detector %q: restore snapshot: %w", name, err)
 	}
 	next := *d
-	r := state.NewReader(payload)
-	P(&next).DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(P(&next), payload); err != nil {
 		return fmt.Errorf("detector %q: restore snapshot: %w", name, err)
 	}
 	*d = next

@@ -195,11 +195,7 @@ func TestRestart(t *testing.T) {
 	for range 3000 {
 		a.Next(next(), 1)
 	}
-	var w state.Writer
-	a.EncodeState(&w)
-	r := state.NewReader(w.Bytes)
-	b.DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(&b, state.Bytes(&a)); err != nil {
 		t.Fatal(err)
 	}
 	for range 3000 {

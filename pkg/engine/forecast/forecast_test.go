@@ -226,11 +226,7 @@ func TestModelSurvivesRestart(t *testing.T) {
 	for _, n := range []int{0, 10, 150, 2345} {
 		var a, b Model
 		feed(&a, n, x)
-		var w state.Writer
-		a.EncodeState(&w)
-		r := state.NewReader(w.Bytes)
-		b.DecodeState(r)
-		if err := r.Close(); err != nil {
+		if err := state.Restore(&b, state.Bytes(&a)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 500 {

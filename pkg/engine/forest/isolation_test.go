@@ -117,9 +117,7 @@ func TestIsolationState(t *testing.T) {
 		var w state.Writer
 		f.EncodeState(&w)
 		var g forest.Isolation
-		r := state.NewReader(w.Bytes)
-		g.DecodeState(r)
-		if err := r.Close(); err != nil {
+		if err := state.Restore(&g, w.Bytes); err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range cloud(100, 7) {

@@ -291,9 +291,7 @@ func TestStateContinues(t *testing.T) {
 		var w state.Writer
 		whole.EncodeState(&w)
 		restored := must(t, 3, group.DefaultConfig())
-		r := state.NewReader(w.Bytes)
-		restored.DecodeState(r)
-		if err := r.Close(); err != nil {
+		if err := state.Restore(restored, w.Bytes); err != nil {
 			t.Fatalf("at %d: %v", at, err)
 		}
 		for i, row := range rows[at:] {

@@ -206,9 +206,7 @@ func TestTailSurvivesRestart(t *testing.T) {
 	var w state.Writer
 	a.EncodeState(&w)
 	b := NewTail(0.02, 1000)
-	r := state.NewReader(w.Bytes)
-	b.DecodeState(r)
-	if err := r.Close(); err != nil {
+	if err := state.Restore(&b, w.Bytes); err != nil {
 		t.Fatal(err)
 	}
 	for range 2000 {

@@ -25,6 +25,20 @@ type Part interface {
 	DecodeState(r *Reader)
 }
 
+// Bytes is what p has learned.
+func Bytes(p Part) []byte {
+	var w Writer
+	p.EncodeState(&w)
+	return w.Bytes
+}
+
+// Restore gives p what Bytes returned. After an error, p is of no use.
+func Restore(p Part, data []byte) error {
+	r := NewReader(data)
+	p.DecodeState(r)
+	return r.Close()
+}
+
 // Parts are several, one after the other.
 type Parts []Part
 

@@ -202,9 +202,7 @@ func TestStateRoundTrip(t *testing.T) {
 		var w state.Writer
 		m.EncodeState(&w)
 		restored := empty[name]()
-		r := state.NewReader(w.Bytes)
-		restored.DecodeState(r)
-		if err := r.Close(); err != nil {
+		if err := state.Restore(restored, w.Bytes); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		a, b := make([]float64, 5), make([]float64, 5)
