@@ -28,5 +28,5 @@ if [[ -n "$(missing)" ]]; then
 	echo "monitoring: not installed: $(missing | paste -sd' '); their tests are left out. As root: apt-get install ${PACKAGES[*]}" >&2
 	[[ -z "${MONITORING_REQUIRED:-}" ]] || exit 1
 fi
-"${GO:-go}" test -count=1 -timeout 5m "$@" ./admethod/sink/latest ./admethod/sink/metrics ./admethod/sink/mqtt \
+MONITORING=1 "${GO:-go}" test -count=1 -timeout 5m "$@" ./admethod/sink/latest ./admethod/sink/metrics ./admethod/sink/mqtt \
 	./admethod/sink/webhook ./examples/monitoring

@@ -17,12 +17,20 @@ import (
 	"time"
 )
 
-// EnvRequired names the environment variable that makes a missing program an error instead of a skipped test.
-const EnvRequired = "MONITORING_REQUIRED"
+// EnvPrograms names the environment variable that has tests with real receivers run, as make monitoring does: they take
+// minutes. EnvRequired names the one that makes a missing program an error, too, instead of a skipped test.
+const (
+	EnvPrograms = "MONITORING"
+	EnvRequired = "MONITORING_REQUIRED"
+)
 
-// Program returns the path of the first of these programs that is installed. Without any, the test is skipped.
+// Program returns the path of the first of these programs that is installed. Without any, and without [EnvPrograms], the
+// test is skipped.
 func Program(tb testing.TB, names ...string) string {
 	tb.Helper()
+	if os.Getenv(EnvPrograms) == "" && os.Getenv(EnvRequired) == "" {
+		tb.Skipf("make monitoring runs it with one of %q", names)
+	}
 	for _, name := range names {
 		for _, candidate := range []string{name, "/usr/sbin/" + name} { // Debian's users do not have it in PATH
 			if path, err := exec.LookPath(candidate); err == nil {
