@@ -4,6 +4,7 @@
 package detectserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,24 +51,11 @@ type Limits struct {
 }
 
 func (l Limits) over(base Limits) Limits {
-	if l.Streams == 0 {
-		l.Streams = base.Streams
-	}
-	if l.Series == 0 {
-		l.Series = base.Series
-	}
-	if l.Memory == 0 {
-		l.Memory = base.Memory
-	}
 	if l.Rate == 0 {
-		l.Rate = base.Rate
-		if l.Burst == 0 {
-			l.Burst = base.Burst
-		}
+		l.Rate, l.Burst = base.Rate, cmp.Or(l.Burst, base.Burst)
 	}
-	if l.Patience == 0 {
-		l.Patience = base.Patience
-	}
+	l.Streams, l.Series = cmp.Or(l.Streams, base.Streams), cmp.Or(l.Series, base.Series)
+	l.Memory, l.Patience = cmp.Or(l.Memory, base.Memory), cmp.Or(l.Patience, base.Patience)
 	return l
 }
 

@@ -99,14 +99,12 @@ func mqttPayload(topic string, it item) string {
 }
 
 func awaitToken(ctx context.Context, token mqtt.Token, timeout time.Duration) error {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("the broker does not answer"))
+	defer cancel()
 	select {
 	case <-token.Done():
 		return token.Error()
-	case <-timer.C:
-		return errors.New("the broker does not answer")
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

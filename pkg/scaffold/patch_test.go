@@ -254,6 +254,19 @@ func TestApplyFollowsLinksAndKeepsModes(t *testing.T) {
 	}
 }
 
+// patchAndBuild patches a mapper and has go build it.
+func patchAndBuild(t *testing.T, dir string, o Options) {
+	t.Helper()
+	changes, err := Patch(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Apply(dir, changes); err != nil {
+		t.Fatal(err)
+	}
+	runGo(t, dir)
+}
+
 // A mapper of each version passes its own test and go vet once it is patched, and one that links everything.
 func TestPatchedMapperBuilds(t *testing.T) {
 	buildsMappers(t)
@@ -263,14 +276,7 @@ func TestPatchedMapperBuilds(t *testing.T) {
 			if version == "v1.21" {
 				o.Link = LinkAll
 			}
-			changes, err := Patch(dir, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := Apply(dir, changes); err != nil {
-				t.Fatal(err)
-			}
-			runGo(t, dir)
+			patchAndBuild(t, dir, o)
 			if again, err := Patch(dir, o); err != nil || len(again) != 0 {
 				t.Errorf("after go mod tidy: %d changes, %v", len(again), err)
 			}

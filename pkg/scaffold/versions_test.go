@@ -118,14 +118,7 @@ func TestPatchedReleaseBuildsInItsTree(t *testing.T) {
 	for _, name := range []string{"v1.18.3", "v1.19.2", "v1.22.2"} {
 		t.Run(name, func(t *testing.T) {
 			dir, o := releases[name].generate(t, true)
-			changes, err := Patch(dir, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := Apply(dir, changes); err != nil {
-				t.Fatal(err)
-			}
-			runGo(t, dir)
+			patchAndBuild(t, dir, o)
 		})
 	}
 }

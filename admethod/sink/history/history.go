@@ -335,14 +335,23 @@ type Filter struct {
 	Limit                       int             // the latest so many; 0 means 1000
 }
 
-// Query reads verdicts from a file of history, oldest first. The file may be in use by a mapper.
-func Query(ctx context.Context, path string, f Filter) (found []httpapi.Verdict, err error) {
+// openFile opens a file of history for reading.
+func openFile(path string) (*sql.DB, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("sqlite", dsn(path, "ro", ""))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return db, nil
+}
+
+// Query reads verdicts from a file of history, oldest first. The file may be in use by a mapper.
+func Query(ctx context.Context, path string, f Filter) (found []httpapi.Verdict, err error) {
+	db, err := openFile(path)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	where, args := []string{"severity >= ?"}, []any{f.Severity}

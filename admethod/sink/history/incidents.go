@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -188,12 +187,9 @@ func scan(ctx context.Context, db *sql.DB, where, order string, args ...any) (fo
 
 // Incidents reads incidents from a file of history, in the order of [shared.Compare]. The file may be in use by a mapper.
 func Incidents(ctx context.Context, path string, f httpapi.IncidentFilter) (found []httpapi.Incident, err error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", dsn(path, "ro", ""))
+	db, err := openFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	where, args := condition(&f)

@@ -95,15 +95,13 @@ func (s *session) publish(ctx context.Context, batch []message) error {
 }
 
 func (s *session) wait(ctx context.Context, token paho.Token) error {
-	timer := time.NewTimer(s.timeout)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errors.New("the broker does not answer"))
+	defer cancel()
 	select {
 	case <-token.Done():
 		return token.Error()
-	case <-timer.C:
-		return errors.New("the broker does not answer")
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
