@@ -40,6 +40,7 @@ func TestNew(t *testing.T) {
 	}{
 		{`name "Boiler"`, []string{"new", "Boiler"}},
 		{"--detector:", []string{"new", "boiler", "--detector", "none"}},
+		{"begin with auto", []string{"new", "boiler", "--detector", "bayesnet"}},
 		{`adapter "mqtt": want one of`, []string{"new", "boiler", "--adapter", "mqtt"}},
 		{"the adapter inprocess has none", []string{"new", "boiler", "--address", "localhost:1"}},
 		{"want host:port", []string{"new", "boiler", "--adapter", "grpc", "--address", "a b"}},
