@@ -89,7 +89,7 @@ func (d *delimited) Read() ([]string, int, error) {
 		if d.header != nil && slices.EqualFunc(fields, d.header, func(f, h string) bool { return strings.TrimSpace(f) == h }) {
 			continue // files that were put together repeat it
 		}
-		if d.header != nil && len(fields) == len(d.header) && strings.TrimSpace(fields[0]) == d.header[0] && IsHeader(fields) {
+		if d.header != nil && len(fields) == len(d.header) && d.header[0] != "" && strings.TrimSpace(fields[0]) == d.header[0] && IsHeader(fields) {
 			return nil, a.line, fmt.Errorf("line %d: another table begins (%s), after that of %s: put them into a file each",
 				a.line, strings.Join(named(fields), ", "), strings.Join(d.header, ", "))
 		}
