@@ -113,6 +113,7 @@ func TestAttacksDisturbNobody(t *testing.T) {
 		}
 		return conn
 	}
+	next := 0
 	greeting := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	flood := func(ctx context.Context, m *pb.DevicePropertyData) {
 		for ctx.Err() == nil {
@@ -178,8 +179,9 @@ func TestAttacksDisturbNobody(t *testing.T) {
 		{"flood", "readings a second", 3, func(ctx context.Context) { flood(ctx, own) }},
 		{"oversized", "larger than max", 1, func(ctx context.Context) { flood(ctx, huge) }},
 		{"foreign namespace", "may not send for namespace", 1, func(ctx context.Context) { flood(ctx, reading(0, "20")) }},
-	}, func(t *testing.T, i int) {
-		m := reading(i, "20")
+	}, func(t *testing.T, _ int) {
+		m := reading(next, "20")
+		next++ // or they are out of order
 		got, err := ask(t, good, m)
 		if err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL || got.Timestamp != m.Timestamp {
 			t.Fatal(got, err)
