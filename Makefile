@@ -72,11 +72,13 @@ vet-modules: ## go vet in the nested modules: tools, API server
 unit: ## All tests
 	$(GO) test -timeout 8m ./...
 
-# The long statistical tests are left to unit, and so are packages in which nothing but a parallel test starts a goroutine or
-# is made for several: the templates of scaffold only say so, and what adctl runs at once is below cli. What go vet finds,
-# unit has found. The race detector needs cgo.
-RACED = grep -rlE --include='*.go' --exclude='*.pb.go' --exclude-dir={bin,test,testdata,cli,scaffold} \
-	'^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(|"(sync|sync/atomic|testing/synctest)"|\bchan\b' . | xargs -rn1 dirname | sort -u
+# The long statistical tests are left to unit, and so are packages that are not made for several goroutines, and whose tests
+# start none: a lock in a test alone is no reason, the templates of scaffold only speak of goroutines, and what adctl runs at
+# once is below cli. What go vet finds, unit has found. The race detector needs cgo.
+STARTS := ^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(
+FIND := grep -rlE --exclude-dir={bin,test,testdata,cli,scaffold}
+RACED = { $(FIND) --include='*_test.go' '$(STARTS)|"testing/synctest"|\bchan\b' .; \
+	$(FIND) --include='*.go' --exclude='*_test.go' --exclude='*.pb.go' '$(STARTS)|"(sync|sync/atomic)"|\bchan\b' .; } | xargs -rn1 dirname | sort -u
 
 race: ## Tests under the race detector, without the long ones
 	@cc="$$($(GO) env CC)"; \
