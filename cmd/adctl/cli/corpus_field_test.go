@@ -74,7 +74,7 @@ func TestCorpusOfTheField(t *testing.T) {
 		"Chinese of Excel":           {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
 		"German of Excel":            {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
 		"WinCC": {lines(`"VarName";"TimeString";"VarValue";"Validity";"Time_ms"`, func(i int, at time.Time, v float64) string {
-			return fmt.Sprintf(`"Temp";"%s";%s;1;%d,5`, at.Format("02.01.2006 15:04:05"), german(v), 46082000000+i*6944)
+			return fmt.Sprintf(`"Temp";"%s";%s;1;%d,5`, at.Format("02.01.2006 15:04:05"), german(v), int64(46082000000)+int64(i)*6944)
 		}), nil, all("judged by auto: Temp (")},
 		"statistics of Home Assistant": {lines("statistic_id,unit,start,mean,min,max", func(_ int, at time.Time, v float64) string {
 			return fmt.Sprintf("sensor.t,°C,%d,%.3f,%.3f,%.3f", at.Unix(), v, v-1, v+1)
