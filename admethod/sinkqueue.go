@@ -110,8 +110,8 @@ func (q *sinkQueue) queue(r told) {
 	}
 }
 
-// take moves up to sinkBatch entries into batch.
-func (q *sinkQueue) take(batch []told) []told {
+// take moves up to sinkBatch entries into batch. It is over where none waits and none will come.
+func (q *sinkQueue) take(batch []told) (_ []told, over bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(len(q.fifo), sinkBatch)
@@ -129,7 +129,7 @@ func (q *sinkQueue) take(batch []told) []told {
 	if !q.busy {
 		q.idle.Broadcast()
 	}
-	return batch
+	return batch, q.closed && !q.busy
 }
 
 // run starts the sink and writes until ctx ends or, after close, until nothing waits.
@@ -146,16 +146,13 @@ func (q *sinkQueue) run(ctx context.Context) {
 		return
 	}
 	batch, verdicts := make([]told, 0, sinkBatch), make([]driver.Result, 0, sinkBatch)
-	for ctx.Err() == nil {
-		if batch = q.take(batch); len(batch) > 0 {
+	for over := false; ctx.Err() == nil; {
+		if batch, over = q.take(batch); over {
+			return
+		}
+		if len(batch) > 0 {
 			_ = guard.Do("the queue of a sink", func() { verdicts = q.tell(ctx, batch, verdicts) }) // is logged
 			continue
-		}
-		q.mu.Lock()
-		closed := q.closed
-		q.mu.Unlock()
-		if closed {
-			return
 		}
 		select {
 		case <-q.wake:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -202,4 +203,36 @@ func TestSinkThatPanicsInForget(t *testing.T) {
 			t.Errorf("failures %v, %d forgotten, %d verdicts", failures, s.forgets, len(s.got))
 		}
 	})
+}
+
+// What is queued before the queue is closed is written, also where both happen while the queue finds nothing to do.
+func TestSinkQueueEndsWithItsLast(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8)) // the more are at it, the sooner it shows
+	for i := range 2000 {
+		s := new(scriptedSink)
+		q := runQueue(t, s)
+		<-q.tried
+		idle := make(chan struct{})
+		go func() { // has it look again and again
+			defer close(idle)
+			for {
+				select {
+				case q.wake <- struct{}{}:
+				case <-q.done:
+					return
+				}
+			}
+		}()
+		for range i % 64 { // at any moment of that
+			q.mu.Lock()
+			q.mu.Unlock() //nolint:staticcheck // only to be in each other's way
+		}
+		q.push(verdict("last", driver.Warning))
+		q.close()
+		<-q.done
+		<-idle
+		if len(s.got) != 1 {
+			t.Fatalf("queue %d: %d verdicts are written, want the one that was queued", i, len(s.got))
+		}
+	}
 }
