@@ -66,10 +66,20 @@ func Prepare(path string, mode fs.FileMode, write func(io.Writer) error) (temp s
 func Clean(dir, prefix string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read is not cleaned
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) && strings.Contains(e.Name()[len(prefix):], mark) {
+		if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && temporary(rest) {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
+}
+
+// temporary reports whether a name ends as those that Prepare makes: somebody's own notes.tmp does not.
+func temporary(name string) bool {
+	i := strings.LastIndex(name, mark)
+	if i < 0 {
+		return false
+	}
+	_, err := strconv.ParseUint(name[i+len(mark):], 36, 64)
+	return err == nil
 }
 
 // SyncDir makes the names in a directory survive a power cut, too. Where a file system or the rights to the directory do

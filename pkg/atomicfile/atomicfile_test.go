@@ -76,12 +76,15 @@ func TestClean(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "notes.tmp"), nil, 0o600); err != nil { // somebody's own
+		t.Fatal(err)
+	}
 	atomicfile.Clean(dir, "a.log")
-	if got := names(t, dir); len(got) != 3 || got[0] != "a.log" || got[1] != "b.log" {
+	if got := names(t, dir); len(got) != 4 || got[0] != "a.log" || got[1] != "b.log" {
 		t.Errorf("after a.log is cleaned: %q", got)
 	}
 	atomicfile.Clean(dir, "")
-	if got := names(t, dir); !slices.Equal(got, []string{"a.log", "b.log"}) {
+	if got := names(t, dir); !slices.Equal(got, []string{"a.log", "b.log", "notes.tmp"}) {
 		t.Errorf("after all is cleaned: %q", got)
 	}
 }
