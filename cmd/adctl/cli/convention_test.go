@@ -8,9 +8,13 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,5 +183,36 @@ func TestExitStatusOfDetect(t *testing.T) {
 		if code, _, stderr := adctl(t, "", append([]string{"detect"}, c.args...)...); code != c.want {
 			t.Errorf("%s: exit status %d, want %d: %s", name, code, c.want, stderr)
 		}
+	}
+}
+
+// What --output names is replaced whole; a link stays one, and what is no file is written to.
+func TestOutputToWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link, plain := filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(plain, []byte("old"), 0o600), os.Symlink(plain, link)); err != nil {
+		t.Fatal(err)
+	}
+	piped := make(chan string)
+	go func() {
+		data, err := os.ReadFile(pipe)
+		piped <- fmt.Sprint(string(data), err)
+	}()
+	_, want, _ := adctl(t, "", "version", "-o", "json")
+	for _, name := range []string{pipe, link} {
+		if code, _, stderr := adctl(t, "", "version", "-o", "json", "--output", name); code != 0 {
+			t.Fatalf("%s: %d, %s", name, code, stderr)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{pipe: os.ModeNamedPipe, link: os.ModeSymlink} {
+		if info, err := os.Lstat(name); err != nil || info.Mode()&mode == 0 {
+			t.Fatalf("%s is no %v any more: %v", name, mode, err)
+		}
+	}
+	if got := <-piped; got != want+"<nil>" {
+		t.Errorf("the pipe got %q, want %q", got, want)
+	}
+	if got := read(t, plain); got != want {
+		t.Errorf("the file that the link leads to has %q", got)
 	}
 }

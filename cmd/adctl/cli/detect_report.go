@@ -11,7 +11,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
@@ -65,7 +64,7 @@ func (b *backtest) write(tried []report.Cost) error {
 		if name == "" {
 			continue
 		}
-		if err := atomicfile.Write(name, 0o644, draw); err != nil {
+		if err := writeFile(name, draw); err != nil {
 			errs = append(errs, fmt.Errorf("report %s: %w", name, err))
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 )
 
@@ -101,7 +100,7 @@ be at work.`,
 func export(cmd *cobra.Command, s *selection, opts store.ExportOptions, output string) (err error) {
 	out := cmd.OutOrStdout()
 	if output != "-" && output != "" {
-		return atomicfile.Write(output, 0o644, func(w io.Writer) error {
+		return writeFile(output, func(w io.Writer) error {
 			_, err := exportTo(cmd, w, s, opts)
 			return err
 		})

@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 	mapperconfig "github.com/kubeedge/edge-anomaly/device/config"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 )
 
 type lintOptions struct {
@@ -184,18 +182,13 @@ func (o *lintOptions) rewrite(name string, data []byte, target func(adapter, add
 	if changes == 0 {
 		return data, nil
 	}
-	if err := replaceFile(name, fixed); err != nil {
+	err = writeFile(name, func(w io.Writer) error {
+		_, err := w.Write(fixed)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(stderr, "adctl: %s: %d changes\n", name, changes)
 	return fixed, nil
-}
-
-// replaceFile exchanges the content of a file, or of the file that a link leads to, and leaves its mode.
-func replaceFile(name string, data []byte) error {
-	name, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteBytes(name, 0o644, data)
 }

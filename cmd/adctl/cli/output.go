@@ -6,8 +6,11 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -113,11 +116,23 @@ func (o *output) showTo(w io.Writer, v any, g *grid) error {
 	if o.file == "" || o.file == "-" {
 		return o.encode(w, v, g)
 	}
-	var b bytes.Buffer
-	if err := o.encode(&b, v, g); err != nil {
+	return writeFile(o.file, func(w io.Writer) error { return o.encode(w, v, g) })
+}
+
+// writeFile writes a file, or the one that a link leads to, as a whole or not at all. What is no regular file, such as a
+// pipe or /dev/null, is written to instead of replaced.
+func writeFile(name string, write func(io.Writer) error) error {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return atomicfile.Write(name, 0o644, write)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
-	return atomicfile.WriteBytes(o.file, 0o644, b.Bytes())
+	return errors.Join(write(f), f.Close())
 }
 
 // report writes v: for people as table does, for spreadsheets each figure with its name.

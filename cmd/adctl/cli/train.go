@@ -18,7 +18,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/training"
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
@@ -147,7 +146,11 @@ func (o *trainOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteBytes(o.output, 0o644, data); err != nil {
+	err = writeFile(o.output, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := o.draw(t); err != nil {

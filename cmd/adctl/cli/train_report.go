@@ -13,7 +13,6 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/picture"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/training"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/bayes"
 )
 
@@ -37,7 +36,7 @@ func readStructure(path string) (string, error) {
 // draw writes what is wanted of the network beside the model.
 func (o *trainOptions) draw(t *trainer) error {
 	write := func(path string, to func(io.Writer) error) error {
-		if err := atomicfile.Write(path, 0o644, to); err != nil {
+		if err := writeFile(path, to); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		return nil
