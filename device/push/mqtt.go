@@ -13,6 +13,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 type mqttRoute struct {
@@ -99,12 +101,8 @@ func mqttPayload(topic string, it item) string {
 }
 
 func awaitToken(ctx context.Context, token mqtt.Token, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("the broker does not answer"))
-	defer cancel()
-	select {
-	case <-token.Done():
-		return token.Error()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := wait.Done(ctx, token.Done(), timeout, errors.New("the broker does not answer")); err != nil {
+		return err
 	}
+	return token.Error()
 }

@@ -22,6 +22,18 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Done waits until done is closed. It returns late if that takes longer than d, or why ctx ended.
+func Done(ctx context.Context, done <-chan struct{}, d time.Duration, late error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, late)
+	defer cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Tick calls f every d until ctx ends. Ticks that come while f is at work are one.
 func Tick(ctx context.Context, d time.Duration, f func(now time.Time)) {
 	tick := time.NewTicker(d)

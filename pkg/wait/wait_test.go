@@ -28,6 +28,26 @@ func TestSleep(t *testing.T) {
 	})
 }
 
+func TestDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late, why := errors.New("no answer"), errors.New("the house burns")
+		done := make(chan struct{})
+		began := time.Now()
+		if err := wait.Done(t.Context(), done, time.Minute, late); !errors.Is(err, late) || time.Since(began) != time.Minute {
+			t.Errorf("%v after %v, want %v after a minute", err, time.Since(began), late)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		if err := wait.Done(ctx, done, time.Minute, late); !errors.Is(err, why) {
+			t.Errorf("%v, want %v", err, why)
+		}
+		time.AfterFunc(time.Second, func() { close(done) })
+		if err := wait.Done(t.Context(), done, time.Minute, late); err != nil || time.Since(began) != time.Minute+time.Second {
+			t.Errorf("%v after %v, want a second more", err, time.Since(began))
+		}
+	})
+}
+
 func TestTick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second/2)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // inFlight is how many messages are on their way to the broker at a time.
@@ -95,14 +97,10 @@ func (s *session) publish(ctx context.Context, batch []message) error {
 }
 
 func (s *session) wait(ctx context.Context, token paho.Token) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errors.New("the broker does not answer"))
-	defer cancel()
-	select {
-	case <-token.Done():
-		return token.Error()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := wait.Done(ctx, token.Done(), s.timeout, errors.New("the broker does not answer")); err != nil {
+		return err
 	}
+	return token.Error()
 }
 
 // close ends the session; quiesce is for the last packets to get out.
