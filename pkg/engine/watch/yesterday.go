@@ -9,10 +9,9 @@ import (
 )
 
 const (
-	blockRows  = thin // newest readings whose mean is held against that of a period ago
-	seasonal   = 0.6  // share of the difference from half a period ago below which that from a period ago is a season's
-	nearDay    = 0.15 // of a day, off which a period is a day
-	blockSlack = 2    // blocks that the nearest one may be off
+	blockRows = thin // newest readings whose mean is held against that of a period ago
+	seasonal  = 0.6  // share of the difference from half a period ago below which that from a period ago is a season's
+	nearDay   = 0.15 // of a day, off which a period is a day
 )
 
 // before is the mean of the block of about so long ago; NaN where none is remembered.
