@@ -146,7 +146,8 @@ func (q *sinkQueue) run(ctx context.Context) {
 		return
 	}
 	batch, verdicts := make([]told, 0, sinkBatch), make([]driver.Result, 0, sinkBatch)
-	for over := false; ctx.Err() == nil; {
+	for ctx.Err() == nil {
+		var over bool
 		if batch, over = q.take(batch); over {
 			return
 		}
