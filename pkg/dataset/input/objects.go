@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 )
 
 // objects reads JSON: an object a line, or an array of objects. The keys are the columns, those of objects within
@@ -175,19 +176,6 @@ func (o *objects) add(prefix string, value map[string]any) {
 	}
 }
 
-// result is what Prometheus answers to a query.
-type result struct {
-	Status string `json:"status"`
-	Error  string `json:"error"`
-	Data   struct {
-		Type   string `json:"resultType"`
-		Result []struct {
-			Metric map[string]string `json:"metric"`
-			Values [][2]any          `json:"values"`
-		} `json:"result"`
-	} `json:"data"`
-}
-
 // prometheus reports whether a JSON text begins as an answer of Prometheus' HTTP API does.
 func prometheus(first []byte) bool {
 	return bytes.Contains(first, []byte(`"status"`)) && (bytes.Contains(first, []byte(`"resultType"`)) || bytes.Contains(first, []byte(`"errorType"`)))
@@ -195,7 +183,7 @@ func prometheus(first []byte) bool {
 
 // matrix is the answer to a range query: a series for each set of labels.
 type matrix struct {
-	result
+	all         []promapi.Series
 	counted     *counter
 	series, row int
 	fields      [3]string
@@ -203,18 +191,14 @@ type matrix struct {
 }
 
 func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
-	m := &matrix{counted: c}
-	d := json.NewDecoder(r)
-	d.UseNumber()
-	switch err := d.Decode(&m.result); {
-	case err != nil:
+	answer, err := promapi.Decode(r)
+	if err != nil {
 		return nil, fmt.Errorf("answer of Prometheus: %w", err)
-	case m.Status != "success":
-		return nil, fmt.Errorf("answer of Prometheus: status %q: %s", m.Status, m.Error)
-	case m.Data.Type != "matrix":
-		return nil, fmt.Errorf("answer of Prometheus: resultType is %q, want matrix: ask for a range (/api/v1/query_range)", m.Data.Type)
 	}
-	return m, nil
+	if answer.Type != promapi.Matrix {
+		return nil, fmt.Errorf("answer of Prometheus: resultType is %q, want matrix: ask for a range (/api/v1/query_range)", answer.Type)
+	}
+	return &matrix{all: answer.Series, counted: c}, nil
 }
 
 func (m *matrix) Header() []string { return []string{"timestamp", "series", "value"} }
@@ -224,34 +208,17 @@ func (m *matrix) Buffered() bool   { return true }
 
 // Read implements Grid.
 func (m *matrix) Read() ([]string, int, error) {
-	for m.series < len(m.Data.Result) {
-		s := &m.Data.Result[m.series]
-		if m.row == len(s.Values) {
+	for m.series < len(m.all) {
+		s := &m.all[m.series]
+		if m.row == len(s.Points) {
 			m.series, m.row = m.series+1, 0
 			continue
 		}
-		pair := s.Values[m.row]
+		p := s.Points[m.row]
 		m.row++
 		m.n++
-		m.fields = [3]string{fmt.Sprint(pair[0]), labels(s.Metric), fmt.Sprint(pair[1])}
+		m.fields = [3]string{p.Time, s.Labels.String(), p.Value}
 		return m.fields[:], m.n, nil
 	}
 	return nil, m.n, io.EOF
-}
-
-// labels is a series as Prometheus writes it.
-func labels(metric map[string]string) string {
-	var b strings.Builder
-	b.WriteString(metric["__name__"])
-	sep := "{"
-	for _, name := range slices.Sorted(maps.Keys(metric)) {
-		if name != "__name__" {
-			fmt.Fprintf(&b, "%s%s=%q", sep, name, metric[name])
-			sep = ","
-		}
-	}
-	if sep == "," {
-		b.WriteString("}")
-	}
-	return b.String()
 }
