@@ -188,31 +188,8 @@ func (c *configuration) validate() error {
 	return errors.Join(errs...)
 }
 
-// each calls take with the settings of each mapping in a list, flat. Errors are told with the key of the item.
-func each(key string, list any, take func(settings map[string]any) error) error {
-	items, ok := list.([]any)
-	if !ok && list != nil {
-		return &params.Error{Key: key, Value: list, Want: "a list"}
-	}
-	var errs []error
-	for i, item := range items {
-		key := fmt.Sprintf("%s[%d]", key, i)
-		m, ok := item.(map[string]any)
-		if !ok {
-			errs = append(errs, &params.Error{Key: key, Value: item, Want: "a mapping"})
-			continue
-		}
-		flat, err := params.Flatten(m)
-		if err == nil {
-			err = take(flat)
-		}
-		errs = append(errs, params.Prefix(key+".", err))
-	}
-	return errors.Join(errs...)
-}
-
 func (c *configuration) parseClients(list any) error {
-	return each("clients", list, func(settings map[string]any) error {
+	return params.Each("clients", list, func(settings map[string]any) error {
 		one := client{Limits: c.ClientLimits}
 		errs := []error{params.Decode(&one, settings)}
 		fail := func(key string, value any, want string) {
@@ -236,7 +213,7 @@ func (c *configuration) parseClients(list any) error {
 }
 
 func (c *configuration) parseCallbacks(list any) error {
-	return each("callbacks", list, func(settings map[string]any) error {
+	return params.Each("callbacks", list, func(settings map[string]any) error {
 		var one callback
 		errs := []error{params.Decode(&one, settings)}
 		for _, f := range []struct{ key, value string }{{"client", one.Client}, {"url", one.URL}} {

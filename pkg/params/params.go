@@ -228,6 +228,30 @@ func flatten(dst map[string]any, prefix string, src map[string]any, depth int) e
 	return errors.Join(errs...)
 }
 
+// Each calls take with the settings of each mapping in a list, flat. key names the list in errors, and those of take are
+// told with the key of the item. nil is a list without items.
+func Each(key string, list any, take func(settings map[string]any) error) error {
+	items, ok := list.([]any)
+	if !ok && list != nil {
+		return &Error{Key: key, Value: list, Want: "a list"}
+	}
+	var errs []error
+	for i, item := range items {
+		key := fmt.Sprintf("%s[%d]", key, i)
+		m, ok := item.(map[string]any)
+		if !ok {
+			errs = append(errs, &Error{Key: key, Value: item, Want: "a mapping"})
+			continue
+		}
+		flat, err := Flatten(m)
+		if err == nil {
+			err = take(flat)
+		}
+		errs = append(errs, Prefix(key+".", err))
+	}
+	return errors.Join(errs...)
+}
+
 type field struct {
 	key   string
 	v     reflect.Value

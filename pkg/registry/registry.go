@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry holds the parts of a program that are found by name: detector drivers, adapters, sinks.
+// Package registry holds the parts of a program that are found by name: detector drivers, adapters, sinks, sources.
 package registry
 
 import (
