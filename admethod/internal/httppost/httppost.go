@@ -57,6 +57,9 @@ type Client struct {
 	pool atomic.Pointer[pool]
 }
 
+// ErrTooLong is an answer over [Options].MaxReply.
+var ErrTooLong = errors.New("the answer is too long")
+
 // Reply is what the server answered with success.
 type Reply struct {
 	Status      int // 200 to 299
@@ -67,6 +70,7 @@ type Reply struct {
 // StatusError is a response without success.
 type StatusError struct {
 	Code int
+	Body []byte // its beginning
 	text string
 }
 
@@ -245,7 +249,7 @@ func (c *Client) Post(ctx context.Context, contentType string, body []byte) (*Re
 		return nil, fmt.Errorf("POST %s: answer: %w", c.opts.URL, err)
 	}
 	if int64(len(answer)) > c.opts.MaxReply {
-		return nil, admethod.Permanent(fmt.Errorf("POST %s: answer: more than %d bytes", c.opts.URL, c.opts.MaxReply))
+		return nil, admethod.Permanent(fmt.Errorf("POST %s: %w: more than %d bytes", c.opts.URL, ErrTooLong, c.opts.MaxReply))
 	}
 	return &Reply{Status: resp.StatusCode, ContentType: resp.Header.Get("Content-Type"), Body: answer}, nil
 }
@@ -253,7 +257,7 @@ func (c *Client) Post(ctx context.Context, contentType string, body []byte) (*Re
 // refused makes an error of a response without success.
 func (c *Client) refused(resp *http.Response, now time.Time) error {
 	why, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // what can be had
-	err := &StatusError{Code: resp.StatusCode, text: fmt.Sprintf("POST %s: %s", c.opts.URL, resp.Status)}
+	err := &StatusError{Code: resp.StatusCode, Body: why, text: fmt.Sprintf("POST %s: %s", c.opts.URL, resp.Status)}
 	if len(why) > 0 {
 		err.text = fmt.Sprintf("%s: %q", err.text, why)
 	}

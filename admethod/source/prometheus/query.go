@@ -1,0 +1,379 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package prometheus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/promapi"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
+)
+
+const (
+	// batch is how many readings are handed over at once.
+	batch = 1024
+	// idle is for how long a series is known that has no samples any more.
+	idle = time.Hour
+	// ahead is how far the end of what was read may be in the future, as far as clocks differ.
+	ahead = time.Minute
+
+	firstPause, longestPause = time.Second, time.Minute
+)
+
+// query is one query and how far it came.
+type query struct {
+	Query
+	config *Config
+	server asker
+	report admethod.Report
+	part   string // of the program, for reports
+	kept   *kept
+
+	floor  time.Time          // of a first start: what is before was not asked for
+	end    time.Time          // up to here all is handed over
+	chunk  time.Duration      // asked for at once
+	series map[string]*series // by labels
+	owners map[driver.Key]*series
+
+	answers []item // of one answer, in the order of time
+	batch   []source.Reading
+	told    complaint
+}
+
+// series is one of the series of a query.
+type series struct {
+	labels   string
+	key      driver.Key
+	property *source.Property
+	last     time.Time // of the samples that were handed over
+}
+
+type item struct {
+	source.Reading
+	of *series
+}
+
+func newQuery(c *Config, q Query, s source.Settings, server asker) *query {
+	return &query{
+		Query: q, config: c, server: server, report: s.Report, part: fmt.Sprintf("source %s: query %s", s.Name, q.Metric),
+		kept: newKept(s.StateDir, &q), chunk: c.History, series: make(map[string]*series), owners: make(map[driver.Key]*series),
+	}
+}
+
+// Risks, for reports.
+const (
+	riskAway    = "no readings come; the server keeps what there is, and it is asked for once the query is answered"
+	riskRefused = "what is named is not watched"
+	riskKept    = "after a crash, readings come a second time"
+	riskGap     = "what was in the gap is lost; history bounds it"
+)
+
+// run asks until ctx ends.
+func (q *query) run(ctx context.Context, in source.Intake) (err error) {
+	began := time.Now()
+	if err := q.kept.load(q); err != nil {
+		q.report(q.part+": state", riskKept, err)
+	}
+	var past time.Time // up to here nobody watched
+	if q.end.IsZero() {
+		past = q.due(began)
+		q.end = past.Add(-q.config.History)
+		q.floor = q.end
+	}
+	defer func() { q.save(true) }()
+	pause := wait.Backoff{First: min(firstPause, q.Step), Longest: longestPause}
+	for {
+		err := q.catchUp(ctx, in, past)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var ended *intakeError
+		if errors.As(err, &ended) {
+			return ended.err
+		}
+		sleep := q.until(time.Now())
+		if err != nil {
+			q.report(q.part, riskAway, err)
+			throttled, _ := admethod.RetryAfter(err)
+			sleep = max(pause.Next(), throttled)
+		} else {
+			q.report(q.part, "", nil)
+			pause.Reset()
+			q.save(false)
+		}
+		if err := wait.Sleep(ctx, sleep); err != nil {
+			return err
+		}
+	}
+}
+
+// due is up to when there is something to ask for.
+func (q *query) due(now time.Time) time.Time {
+	if q.plain {
+		return now.Truncate(time.Millisecond)
+	}
+	return now.Add(-q.config.Delay).Truncate(q.Step)
+}
+
+// until is how long to wait before the next turn.
+func (q *query) until(now time.Time) time.Duration {
+	next := now.Truncate(q.Step).Add(q.Step)
+	if !q.plain {
+		next = now.Add(-q.config.Delay).Truncate(q.Step).Add(q.Step + q.config.Delay)
+	}
+	return next.Sub(now)
+}
+
+// catchUp asks for all that there is by now. What is up to past is of the past.
+func (q *query) catchUp(ctx context.Context, in source.Intake, past time.Time) error {
+	to := q.due(time.Now())
+	if q.end.After(to.Add(ahead)) {
+		q.report(q.part+": clock", riskGap, fmt.Errorf("readings were read up to %v, and it is %v: the clock was set back", q.end, to))
+		q.end = to
+	}
+	if oldest := to.Add(-max(q.config.History, 2*q.Step)).Truncate(q.grain()); q.end.Before(oldest) && !past.After(q.end) {
+		q.report(q.part+": gap", riskGap, fmt.Errorf("nothing was read since %v", q.end))
+		q.end = oldest
+	}
+	q.chunk = min(2*q.chunk, q.config.History)
+	from := q.end
+	if q.plain && !past.After(q.end) {
+		from = from.Add(-q.config.Overlap)
+	}
+	for to.After(q.end) {
+		upTo := to
+		if past.After(q.end) {
+			upTo = past // first; the rest is live
+		}
+		if most := q.most(); upTo.Sub(from) > most {
+			upTo = from.Add(most)
+		}
+		answer, err := q.server.ask(ctx, q.form(from, upTo))
+		if much, busy := tooMuch(err); (much || busy) && upTo.Sub(from) > q.least() {
+			if q.chunk = max(upTo.Sub(from)/2, q.least()); much {
+				continue
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s to %s: %w", from.Format(time.RFC3339), upTo.Format(time.RFC3339), err)
+		}
+		if err := q.handOver(ctx, in, answer, !upTo.After(past)); err != nil {
+			return err
+		}
+		q.end, from = later(q.end, upTo), upTo
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// grain is what times of readings are multiples of.
+func (q *query) grain() time.Duration {
+	if q.plain {
+		return time.Millisecond
+	}
+	return q.Step
+}
+
+// least is the shortest time that is asked for, most the longest.
+func (q *query) least() time.Duration { return max(q.grain(), q.Step) }
+
+func (q *query) most() time.Duration {
+	most := max(q.chunk, q.least())
+	if !q.plain {
+		most = min(most, mostPoints*q.Step)
+	}
+	return most.Truncate(q.grain())
+}
+
+// intakeError is an error of the intake, after which nothing is handed over any more.
+type intakeError struct{ err error }
+
+func (e *intakeError) Error() string { return e.err.Error() }
+
+// handOver gives what is new in an answer to the intake, in the order of time.
+func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.Answer, past bool) error {
+	switch {
+	case answer.Type != promapi.Matrix:
+		return fmt.Errorf("the answer is a %s: want series", answer.Type)
+	case answer.Partial && !q.config.Partial:
+		return errors.New("the answer is partial; the key partial takes it as it is")
+	}
+	q.told = complaint{}
+	q.told.add(answer.Warnings...)
+	q.answers = q.answers[:0]
+	for i := range answer.Series {
+		q.collect(&answer.Series[i], past)
+	}
+	slices.SortStableFunc(q.answers, func(a, b item) int { return a.At.Compare(b.At) })
+	for rest := q.answers; len(rest) > 0; {
+		some := rest[:min(len(rest), batch)]
+		rest = rest[len(some):]
+		q.batch = q.batch[:0]
+		for i := range some {
+			q.batch = append(q.batch, some[i].Reading)
+		}
+		refused, err := source.Refused(in.Take(ctx, q.batch))
+		if err != nil {
+			return &intakeError{err}
+		}
+		for i := range refused {
+			q.told.add(refused[i].Err.Error())
+		}
+		for i := range some {
+			some[i].of.last = some[i].At
+		}
+	}
+	clear(q.answers) // the memory of a long past
+	if cap(q.answers) > 16*batch {
+		q.answers = nil
+	}
+	q.report(q.part+": answer", riskRefused, q.told.err())
+	return nil
+}
+
+// collect notes the samples of a series that were not handed over yet.
+func (q *query) collect(s *promapi.Series, past bool) {
+	if s.Histograms > 0 && len(s.Points) == 0 {
+		q.told.add(fmt.Sprintf("%s: a native histogram: want numbers, such as histogram_quantile gives", s.Labels))
+		return
+	}
+	of, err := q.find(s)
+	if err != nil {
+		q.told.add(err.Error())
+		return
+	}
+	last := later(of.last, q.floor)
+	for _, p := range s.Points {
+		at, err := p.At()
+		if err != nil {
+			q.told.add(fmt.Sprintf("%s: %v", of.labels, err))
+			continue
+		}
+		if !at.After(last) {
+			continue
+		}
+		value, err := p.Float()
+		if err != nil {
+			q.told.add(fmt.Sprintf("%s: %v", of.labels, err))
+			continue
+		}
+		last = at
+		q.answers = append(q.answers, item{source.Reading{Key: of.key, At: at, Value: value, Property: of.property, Past: past}, of})
+	}
+}
+
+// find returns the series of labels.
+func (q *query) find(s *promapi.Series) (*series, error) {
+	labels := s.Labels.String()
+	of, known := q.series[labels]
+	if known && of.property != nil {
+		return of, nil
+	}
+	if !known {
+		if len(q.series) >= q.config.Series {
+			q.forget()
+		}
+		if len(q.series) >= q.config.Series {
+			return nil, fmt.Errorf("%.300s: more series than the key series allows, %d", labels, q.config.Series)
+		}
+		of = &series{labels: labels}
+	}
+	meaning := func(name string) string {
+		if name == "metric" {
+			if label := s.Labels[name]; label != "" {
+				return label
+			}
+			return q.Metric
+		}
+		return s.Labels[name]
+	}
+	var err error
+	for _, part := range []struct {
+		to *string
+		of string
+		by func(func(string) string) (string, error)
+	}{
+		{&of.key.Namespace, "namespace", q.Namespace.Expand}, {&of.key.Device, "device", q.Device.Expand}, {&of.key.Property, "property", q.Property.Expand},
+	} {
+		if *part.to, err = part.by(meaning); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", labels, part.of, err)
+		}
+	}
+	if other := q.owners[of.key]; other != nil && other != of {
+		return nil, fmt.Errorf("%s is %s, and so is %s: want templates that tell them apart, or a query that has one of them", labels, of.key, other.labels)
+	}
+	of.property = &source.Property{Labels: properties(s.Labels)}
+	if !q.plain {
+		of.property.Cycle = q.Step
+	}
+	q.series[labels], q.owners[of.key] = of, of
+	return of, nil
+}
+
+// properties are the labels of a series that an intake takes.
+func properties(all promapi.Labels) map[string]string {
+	out := make(map[string]string, len(all))
+	for name, value := range all {
+		if name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// forget forgets series that have ended. Their samples are too old to come again.
+func (q *query) forget() {
+	for labels, s := range q.series {
+		if s.last.Before(q.end.Add(-max(q.config.Overlap, idle))) {
+			delete(q.series, labels)
+			if q.owners[s.key] == s {
+				delete(q.owners, s.key)
+			}
+		}
+	}
+}
+
+// complaint is what is wrong with parts of an answer.
+type complaint struct {
+	first []string
+	more  int
+}
+
+func (c *complaint) add(texts ...string) {
+	const most = 3
+	for _, text := range texts {
+		switch {
+		case slices.Contains(c.first, text):
+		case len(c.first) < most:
+			c.first = append(c.first, text)
+		default:
+			c.more++
+		}
+	}
+}
+
+func (c *complaint) err() error {
+	if len(c.first) == 0 {
+		return nil
+	}
+	text := strings.Join(c.first, "; ")
+	if c.more > 0 {
+		text = fmt.Sprintf("%s; and %d more", text, c.more)
+	}
+	return errors.New(text)
+}

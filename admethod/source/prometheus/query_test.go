@@ -1,0 +1,396 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package prometheus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/prometheus"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/promapi"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
+)
+
+// bench is a source that asks a store, in a bubble of time.
+type bench struct {
+	*testing.T
+	store   *store
+	reports reports
+	in      *sourcetest.Intake
+	dir     string
+	stop    func() error
+}
+
+const part = "source test: query x"
+
+// start makes a source, again as after a restart of the program, and runs it.
+func (b *bench) start(options map[string]any) {
+	b.Helper()
+	s, err := prometheus.NewWith(settings(b.T, b.dir, &b.reports, options), func(_ context.Context, form url.Values) (*promapi.Answer, error) {
+		return b.store.decode(form)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.stop = sourcetest.Run(b.T, s, b.in)
+	synctest.Wait()
+}
+
+func inBubble(t *testing.T, f func(b *bench)) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { f(&bench{T: t, store: new(store), in: new(sourcetest.Intake), dir: dir}) })
+}
+
+func (b *bench) sleep(d time.Duration) {
+	b.Helper()
+	if err := wait.Sleep(b.Context(), d); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// pass lets time pass, with a sample of the series every second whose value counts on.
+func (b *bench) pass(d time.Duration, series ...string) {
+	b.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		b.sleep(time.Second)
+		for _, name := range series {
+			b.store.add(name, time.Now().Add(-time.Millisecond), float64(len(b.store.series[name])+1))
+		}
+	}
+	synctest.Wait()
+}
+
+// complete checks that a device has the values 1 to n, one a second, and returns how many of them are of the past.
+func (b *bench) complete(device string, n int) (past int) {
+	b.Helper()
+	want, live := 1, false
+	var last time.Time
+	for _, r := range b.in.Readings() {
+		if r.Key.Device != device {
+			continue
+		}
+		if r.Value != float64(want) || !last.IsZero() && r.At.Sub(last) != time.Second {
+			b.Fatalf("%s: %v at %v behind one at %v: want %d a second later", device, r.Value, r.At, last, want)
+		}
+		if r.Past && live {
+			b.Errorf("%s: %v is of the past, and the one before it is not", device, r.Value)
+		}
+		if live = !r.Past; r.Past {
+			past++
+		}
+		last, want = r.At, want+1
+	}
+	if want != n+1 {
+		b.Errorf("%s: %d readings, want %d", device, want-1, n)
+	}
+	return past
+}
+
+// What the server has of the past comes first, then what comes, at the times of the scrapes.
+func TestPastThenLive(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(10*time.Minute, "a", "b")
+		b.start(nil)
+		if past := b.complete("a", 600); past != 600 {
+			b.Errorf("%d readings are of the past, want 600", past)
+		}
+		b.pass(5*time.Minute, "a", "b")
+		b.pass(15*time.Second, "late") // for the last to be asked for
+		if past := b.complete("a", 900); past != 600 {
+			b.Errorf("%d readings are of the past, want 600", past)
+		}
+		b.complete("b", 900)
+		r := b.in.Readings()[0]
+		if want := (driver.Key{Namespace: "default", Device: "a", Property: "x"}); r.Key != want || r.Property.Labels["i"] != "a" {
+			b.Errorf("%v with the labels %v, want %v", r.Key, r.Property.Labels, want)
+		}
+	})
+}
+
+// Before history there is nothing, not even what the overlap would find.
+func TestNoHistory(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "a")
+		b.start(map[string]any{"history": "0s"})
+		b.pass(time.Minute, "a")
+		for _, r := range b.in.Readings() {
+			if r.Past || r.Value <= 60 {
+				b.Errorf("%v of %v was not asked for", r.Value, r.At)
+			}
+		}
+		if n := len(b.in.Readings()); n < 45 {
+			b.Errorf("%d readings, want those of a minute", n)
+		}
+	})
+}
+
+// A scrape that is missing is no reading; one that the server has late is one, within the overlap.
+func TestMissingAndLate(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.start(nil)
+		b.pass(time.Minute, "a")
+		began := time.Now()
+		b.pass(50 * time.Second)
+		n := len(b.in.Readings())
+		if n != 60 {
+			b.Errorf("%d readings, want the 60 that were scraped", n)
+		}
+		for i := range 40 {
+			b.store.add("a", began.Add(time.Duration(i)*time.Second), 100)
+		}
+		b.pass(15 * time.Second)
+		if got := len(b.in.Readings()) - n; got != 40 {
+			b.Errorf("%d of 40 readings that came late", got)
+		}
+	})
+}
+
+// While the server is away, and while the program is, nothing is lost, and nothing comes twice.
+func TestServerAndProgramAway(t *testing.T) {
+	for _, query := range []string{"x", "x+0"} {
+		inBubble(t, func(b *bench) {
+			options := map[string]any{"step": "1s", "queries": []any{map[string]any{"query": query, "metric": "x"}}}
+			b.pass(time.Minute, "a", "b")
+			b.start(options)
+			b.pass(time.Minute, "a", "b")
+			b.store.breaks(errors.New("away"))
+			b.pass(20*time.Minute, "a", "b")
+			if ever, now := b.reports.told(part); !strings.Contains(now, "away") || ever != now {
+				b.Errorf("told %q, want that it is away", now)
+			}
+			b.store.breaks(nil)
+			b.pass(2*time.Minute, "a", "b")
+			if _, now := b.reports.told(part); now != "" {
+				b.Errorf("still told: %q", now)
+			}
+			if err := b.stop(); err != nil {
+				b.Error(err)
+			}
+			b.pass(10*time.Minute, "a", "b")
+			b.start(options)
+			b.pass(20 * time.Second) // the delay of an expression
+			n := 60 + 60 + 20*60 + 120 + 600
+			// An expression repeats what the server has looked up, within its lookback.
+			if query == "x+0" {
+				n += 5
+			}
+			got := b.in.Readings()
+			seen := make(map[string]bool)
+			for _, r := range got {
+				id := r.Key.Device + r.At.String()
+				if seen[id] {
+					b.Fatalf("%s: %v twice", query, r.At)
+				}
+				seen[id] = true
+			}
+			if query == "x" {
+				b.complete("a", n)
+				b.complete("b", n)
+			} else if len(got) < 2*(n-10) || len(got) > 2*(n+10) {
+				b.Errorf("%d readings, want 2 × %d", len(got), n)
+			}
+			for i, r := range got {
+				if r.Past != (i < 2*60) && query == "x" {
+					b.Fatalf("reading %d, %v: of the past: %v", i, r.At, r.Past)
+				}
+			}
+		})
+	}
+}
+
+// A gap beyond history is bounded, and told.
+func TestLongGap(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		options := map[string]any{"history": "5m"}
+		b.start(options)
+		b.pass(time.Minute, "a")
+		if err := b.stop(); err != nil {
+			b.Error(err)
+		}
+		b.pass(time.Hour, "a")
+		n := len(b.in.Readings())
+		b.start(options)
+		if got := len(b.in.Readings()) - n; got < 300 || got > 361 {
+			b.Errorf("%d readings of a gap, want those of five minutes and the overlap", got)
+		}
+		if ever, _ := b.reports.told(part + ": gap"); !strings.Contains(ever, "nothing was read since") {
+			b.Errorf("told %q", ever)
+		}
+	})
+}
+
+// What a server finds too much is asked for in parts.
+func TestTooMuch(t *testing.T) {
+	for _, query := range []string{"x", "x+0"} {
+		inBubble(t, func(b *bench) {
+			b.pass(time.Hour, "a")
+			s := settings(b.T, "", &b.reports, map[string]any{
+				"step": "1s", "queries": []any{map[string]any{"query": query, "metric": "x"}},
+			})
+			b.store.most = 100
+			source, err := prometheus.NewWith(s, func(_ context.Context, form url.Values) (*promapi.Answer, error) {
+				answer, err := b.store.decode(form)
+				if errors.Is(err, errTooMany) {
+					err = prometheus.ErrTooLong
+				}
+				return answer, err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			sourcetest.Run(b.T, source, b.in)
+			b.pass(4 * time.Minute)
+			if n := len(b.in.Readings()); n < 3600 {
+				b.Errorf("%s: %d readings, want those of an hour", query, n)
+			}
+		})
+	}
+}
+
+// No more steps are asked for at once than Prometheus answers.
+func TestMostPoints(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.start(map[string]any{"history": "24h", "step": "1s", "queries": []any{map[string]any{"query": "x+0", "metric": "x"}}})
+		n := 0
+		for _, form := range b.store.queries() {
+			step, start, end := number(b.T, form, "step"), number(b.T, form, "start"), number(b.T, form, "end")
+			points := int((end-start)/step) + 1
+			if n += points; points > 11000 || math.Mod(start, step) != 0 || math.Mod(end, step) != 0 {
+				b.Errorf("asks for %d points from %v to %v", points, start, end)
+			}
+		}
+		if n != 24*3600 {
+			b.Errorf("asked for %d points, want %d", n, 24*3600)
+		}
+	})
+}
+
+func number(t *testing.T, form url.Values, key string) float64 {
+	t.Helper()
+	f, err := strconv.ParseFloat(form.Get(key), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// NaN and infinities are readings; series that cannot be told apart, or are too many, are named, and spoil no other.
+func TestOddSeries(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		values := []float64{math.NaN(), math.Inf(1), math.Inf(-1)}
+		for i, v := range values {
+			b.store.add("a", time.Now().Add(time.Duration(i)*time.Second), v)
+		}
+		b.store.add("hall/3", time.Now(), 1)
+		b.pass(time.Minute)
+		b.start(map[string]any{"series": 3})
+		got := b.in.Readings()
+		if len(got) != 4 || !math.IsNaN(got[0].Value) || got[1].Key.Device != "hall%2F3" || got[2].Value != values[1] || got[3].Value != values[2] {
+			b.Errorf("got %v", got)
+		}
+		for i := range 5 {
+			b.store.add(fmt.Sprint("more", i), time.Now(), 1)
+		}
+		b.pass(30*time.Second, "a")
+		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `"more1"`) || !strings.Contains(now, "more series than the key series allows, 3") {
+			b.Errorf("told %q", now)
+		}
+		if n := len(b.in.Readings()); n < 4+15 {
+			b.Errorf("%d readings: others suffered", n)
+		}
+	})
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "a", "b")
+		b.start(map[string]any{"device": "same"})
+		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `x{i="b"} is default/same/x, and so is x{i="a"}`) {
+			b.Errorf("told %q", now)
+		}
+		b.complete("same", 60)
+	})
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "a")
+		b.start(map[string]any{"device": "{room}"})
+		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `x{i="a"}: device: {room} in "{room}" means nothing`) {
+			b.Errorf("told %q", now)
+		}
+	})
+}
+
+// Series that ended make room for others.
+func TestSeriesComeAndGo(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.start(map[string]any{"series": 2, "step": "1m"})
+		for _, name := range []string{"a", "b", "c", "d"} {
+			b.pass(10*time.Minute, name)
+			b.sleep(2 * time.Hour)
+			b.complete(name, 600)
+		}
+	})
+}
+
+// Readings of one time come together, in the order of time, so that the members of a group do.
+func TestInOrderOfTime(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(time.Hour, "a", "b", "c")
+		b.start(nil)
+		var last time.Time
+		for _, r := range b.in.Readings() {
+			if r.At.Before(last) {
+				b.Fatalf("%v behind %v", r.At, last)
+			}
+			last = r.At
+		}
+	})
+}
+
+func TestPartialAnswers(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.store.extra = `,"isPartial":true,"warnings":["a store is away"]`
+		b.pass(time.Minute, "a")
+		b.start(nil)
+		if _, now := b.reports.told(part); !strings.Contains(now, "partial") || len(b.in.Readings()) > 0 {
+			b.Errorf("told %q, %d readings", now, len(b.in.Readings()))
+		}
+		if err := b.stop(); err != nil {
+			b.Error(err)
+		}
+		b.start(map[string]any{"partial": true})
+		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, "a store is away") || len(b.in.Readings()) != 60 {
+			b.Errorf("told %q, %d readings", now, len(b.in.Readings()))
+		}
+	})
+}
+
+// An intake that ended ends the source.
+func TestIntakeEnds(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "a")
+		s, err := prometheus.NewWith(settings(b.T, "", &b.reports, nil), func(_ context.Context, form url.Values) (*promapi.Answer, error) {
+			return b.store.decode(form)
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		why := errors.New("the intake has ended")
+		if err := s.Run(b.Context(), endedIntake{why}); !errors.Is(err, why) {
+			b.Errorf("Run: %v, want %v", err, why)
+		}
+	})
+}
+
+type endedIntake struct{ err error }
+
+func (in endedIntake) Take(context.Context, []source.Reading) error { return in.err }
