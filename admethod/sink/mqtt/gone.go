@@ -33,7 +33,7 @@ type inventory struct {
 // inventory begins to listen.
 func (s *Sink) inventory(ctx context.Context, session *session) *inventory {
 	in := &inventory{due: time.Now().Add(settled), topics: make(map[string]struct{})}
-	token := session.client.Subscribe(s.config.Prefix+"/#", session.qos, func(_ paho.Client, m paho.Message) {
+	token := session.Client.Subscribe(s.config.Prefix+"/#", session.qos, func(_ paho.Client, m paho.Message) {
 		rest, ours := strings.CutPrefix(m.Topic(), s.config.Prefix+"/")
 		if levels := strings.Count(rest, "/"); !ours || levels < 1 || levels > 2 {
 			return
@@ -46,7 +46,7 @@ func (s *Sink) inventory(ctx context.Context, session *session) *inventory {
 			in.topics[m.Topic()] = struct{}{}
 		}
 	})
-	err := session.wait(ctx, token)
+	err := session.Wait(ctx, token)
 	if granted, ok := token.(*paho.SubscribeToken); ok && err == nil {
 		for topic, code := range granted.Result() {
 			if code > 2 {
@@ -79,7 +79,7 @@ func (s *Sink) forgetGone(ctx context.Context) (done bool, err error) {
 			}
 		}
 	}
-	_ = s.session.wait(ctx, s.session.client.Unsubscribe(s.config.Prefix+"/#")) // what comes in spite of it is passed over
+	_ = s.session.Wait(ctx, s.session.Client.Unsubscribe(s.config.Prefix+"/#")) // what comes in spite of it is passed over
 	in.mu.Lock()
 	var batch []message
 	for topic := range in.topics {

@@ -14,21 +14,19 @@ package mqtt
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/latest"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // Name of the sink.
@@ -42,54 +40,24 @@ const (
 
 // Config is the mapper's configuration of the sink.
 type Config struct {
-	Broker       string         `param:"broker" doc:"address of the broker, such as mqtts://broker:8883"`
-	TLS          tlsfiles.Files `param:"tls"`
-	Insecure     bool           `param:"insecure" doc:"allows mqtt:// without TLS: anyone on the way can read and change verdicts, and read the password"`
-	User         string         `param:"user" doc:"name to log in with"`
-	PasswordFile string         `param:"passwordFile" doc:"file with the password, read again when it changes"`
-	ClientID     string         `param:"clientID" doc:"identity of this mapper, which no other client of the broker may have; empty: a random one"`
-	Prefix       string         `param:"prefix" doc:"first levels of every topic: prefix/namespace/device/property, and prefix/status"`
-	QoS          int            `param:"qos" min:"0" max:"2" doc:"quality of service of the messages"`
-	KeepAlive    time.Duration  `param:"keepAlive" min:"1s" max:"1h" doc:"time without traffic after which the connection is probed"`
-	Timeout      time.Duration  `param:"timeout" min:"100ms" max:"5m" doc:"time after which the broker counts as away where it does not answer"`
-	Properties   int            `param:"properties" min:"1" max:"1000000" doc:"properties whose verdicts are kept; those on more are refused"`
+	mqttclient.Config
+
+	Prefix     string `param:"prefix" doc:"first levels of every topic: prefix/namespace/device/property, and prefix/status"`
+	QoS        int    `param:"qos" min:"0" max:"2" doc:"quality of service of the messages"`
+	Properties int    `param:"properties" min:"1" max:"1000000" doc:"properties whose verdicts are kept; those on more are refused"`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Prefix: "edge-anomaly", QoS: 1, KeepAlive: 30 * time.Second, Timeout: 10 * time.Second, Properties: 20000}
+	return Config{Config: mqttclient.DefaultConfig(), Prefix: "edge-anomaly", QoS: 1, Properties: 20000}
 }
 
 func (c *Config) validate() error {
-	u, err := url.Parse(c.Broker)
-	var errs []error
-	fail := func(key string, value any, want string) {
-		errs = append(errs, &params.Error{Key: key, Value: value, Want: want})
-	}
-	switch {
-	case c.Broker == "":
-		fail("broker", nil, "must be set")
-	case err != nil:
-		fail("broker", c.Broker, "an address: "+err.Error())
-	case u.User != nil:
-		fail("broker", u.Redacted(), "user and passwordFile instead of a user in the address")
-	case u.Hostname() == "" || u.Path != "" || u.RawQuery != "" || u.Scheme != "mqtts" && u.Scheme != "mqtt":
-		fail("broker", c.Broker, "mqtts://host:port")
-	case u.Scheme == "mqtt" && !c.Insecure:
-		fail("broker", c.Broker, "mqtts; insecure: true allows plaintext")
-	case u.Scheme == "mqtts" && c.Insecure:
-		fail("insecure", true, "mqtt:// beside it")
-	}
-	if c.Insecure && c.TLS != (tlsfiles.Files{}) {
-		fail("insecure", true, "no tls.* keys beside it")
-	}
-	if c.PasswordFile != "" && c.User == "" {
-		fail("user", nil, "must be set where passwordFile is")
-	}
+	err := c.Validate()
 	if !plain(c.Prefix) {
-		fail("prefix", c.Prefix, "levels of a topic, such as plant/hall-7, without + # % and characters that do not print")
+		err = errors.Join(err, &params.Error{Key: "prefix", Value: c.Prefix, Want: "levels of a topic, such as plant/hall-7, without + # % and characters that do not print"})
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 func init() { admethod.RegisterSink(Factory()) }
@@ -108,9 +76,8 @@ func Factory() admethod.SinkFactory {
 type Sink struct {
 	*latest.Queue
 
-	config   Config
-	files    *tlsfiles.Loader // nil in plaintext
-	password *tlsfiles.Token  // nil: none
+	config Config
+	broker *mqttclient.Broker
 
 	ending sync.Mutex // held by Shutdown
 
@@ -138,18 +105,9 @@ func New(s admethod.SinkSettings) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.ClientID == "" {
-		c.ClientID = "edge-anomaly-" + rand.Text()[:10] // 23 characters, which every broker takes
-	}
 	out := &Sink{config: c, kept: make(map[driver.Key]message), stats: s.Stats}
-	trouble := func(err error) { logs.Warningf("mqtt: %v", err) }
-	if !c.Insecure {
-		if out.files, err = tlsfiles.New(c.TLS, trouble); err != nil {
-			return nil, admethod.Unavailable(err)
-		}
-	}
-	if out.password, err = tlsfiles.NewToken(c.PasswordFile, trouble); err != nil {
-		return nil, admethod.Unavailable(fmt.Errorf("passwordFile: %w", err))
+	if out.broker, err = mqttclient.New(c.Config, func(err error) { logs.Warningf("mqtt: %v", err) }); err != nil {
+		return nil, err
 	}
 	out.Queue = latest.New(latest.Options{
 		Sink: Name, Limit: c.Properties, Batch: inFlight, Hooks: s.Hooks, Deliver: out.deliver, Upkeep: out.upkeep,
