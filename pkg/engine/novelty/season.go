@@ -7,7 +7,7 @@ import "math"
 
 const (
 	seasRing = 1024 // blocks of readings remembered
-	seasWork = 1024 // products of the autocorrelation computed a reading
+	seasWork = 1024 // products of the autocorrelation computed a reading while the memory fills, and a block later
 	seasMax  = 64   // readings in a block at most
 	scanFrom = 128  // blocks
 	clip     = 48   // of centred blocks, in 1/16 mean deviations
@@ -20,8 +20,7 @@ const (
 // ring is full, blocks double in length, so that a day is found at one reading
 // a minute as well as at one an hour.
 //
-// The autocorrelation is computed a few lags at a time, so that every reading
-// costs the same.
+// The autocorrelation is computed a few lags at a time, so that no reading waits for it.
 type seasonality struct {
 	z [seasRing]float32 // block means less origin
 	q [seasRing]int8    // the same, centred, in 1/16 mean deviations, clipped to 3
@@ -167,7 +166,11 @@ func (s *seasonality) scan() {
 	if s.n < scanFrom {
 		return
 	}
-	for work, most := int32(0), seasWork*s.size; work < most; {
+	most := seasWork * s.size
+	if s.n == seasRing { // little is new in a memory that is full
+		most = seasWork
+	}
+	for work := int32(0); work < most; {
 		if s.end == 0 {
 			s.end = s.n / 2
 			s.lag, s.below, s.best, s.rho, s.a1, s.a2 = 0, false, 0, 0, 1, 1

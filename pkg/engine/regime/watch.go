@@ -139,13 +139,23 @@ func (w *Watch) Move(readings float64) { w.season.move(readings) }
 // Season is the period in readings of the season that is expected; 0: none is.
 func (w *Watch) Season() float64 { return w.season.period }
 
+// due says that a season is to be looked for: every 256 readings, or as often as there is an eighth more of what may be one.
+func (w *Watch) due(h History) bool {
+	const every, share = 256, 8
+	if int64(w.rows)%every != 0 {
+		return false
+	}
+	p, _ := h.Period()
+	return int64(w.rows)/every%int64(max(1, p/share/every)) == 0
+}
+
 // choose finds the structure of the stream, unless an incident is going on.
 func (w *Watch) choose(h History) {
 	if w.open.on && (w.held || w.open.age < longIncident) {
 		return
 	}
 	w.season.revise(&w.search)
-	if w.search.center > 0 || w.season.period == 0 && int64(w.rows)%256 == 0 && !w.counter.on && !w.states.on {
+	if w.search.center > 0 || w.season.period == 0 && w.due(h) && !w.counter.on && !w.states.on {
 		if w.season.find(&w.search, h) { // what was left of an older one was larger
 			w.level = Peaks{}
 		}

@@ -163,7 +163,7 @@ func (d *Detector) distance(now *point) float64 {
 	for j > 0 && d.tails[j].n < leastMoves { // nothing is known of moves over so many readings
 		j--
 	}
-	_, z := d.scaled(diff/grown(d.growth(j), dt, float64(int64(1)<<j)*d.interval)/d.unknown(rows, j), 0, j)
+	_, z := d.scaled(diff/grown(d.growth(j), dt, float64(int64(1)<<j)*d.interval)/d.unknown(rows, j), 0, j, d.usual(j))
 	return d.tails[j].u(z)
 }
 
@@ -232,7 +232,7 @@ func (d *Detector) acceptable(at int64) bool {
 func (d *Detector) end() {
 	i := &d.open
 	newest := d.at(d.t)
-	_, z := d.scaled(newest.x-i.base, float64(newest.at-i.at), 2)
+	_, z := d.scaled(newest.x-i.base, float64(newest.at-i.at), 2, d.usual(2))
 	elsewhere := d.states == 0 && d.tails[2].u(z) > awayU
 	if elsewhere {
 		d.accept()

@@ -6,6 +6,7 @@ package watch
 import (
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // The members: what is asked of each reading.
@@ -30,10 +31,12 @@ func (d *Detector) measure() {
 	for t := d.t - n + 1; t <= d.t; t++ {
 		d.mean += d.at(t).x / float64(n)
 	}
+	usual := 0.0
 	for j := range lags {
+		usual = max(usual, d.scale[j])
 		d.zs[j] = 0
 		if d.t-d.bound >= 1<<j && d.t > 1<<j {
-			_, d.zs[j] = d.move(d.t, j)
+			_, d.zs[j] = d.move(d.t, j, usual)
 		}
 	}
 	d.zs[noise], d.zs[still] = 0, d.rest.run+1
@@ -53,8 +56,8 @@ func (d *Detector) measure() {
 }
 
 // move is how far reading t lies from the one 2^j before, and the same in usual moves. A reading that is part of an
-// incident stands for the last one before it.
-func (d *Detector) move(t int64, j int) (diff, z float64) {
+// incident stands for the last one before it. Usual is the largest of the scales up to j.
+func (d *Detector) move(t int64, j int, usual float64) (diff, z float64) {
 	lag := int64(1) << j
 	now, then := d.at(t), d.at(t-lag)
 	if back := int64(*d.back(t - lag)); back > 0 {
@@ -63,32 +66,25 @@ func (d *Detector) move(t int64, j int) (diff, z float64) {
 		}
 		then = d.at(t - lag - back)
 	}
-	return d.scaled(now.x-then.x, float64(now.at-then.at), j)
+	return d.scaled(now.x-then.x, float64(now.at-then.at), j, usual+coarse*d.smallest)
 }
 
 // scaled is the size of a move in dt, and the same in usual moves over 2^j readings. Over more time than those usually
 // take streams move further, as the square root of it; and while little is known, what is usual is uncertain.
-func (d *Detector) scaled(diff, dt float64, j int) (size, z float64) {
+func (d *Detector) scaled(diff, dt float64, j int, usual float64) (size, z float64) {
 	lag := float64(int64(1) << j)
 	size = math.Abs(diff)
 	if r := dt / (lag * d.interval); r > 1 {
 		size /= math.Sqrt(r)
 	}
-	s := d.usual(j)
-	if s == 0 {
+	if usual == 0 {
 		return size, 0
 	}
-	return size, size / s / math.Sqrt(1+8*lag/max(d.learned, 1))
+	return size, size / usual / math.Sqrt(1+8*lag/max(d.learned, 1))
 }
 
 // usual is the size of usual moves over 2^j readings. It is no less than over fewer, and steps of the sensor are none.
-func (d *Detector) usual(j int) float64 {
-	s := 0.0
-	for _, v := range d.scale[:j+1] {
-		s = max(s, v)
-	}
-	return s + coarse*d.smallest
-}
+func (d *Detector) usual(j int) float64 { return slices.Max(d.scale[:j+1]) + coarse*d.smallest }
 
 // lagFor is the longest lag that is no longer than so many readings.
 func lagFor(readings int64) int { return min(lags-1, 63-bits.LeadingZeros64(uint64(max(readings, 1)))) }
@@ -101,16 +97,18 @@ func (d *Detector) learn(t int64, most float64) {
 	}
 	most = min(most, math.Log10(d.learned)+rareMore)
 	gain := max(1/d.learned, 1.0/memory)
+	usual := 0.0
 	for j := range lags {
 		if t <= 1<<j {
 			break
 		}
-		size, z := d.move(t, j)
+		size, z := d.move(t, j, max(usual, d.scale[j]))
 		l := &d.tails[j]
 		if s := d.scale[j]; s > 0 && d.learned > 8 {
 			size = min(size, max(5, l.start())*s)
 		}
 		d.scale[j] += gain * (size - d.scale[j])
+		usual = max(usual, d.scale[j])
 		if d.learned > lagsLearned*float64(int64(1)<<j) {
 			d.take(l, z, most)
 		}
@@ -142,7 +140,7 @@ func (d *Detector) stillness() (among, begins float64) {
 }
 
 func (d *Detector) take(l *tail, z, most float64) {
-	if d.learned > silent && l.u(z) > most {
+	if d.learned > silent && l.rarer(z, most) {
 		z = l.at(most)
 	}
 	l.add(z)

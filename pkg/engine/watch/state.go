@@ -144,9 +144,13 @@ func (l *tail) DecodeState(r *state.Reader) {
 		l.count[b] = uint16(r.Count("values in a bin", math.MaxUint16))
 		l.n += int32(l.count[b])
 	}
-	l.fresh = int32(r.Count("fresh values", math.MaxInt32))
-	l.from = int32(r.Count("first bin of the tail", tailBins-1))
+	l.sum()
+	l.fresh = int16(r.Count("fresh values", mostFresh))
+	l.from = int16(r.Count("first bin of the tail", tailBins-1))
 	l.share, l.index = r.Min("share of the tail", 0), r.Min("index of the tail", 0)
+	if r.Err() == nil && l.n > fullCount {
+		r.Fail("%d values in a tail, want at most %d", l.n, fullCount)
+	}
 	if r.Err() == nil && (l.share > 1 || l.index > 100 || l.n > 0 && (l.share == 0 || l.index == 0)) {
 		r.Fail("tail of %v with index %v", l.share, l.index)
 	}

@@ -215,18 +215,25 @@ func (d *Detector) pace(dt float64) {
 
 // judge looks for the beginning of an incident.
 func (d *Detector) judge(v *Verdict, hint *Hint) {
-	by := 0
+	by, least, common := 0, 1.0, 0
 	d.rested = d.rested && d.rest.run > 0
 	for k, z := range d.zs {
-		d.us[k] = d.tails[k].u(z)
+		d.us[k] = 0
 		if k == still {
-			if _, d.us[k] = d.stillness(); d.rested {
-				d.us[k] = 0
+			if _, u := d.stillness(); !d.rested {
+				d.us[k] = u
 			}
+		} else if share, ok := d.tails[k].common(z); !ok {
+			d.us[k] = d.tails[k].u(z)
+		} else if share < least {
+			least, common = share, k
 		}
 		if d.us[k] > d.us[by] {
 			by = k
 		}
+	}
+	if u := -math.Log10(least); u > d.us[by] { // a logarithm for the rarest of what is common is enough
+		d.us[common], by = u, common
 	}
 	u, rows := d.us[by], d.rows(by)
 	if hint.U > u {
