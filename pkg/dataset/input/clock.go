@@ -18,14 +18,20 @@ var (
 	dateLayouts = [...]string{
 		"2006-1-2", "2006/1/2", "2006.1.2", "20060102",
 		"2.1.2006", "2.1.06", "2/1/2006", "1/2/2006", "2-1-2006", "1-2-2006", "2/1/06", "1/2/06",
-		"2-Jan-2006", "2-Jan-06", "2 Jan 2006", "Jan 2, 2006", "2006年1月2日",
+		"2-Jan-2006", "2-Jan-06", "2 Jan 2006", "Jan 2, 2006", "2 January 2006", "2. January 2006", "January 2, 2006",
+		"Mon 2 Jan 2006", "Mon, 2 Jan 2006", "Mon Jan 2 2006", "Mon, Jan 2, 2006", "Monday, 2 January 2006",
+		"Monday, January 2, 2006", "2006年1月2日",
 	}
 	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", "T150405", " 150405"}
-	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", " -0700 MST", " MST"}
+	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", "-07", " -07", " -0700 MST", " MST"}
 )
 
-// wholeLayouts begin with the day of the week.
-var wholeLayouts = [...]string{time.UnixDate, time.ANSIC, time.RubyDate, time.RFC1123, time.RFC1123Z, time.RFC850}
+// wholeLayouts begin with the day of the week, or are digits alone.
+var wholeLayouts = [...]string{
+	time.UnixDate, time.ANSIC, time.RubyDate, time.RFC1123, time.RFC1123Z, time.RFC850, wholeDigits, "200601021504",
+}
+
+const wholeDigits = "20060102150405"
 
 // monthFirst is the other reading of a layout that begins with a day.
 var monthFirst = strings.NewReplacer("2/1/", "1/2/", "2-1-2006", "1-2-2006")
@@ -163,10 +169,10 @@ func unitOf(times []string, least int) (unit, bool) {
 	return nanoseconds, true
 }
 
-// epoch is the number that a time is written as; eight digits that are a date are none.
+// epoch is the number that a time is written as; 8, 12 or 14 digits that are a date are none.
 func epoch(t string) (float64, bool) {
-	if len(t) == 8 && (strings.HasPrefix(t, "19") || strings.HasPrefix(t, "20")) {
-		if _, err := time.Parse("20060102", t); err == nil {
+	if n := len(t); (n == 8 || n == 12 || n == 14) && (strings.HasPrefix(t, "19") || strings.HasPrefix(t, "20")) {
+		if _, err := time.Parse(wholeDigits[:n], t); err == nil {
 			return 0, false
 		}
 	}
@@ -243,6 +249,9 @@ func (c *clock) parse(t string) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
+	if at, err = abbreviated(at); err != nil {
+		return time.Time{}, fmt.Errorf("time: got %q: %w", clip(t), err)
+	}
 	if !c.zoned && c.location != time.UTC {
 		at = c.second(at)
 	}
@@ -250,6 +259,27 @@ func (c *clock) parse(t string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time: got %q, want a time between the years 1678 and 2262", clip(t))
 	}
 	return at.In(c.location), nil
+}
+
+// zones are the hours east of UTC that abbreviations stand for: those of RFC 5322, section 4.3, but for CST, which is
+// China's as well, and those of Europe and the east that no two places share.
+var zones = map[string]float64{
+	"UTC": 0, "GMT": 0, "UT": 0, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9, "HKT": 8,
+	"EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+}
+
+// abbreviated puts a time right whose zone is an abbreviation that is not of the location: package time takes it for one
+// at UTC.
+func abbreviated(at time.Time) (time.Time, error) {
+	name, offset := at.Zone()
+	if offset != 0 || name == "" || name == "UTC" || at.Location().String() != name {
+		return at, nil
+	}
+	hours, ok := zones[name]
+	if !ok {
+		return at, fmt.Errorf("the zone %s may be several: write the times with an offset, or without %s and with --timezone", name, name)
+	}
+	return at.Add(-time.Duration(hours * float64(time.Hour))), nil
 }
 
 // midnight reads the 24:00 at the end of a day, which is 0:00 of the next.
@@ -363,8 +393,8 @@ func layoutOf(format string) (string, error) {
 
 // pattern is a layout as people write it.
 func pattern(layout string) string {
-	return strings.NewReplacer("2006", "YYYY", "06", "YY", "Jan", "MMM", "15", "hh", "04", "mm", "05", "ss", "3:", "hh:", "PM", "AM",
-		"Z07:00", "Z", "-0700", "±hhmm", "MST", "zone", "1", "MM", "2", "DD").Replace(layout)
+	return strings.NewReplacer("2006", "YYYY", "06", "YY", "January", "month", "Jan", "MMM", "15", "hh", "04", "mm", "05", "ss", "3:", "hh:", "PM", "AM",
+		"Z07:00", "Z", "-0700", "±hhmm", "-07", "±hh", "Monday", "weekday", "Mon", "weekday", "MST", "zone", "1", "MM", "2", "DD").Replace(layout)
 }
 
 // clip shortens a text for a message.
