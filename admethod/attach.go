@@ -6,6 +6,8 @@ package admethod
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -21,7 +23,9 @@ type AttachSettings struct {
 	// detector failed on it; it is cut off then. A detector that returns after it was given up may answer a second
 	// time. Answer is called from the adapter's goroutines or within TrySubmit, must not block, and keeps neither.
 	Answer func(number uint64, r *driver.Result, row driver.Row)
-	_      struct{} // keyed literals only: fields may be added
+	// Observed says that members are read by [Attachment.Observe]: their silence is watched, as that of bindings is.
+	Observed bool
+	_        struct{} // keyed literals only: fields may be added
 }
 
 // Attachment is a stream below the stages convert, quality and group: what a server of detectors needs, whose clients
@@ -33,6 +37,8 @@ type Attachment struct {
 	charge  *charge
 	group   bool
 	answer  func(uint64, *driver.Result, driver.Row)
+	past    atomic.Int64 // time of the newest reading on which no verdict is told, Unix ns; 0 where there is none
+	arrived []arrival    // of the members that are observed
 }
 
 // Attach opens a stream. Its verdicts are answered one by one, and reach the sinks as those of bindings do.
@@ -62,6 +68,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
 	a := &Attachment{handler: h, group: s.Group != "", answer: s.Answer}
+	if s.Observed {
+		a.arrived = make([]arrival, len(s.Members))
+	}
 	for i := range s.Members {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
@@ -103,10 +112,16 @@ func (a *Attachment) Check(member int, text string, s *driver.Sample) (answer dr
 	b := a.members[member]
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if value, short, flags := b.convert.Convert(text); s.Flags&driver.Unparsable != 0 { // else it is a number or a word for one
-		s.Value, s.Text, s.Flags = value, short, flags
+	if s.Flags&driver.Unparsable != 0 { // else it is a number or a word for one
+		s.Value, s.Text, s.Flags = b.convert.Text(text)
 	}
-	s.Flags, pass = b.quality.Observe(s.At.UnixNano(), 0, s.Value, s.Flags, &b.config.Quality)
+	return b.inspect(s, 0)
+}
+
+// inspect takes a reading through the stage quality. now is when it arrived, 0 where that says nothing. The caller holds
+// b.mu.
+func (b *Binding) inspect(s *driver.Sample, now int64) (answer driver.Result, pass bool) {
+	s.Flags, pass = b.quality.Observe(s.At.UnixNano(), now, s.Value, s.Flags, &b.config.Quality)
 	told := false
 	if s.Flags != 0 || b.quality.Standing() || b.silent {
 		answer, told = b.flagged(s)
@@ -116,10 +131,15 @@ func (a *Attachment) Check(member int, text string, s *driver.Sample) (answer dr
 	}
 	b.count(s.Flags)
 	if !told {
-		answer.Reset(driver.Row{*s})
-		answer.Threshold, answer.Config, answer.Message = b.config.Threshold, b.setup.hash, "not judged: "+string(stage.Fault(s.Flags))
+		b.held(s, &answer)
 	}
 	return answer, false
+}
+
+// held is the answer to a reading that the detector must not see.
+func (b *Binding) held(s *driver.Sample, answer *driver.Result) {
+	answer.Reset(driver.Row{*s})
+	answer.Threshold, answer.Config, answer.Message = b.config.Threshold, b.setup.hash, "not judged: "+string(stage.Fault(s.Flags))
 }
 
 // TrySubmit is [Stream.TrySubmit]; Answer gets the number again.
@@ -168,10 +188,16 @@ func (a *Attachment) Close() {
 	}
 }
 
+// scratch are verdicts as they are told of one property.
+var scratch = sync.Pool{New: func() any { return new(driver.Result) }}
+
 // deliver passes a verdict on to the sinks, and tells in it the incident that it is part of. The rest of it stays as the
 // detector and the policy have it: a client with stages of its own finds the same incidents in it as if the detector were
 // in its own process. What [Attachment.Check] finds and lasts is in the answer, as nobody else tells of it.
 func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
+	if past := a.past.Load(); past != 0 && r.At.UnixNano() <= past {
+		return
+	}
 	if a.group {
 		deliverEach(a.members, r, row)
 		r.Config = a.members[0].setup.hash
@@ -179,10 +205,12 @@ func (a *Attachment) deliver(r *driver.Result, row driver.Row) {
 		return
 	}
 	m := a.members[0]
-	own := *r
-	m.deliver(&own, false)
+	own := scratch.Get().(*driver.Result)
+	defer scratch.Put(own)
+	*own = *r
+	m.deliver(own, false)
 	if m.checked() {
-		*r = own
+		*r = *own
 		return
 	}
 	m.setup.policy.Apply(r)

@@ -188,8 +188,10 @@ func (g *group) deliver(r *driver.Result, row driver.Row) {
 }
 
 func deliverEach(members []*Binding, r *driver.Result, row driver.Row) {
+	own := scratch.Get().(*driver.Result)
+	defer scratch.Put(own)
 	for i, m := range members {
-		own := stage.Share(r, row, i, m.Key())
-		m.deliver(&own, false)
+		*own = stage.Share(r, row, i, m.Key())
+		m.deliver(own, false)
 	}
 }

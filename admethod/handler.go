@@ -189,6 +189,7 @@ func (h *Handler) sweep(now time.Time) {
 	for _, b := range bound {
 		_ = guard.Do("the watch over a property", func() { b.sweep(now) }) // is logged; the others have their turn
 	}
+	h.listen(now)
 	h.account.tell(now, h.served(bound))
 }
 

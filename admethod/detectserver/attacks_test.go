@@ -18,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -135,7 +136,7 @@ func TestAttacksDisturbNobody(t *testing.T) {
 				wg.Wait()
 			}
 			conn.Close()
-			if wait := retryAfter(err); wait > 0 { // a client that does as it is told
+			if wait := intake.RetryAfter(err); wait > 0 { // a client that does as it is told
 				select {
 				case <-ctx.Done():
 				case <-time.After(wait):

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -155,7 +156,7 @@ func BenchmarkAgainstBareStream(b *testing.B) {
 	for _, detector := range []string{"ewma"} {
 		b.Run("driver="+detector, func(b *testing.B) {
 			floor := listenBare(b)
-			address, _ := serve(b, Config{Insecure: true, Defaults: map[string]any{"detector": detector}, Limits: Limits{Rate: -1}})
+			address, _ := serve(b, Config{Insecure: true, Limits: Limits{Rate: -1}, Config: intake.Config{Defaults: map[string]any{"detector": detector}}})
 			var own, bare, took time.Duration
 			rounds := 0
 			for b.Loop() {
@@ -179,7 +180,7 @@ func TestAgainstBareStream(t *testing.T) {
 		t.Skip("measures processor time")
 	}
 	floor := listenBare(t)
-	address, _ := serve(t, Config{Insecure: true, Defaults: map[string]any{"detector": "ewma"}, Limits: Limits{Rate: -1}})
+	address, _ := serve(t, Config{Insecure: true, Limits: Limits{Rate: -1}, Config: intake.Config{Defaults: map[string]any{"detector": "ewma"}}})
 	const n, tries = 50_000, 6
 	best := 0.0
 	for range tries {

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -60,8 +61,9 @@ func child(config string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	own := Config{
-		Insecure: c.TLS == (tlsfiles.Files{}), TLS: c.TLS, StateDir: c.StateDir, Snapshot: time.Second,
-		Defaults: map[string]any{"detector": "ewma"}, Limits: Limits{Rate: c.Rate},
+		Insecure: c.TLS == (tlsfiles.Files{}), TLS: c.TLS, Limits: Limits{Rate: c.Rate}, Config: intake.Config{
+			StateDir: c.StateDir, Snapshot: time.Second, Defaults: map[string]any{"detector": "ewma"},
+		},
 	}
 	if !own.Insecure {
 		own.Clients = map[string]Client{"mapper": {Names: []string{"mapper"}, Namespaces: []string{"*"}}}

@@ -17,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -224,7 +225,7 @@ func BenchmarkMapperToServer(b *testing.B) {
 // The rows of a group go to the server whole, and its verdicts come back on the members: the same as in the mapper.
 func TestGroupToServer(t *testing.T) {
 	// The model is fitted within one row, which takes seconds under the race detector on a machine that is busy.
-	grpcAddress, httpAddress, _ := start(t, detectserver.Config{Insecure: true, Deadline: time.Minute})
+	grpcAddress, httpAddress, _ := start(t, detectserver.Config{Insecure: true, Config: intake.Config{Deadline: time.Minute}})
 	const n = 3000
 	type at struct {
 		property string
@@ -308,7 +309,7 @@ func TestCallbackToMapper(t *testing.T) {
 func TestServerRestarts(t *testing.T) {
 	for _, name := range []string{"grpc", "http"} {
 		t.Run(name, func(t *testing.T) {
-			config := detectserver.Config{Insecure: true, StateDir: t.TempDir()}
+			config := detectserver.Config{Insecure: true, Config: intake.Config{StateDir: t.TempDir()}}
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -67,8 +68,9 @@ func TestHungDetector(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	address, stop := serve(t, Config{
-		Insecure: true, Deadline: 2 * time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()),
-		Defaults: map[string]any{"detector": "echo"},
+		Insecure: true, Config: intake.Config{
+			Deadline: 2 * time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()), Defaults: map[string]any{"detector": "echo"},
+		},
 	})
 	a, b := dial(t, address, insecure.NewCredentials()), dial(t, address, insecure.NewCredentials())
 	const others = 40
@@ -114,8 +116,9 @@ func TestHungDetector(t *testing.T) {
 func TestAnswersInOrderPastAHungDetector(t *testing.T) {
 	release := make(chan struct{})
 	address, _ := serve(t, Config{
-		Insecure: true, Deadline: time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()),
-		Defaults: map[string]any{"detector": "echo"}, Routes: []Route{{Property: "st*", Settings: map[string]any{"detector": "hangs"}}},
+		Insecure: true, Config: intake.Config{
+			Deadline: time.Second, Drivers: driver.NewRegistry(drivertest.Hangs(release), echo()), Defaults: map[string]any{"detector": "echo"}, Routes: []Route{{Property: "st*", Settings: map[string]any{"detector": "hangs"}}},
+		},
 	})
 	defer close(release)
 	stream := dial(t, address, insecure.NewCredentials())
@@ -135,7 +138,9 @@ func TestAnswersInOrderPastAHungDetector(t *testing.T) {
 // A detector that panics is cut off and says why; the rest goes on.
 func TestPanickingDetector(t *testing.T) {
 	address, _ := serve(t, Config{
-		Insecure: true, Drivers: driver.NewRegistry(drivertest.Panics(2), echo()), Defaults: map[string]any{"detector": "echo"},
+		Insecure: true, Config: intake.Config{
+			Drivers: driver.NewRegistry(drivertest.Panics(2), echo()), Defaults: map[string]any{"detector": "echo"},
+		},
 	})
 	stream := dial(t, address, insecure.NewCredentials())
 	for i, want := range []string{"", "panicked", "panicked"} {
@@ -149,79 +154,12 @@ func TestPanickingDetector(t *testing.T) {
 	}
 }
 
-// Answers belong to their readings, also where all have the same time and some are lost.
-func TestAnswersAreExactWithEqualTimes(t *testing.T) {
-	s, err := New(Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &series{members: []driver.Member{{Key: driver.Key{Namespace: "n", Device: "d", Property: "p"}}}}
-	session, err := s.open(s.anybody, 16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.close()
-	for i := range uint64(8) {
-		a, err := session.admit(t.Context(), &pb.DevicePropertyData{Sequence: i + 1, TimeUnixNano: 7})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.number++
-		a.state.Store(waiting)
-		if n.pending.waiting == 0 {
-			n.head = n.number
-		}
-		n.pending.push(waits{answer: a, sequence: i + 1})
-	}
-	// Row 3 is lost while 1 is being judged; 5 comes late, after it was given up.
-	at := time.Unix(0, 7)
-	row := driver.Row{{At: at}}
-	verdict := func(number uint64) {
-		r := driver.Result{At: at, Severity: driver.Normal, Expected: float64(number)}
-		n.settled(number, &r, row)
-	}
-	n.settled(3, nil, nil)
-	verdict(1)
-	verdict(2)
-	verdict(4)
-	n.settled(5, &driver.Result{At: at, Kind: driver.KindFailed, Message: "hung"}, nil)
-	verdict(6)
-	verdict(5)
-	verdict(7)
-	verdict(8)
-	got := make(map[uint64]string)
-	for len(got) < 8 {
-		batch, err := session.answers(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range batch {
-			m := &a.reply.Message
-			if got[m.Sequence] != "" {
-				t.Errorf("%d is answered twice", m.Sequence)
-			}
-			got[m.Sequence] = fmt.Sprint(m.Severity, m.GetExpected())
-		}
-		session.done(batch)
-	}
-	for sequence, answer := range got {
-		want := fmt.Sprint(pb.Severity_SEVERITY_NORMAL, sequence)
-		if sequence == 3 || sequence == 5 {
-			want = fmt.Sprint(pb.Severity_SEVERITY_UNKNOWN, 0)
-		}
-		if answer != want {
-			t.Errorf("%d is answered with %s, want %s", sequence, answer, want)
-		}
-	}
-	if n.pending.waiting != 0 {
-		t.Errorf("%d rows still wait", n.pending.waiting)
-	}
-}
-
 // A series belongs to the client and the configuration that came first, as long as it is used.
 func TestFirstOneWins(t *testing.T) {
 	address, _ := serve(t, Config{
-		Insecure: true, Handover: time.Second, Drivers: driver.NewRegistry(echo(), drivertest.Panics(1000)),
+		Insecure: true, Config: intake.Config{
+			Handover: time.Second, Drivers: driver.NewRegistry(echo(), drivertest.Panics(1000)),
+		},
 	})
 	first, second := dial(t, address, insecure.NewCredentials()), dial(t, address, insecure.NewCredentials())
 	if got, err := ask(t, first, described(of("p", 0, 1), "echo")); err != nil || got.Detector != "echo" {
@@ -263,9 +201,9 @@ func TestRepeatsOverConnections(t *testing.T) {
 		out.Judge(0, driver.KindNone)
 	})
 	address, _ := serve(t, Config{
-		Insecure: true, Drivers: driver.NewRegistry(rows.Factory(), hangs),
-		Deadline: 10 * time.Minute, // half of it is the patience with a detector that hangs, also on a busy machine
-		Defaults: map[string]any{"detector": "recorder"},
+		Insecure: true, Config: intake.Config{
+			Drivers: driver.NewRegistry(rows.Factory(), hangs), Deadline: 10 * time.Minute, Defaults: map[string]any{"detector": "recorder"},
+		},
 	})
 	again := func(i int, attempt uint32) *pb.DevicePropertyData {
 		m := of("p", i, float64(i))
@@ -306,29 +244,4 @@ func TestRepeatsOverConnections(t *testing.T) {
 		t.Errorf("the new connection hears %v", got)
 	}
 	close(release)
-}
-
-// A reading that was lost before it was judged is judged when it is sent again.
-func TestRepeatOfALostReadingIsJudged(t *testing.T) {
-	m := new(memory)
-	n := new(series)
-	m.add(7, n, 1)
-	m.settle(7, nil)
-	if _, known, _ := m.find(7, 1); known {
-		t.Error("a lost reading is taken for one that was judged")
-	}
-	m.add(7, n, 2)
-	m.settle(7, &driver.Result{Severity: driver.Warning})
-	if r, known, _ := m.find(7, 2); !known || !r.judged || r.verdict.Severity != driver.Warning {
-		t.Errorf("a judged one: %+v, known %v", r, known)
-	}
-	for i := range uint64(3 * remembered) {
-		m.add(8+i, n, 3+i)
-	}
-	if _, known, tooOld := m.find(7, 3); known || !tooOld {
-		t.Errorf("one that is too old: known %v, too old %v", known, tooOld)
-	}
-	if len(m.records) != remembered {
-		t.Errorf("%d records", len(m.records))
-	}
 }

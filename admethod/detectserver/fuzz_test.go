@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -66,19 +67,20 @@ func FuzzAsk(f *testing.F) {
 	f.Add([]byte{0, 200, 1})
 
 	s := running(f, Config{
-		Insecure: true, Anonymous: []string{"default", "n"}, MaxSeries: 64, Idle: time.Second, Deadline: 20 * time.Second,
-		Limits: Limits{Rate: -1}, Routes: []Route{{Property: "r*", Settings: map[string]any{"group": "room"}}},
+		Insecure: true, Anonymous: []string{"default", "n"}, Limits: Limits{Rate: -1}, Config: intake.Config{
+			MaxSeries: 64, Idle: time.Second, Deadline: 20 * time.Second, Routes: []Route{{Property: "r*", Settings: map[string]any{"group": "room"}}},
+		},
 	})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		session, err := s.open(s.anybody, 64)
+		session, err := s.intake.Open(s.anybody.Client, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer session.close()
-		asked, end := 0, errAllAsked
+		defer session.Close()
+		asked, end := 0, intake.ErrAllAsked
 		for _, m := range messages(data) {
 			asked++
-			if err := session.ask(t.Context(), m); err != nil {
+			if err := session.Ask(t.Context(), m); err != nil {
 				if code := status.Code(err); code != codes.PermissionDenied {
 					t.Errorf("the session ends with %v", err)
 				}
@@ -86,10 +88,10 @@ func FuzzAsk(f *testing.F) {
 				break
 			}
 		}
-		session.finish(end)
+		session.Finish(end)
 		got := 0
 		for {
-			batch, err := session.answers(t.Context())
+			batch, err := session.Answers(t.Context())
 			if errors.Is(err, io.EOF) || err != nil && errors.Is(err, end) {
 				break
 			}
@@ -98,11 +100,11 @@ func FuzzAsk(f *testing.F) {
 			}
 			for _, a := range batch {
 				got++
-				if _, err := proto.Marshal(&a.reply.Message); err != nil {
+				if _, err := proto.Marshal(&a.Reply.Message); err != nil {
 					t.Error(err)
 				}
 			}
-			session.done(batch)
+			session.Done(batch)
 		}
 		if got != asked {
 			t.Errorf("%d answers to %d messages", got, asked)
@@ -112,7 +114,7 @@ func FuzzAsk(f *testing.F) {
 
 // Whatever a client posts is answered with a status.
 func FuzzBatch(f *testing.F) {
-	address, _ := serveBatches(f, Config{Insecure: true, Defaults: ewma, MaxSeries: 100, Limits: Limits{Rate: -1}})
+	address, _ := serveBatches(f, Config{Insecure: true, Limits: Limits{Rate: -1}, Config: intake.Config{Defaults: ewma, MaxSeries: 100}})
 	c := httpClient(f, nil)
 	for _, format := range []batch.Format{batch.JSON, batch.CloudEvents} {
 		r := reading(0, "1")

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 )
 
@@ -111,7 +112,7 @@ func (c *guardedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if !c.paid && n > 0 {
 		c.paid = true
-		pay(c.from.handshakes, c.server.config.Handshake, nil, c.server.ended)
+		pay(c.from.handshakes, c.server.config.Handshake, nil, c.server.intake.Ended())
 	}
 	return n, err
 }
@@ -201,7 +202,7 @@ func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) 
 	if from.calls.Allow() {
 		return ctx, nil
 	}
-	err := exhausted(time.Second, "%d calls a second from one address", callsOf)
+	err := intake.Exhausted(time.Second, "%d calls a second from one address", callsOf)
 	s.log.ErrorS("calls", err, "Detector server refuses calls", "from", name)
 	return ctx, err
 }
@@ -212,7 +213,7 @@ func (s *Server) pause(ctx context.Context, c *client) {
 	if c != nil {
 		refusals = c.refusals
 	}
-	pay(refusals, longestPause, ctx.Done(), s.ended)
+	pay(refusals, longestPause, ctx.Done(), s.intake.Ended())
 }
 
 // pay takes one from a limiter, and waits for it, but not for longer than most.

@@ -20,10 +20,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/connlimit"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
@@ -44,9 +44,10 @@ const (
 )
 
 // ServeBoth answers gRPC on one listener and batches over HTTP, as openapi.yaml of admethod/wire/batch describes it, on the
-// other. Either may be nil. All else is as for [Server.Serve].
-func (s *Server) ServeBoth(ctx context.Context, grpc, http net.Listener) error {
-	var endpoints []func(context.Context) error
+// other. Either may be nil. All else is as for [Server.Serve]. Others feed the same intake beside the endpoints, as sources do,
+// see [intake.Intake.Run].
+func (s *Server) ServeBoth(ctx context.Context, grpc, http net.Listener, others ...func(context.Context) error) error {
+	endpoints := others
 	if grpc != nil {
 		endpoints = append(endpoints, func(ctx context.Context) error { return s.serveGRPC(ctx, grpc) })
 	}
@@ -56,7 +57,7 @@ func (s *Server) ServeBoth(ctx context.Context, grpc, http net.Listener) error {
 	if len(endpoints) == 0 {
 		return errors.New("detector server: want a listener")
 	}
-	return s.run(ctx, endpoints...)
+	return s.intake.Run(ctx, endpoints...)
 }
 
 // endpoint answers batches.
@@ -190,8 +191,8 @@ func (e *endpoint) detect(w http.ResponseWriter, r *http.Request) {
 	}
 	var own *httpError
 	if errors.As(err, &own) {
-		e.server.log.ErrorS(fmt.Sprint("http ", own.code, " ", c.name), err, "Detector server refuses a batch",
-			"client", c.name, "from", connlimit.Host(conn.RemoteAddr()))
+		e.server.log.ErrorS(fmt.Sprint("http ", own.code, " ", c.Name), err, "Detector server refuses a batch",
+			"client", c.Name, "from", connlimit.Host(conn.RemoteAddr()))
 	} else {
 		e.server.refuse(c, conn.RemoteAddr(), err)
 	}
@@ -207,22 +208,22 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, c *client) err
 	var later *poster
 	if u := r.Header.Get(batch.CallbackHeader); u != "" {
 		if later = e.posters.find(c, u); later == nil {
-			return status.Errorf(codes.PermissionDenied, "client %q may not name %.300q as %s", c.name, u, batch.CallbackHeader)
+			return status.Errorf(codes.PermissionDenied, "client %q may not name %.300q as %s", c.Name, u, batch.CallbackHeader)
 		}
 	}
 	// Before the body is read: what a client makes the server do is bounded by its rate, what it makes it hold by its
 	// streams.
-	if err := c.overRate(time.Now()); err != nil {
+	if err := c.OverRate(time.Now()); err != nil {
 		return err
 	}
-	session, err := e.server.open(c, inFlight)
+	session, err := e.server.intake.Open(c.Client, inFlight)
 	if err != nil {
 		return err
 	}
-	defer session.close()
+	defer session.Close()
 	m, err := e.read(w, r, format)
 	if err != nil {
-		c.limiter.ReserveN(time.Now(), min(wrongBatch, c.limiter.Burst()))
+		c.Charge(time.Now(), wrongBatch)
 		return err
 	}
 	if len(m.Readings) == 0 {
@@ -233,7 +234,7 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, c *client) err
 			return err
 		}
 	}
-	answers, err := e.judge(r.Context(), session, m)
+	answers, err := e.judge(r.Context(), c, session, m)
 	if err != nil {
 		if later != nil {
 			later.unreserve()
@@ -255,20 +256,6 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, c *client) err
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // the client may be gone
 	return nil
-}
-
-// overRate refuses a client that has sent more readings than its rate allows.
-func (c *client) overRate(now time.Time) error {
-	limit := c.limiter.Limit()
-	if limit == rate.Inf {
-		return nil
-	}
-	missing := 1 - c.limiter.TokensAt(now)
-	if missing <= 0 {
-		return nil
-	}
-	wait := time.Duration(min(missing/float64(limit), 60) * float64(time.Second))
-	return exhausted(max(wait, time.Second), "client %q sends more than its %v readings a second", c.name, c.limits.Rate)
 }
 
 func (e *endpoint) read(w http.ResponseWriter, r *http.Request, format batch.Format) (*pb.DetectRequest, error) {
@@ -311,14 +298,14 @@ func (e *endpoint) read(w http.ResponseWriter, r *http.Request, format batch.For
 
 // judge returns one answer for each reading. Readings for which the client may not send get an answer that says so, and
 // are an error only where there are no others: one device in the wrong namespace must not stop a mapper's other devices.
-func (e *endpoint) judge(ctx context.Context, session *session, m *pb.DetectRequest) ([]*pb.AnomalyResponse, error) {
+func (e *endpoint) judge(ctx context.Context, c *client, session *intake.Session, m *pb.DetectRequest) ([]*pb.AnomalyResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.server.config.Deadline+pacing)
 	defer cancel()
 	answers := make([]*pb.AnomalyResponse, len(m.Readings))
 	asked := make([]*pb.DevicePropertyData, 0, len(m.Readings))
 	var foreign error
 	for i, reading := range m.Readings {
-		if err := permitReading(session.client, reading); err != nil {
+		if err := permitReading(c, reading); err != nil {
 			foreign = err
 			answers[i] = refusal(reading, status.Convert(err).Message())
 			continue
@@ -329,14 +316,14 @@ func (e *endpoint) judge(ctx context.Context, session *session, m *pb.DetectRequ
 		return nil, foreign
 	}
 	if foreign != nil {
-		e.server.refuse(session.client, nil, foreign)
+		e.server.refuse(c, nil, foreign)
 	}
 	next := 0
 	for chunk := range slices.Chunk(asked, inFlight) {
-		got, err := session.exchange(ctx, chunk)
+		got, err := session.Exchange(ctx, chunk)
 		if err != nil {
-			if status.Code(err) == codes.DeadlineExceeded && !session.throttled.IsZero() {
-				err = exhausted(pacing, "client %q sends more than its %v readings a second", session.client.name, session.client.limits.Rate)
+			if status.Code(err) == codes.DeadlineExceeded && session.Throttled() {
+				err = intake.Exhausted(pacing, "client %q sends more than its %v readings a second", c.Name, c.Limits.Rate)
 			}
 			return nil, err
 		}
@@ -351,11 +338,11 @@ func (e *endpoint) judge(ctx context.Context, session *session, m *pb.DetectRequ
 }
 
 func permitReading(c *client, m *pb.DevicePropertyData) error {
-	if err := c.permit(m.GetNamespace()); err != nil {
+	if err := c.Permit(m.GetNamespace()); err != nil {
 		return err
 	}
 	for _, member := range m.GetSeries().GetMembers() {
-		if err := c.permit(member.GetNamespace()); err != nil {
+		if err := c.Permit(member.GetNamespace()); err != nil {
 			return err
 		}
 	}
@@ -377,7 +364,7 @@ func refusal(m *pb.DevicePropertyData, why string) *pb.AnomalyResponse {
 // refuse tells the client why its batch is refused, by RFC 9457.
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
-	wait := retryAfter(err)
+	wait := intake.RetryAfter(err)
 	var own *httpError
 	if errors.As(err, &own) {
 		code = own.code

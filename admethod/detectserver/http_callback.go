@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httppost"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
@@ -90,7 +91,7 @@ func newPosters(ctx context.Context, s *Server) (*posters, error) {
 }
 
 func (s *Server) hasClient(name string) bool {
-	return s.anybody != nil && s.anybody.name == name || slices.ContainsFunc(s.clients, func(c *client) bool { return c.name == name })
+	return s.anybody != nil && s.anybody.Name == name || slices.ContainsFunc(s.clients, func(c *client) bool { return c.Name == name })
 }
 
 func newPoster(s *Server, c Callback) (*poster, error) {
@@ -120,7 +121,7 @@ func newPoster(s *Server, c Callback) (*poster, error) {
 }
 
 // find returns the poster for a URL that a client named, nil where it may not name it.
-func (ps *posters) find(c *client, url string) *poster { return ps.byURL[[2]string{c.name, url}] }
+func (ps *posters) find(c *client, url string) *poster { return ps.byURL[[2]string{c.Name, url}] }
 
 // close posts what waits, within some seconds, and joins the posters. No batch is judged any more.
 func (ps *posters) close() {
@@ -140,7 +141,7 @@ func (p *poster) reserve(m *pb.DetectRequest) error {
 	case p.slots <- struct{}{}:
 		return nil
 	default:
-		return exhausted(time.Second, "the verdicts on %d batches wait to be posted", mostPosts)
+		return intake.Exhausted(time.Second, "the verdicts on %d batches wait to be posted", mostPosts)
 	}
 }
 

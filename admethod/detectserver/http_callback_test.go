@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -84,9 +85,13 @@ func TestCallback(t *testing.T) {
 	defer hs.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	url := "https://localhost:" + port + "/answers"
-	address, stop := serveBatches(t, Config{Insecure: true, Defaults: ewma, Callbacks: []Callback{
-		{Client: "anybody", URL: url, Token: token, TLS: own},
-	}})
+	address, stop := serveBatches(t, Config{
+		Insecure: true, Callbacks: []Callback{
+			{Client: "anybody", URL: url, Token: token, TLS: own},
+		}, Config: intake.Config{
+			Defaults: ewma,
+		},
+	})
 	for i, format := range []batch.Format{batch.JSON, batch.CloudEvents} {
 		m := &pb.DetectRequest{Stream: &pb.StreamInfo{StreamId: "run"}}
 		for j := range 2 {

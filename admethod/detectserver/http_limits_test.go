@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -35,10 +36,14 @@ func TestRateLimitOfBatches(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	address, _ := serveBatches(t, Config{TLS: server, Defaults: ewma, Clients: map[string]Client{
-		"flood": {Token: tokens[0], Namespaces: []string{"default"}, Limits: Limits{Rate: 100, Burst: 100, Patience: time.Second}},
-		"other": {Token: tokens[1], Namespaces: []string{"elsewhere"}},
-	}})
+	address, _ := serveBatches(t, Config{
+		TLS: server, Clients: map[string]Client{
+			"flood": {Token: tokens[0], Namespaces: []string{"default"}, Limits: Limits{Rate: 100, Burst: 100, Patience: time.Second}},
+			"other": {Token: tokens[1], Namespaces: []string{"elsewhere"}},
+		}, Config: intake.Config{
+			Defaults: ewma,
+		},
+	})
 	c := httpClient(t, ca.config(""))
 	send := func(namespace, token string, n int) posted {
 		m := new(pb.DetectRequest)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -33,8 +34,9 @@ func TestAttacksOnBatchesDisturbNobody(t *testing.T) {
 		clients[name] = Client{Names: []string{name}, Namespaces: []string{"rogue"}, Limits: Limits{Rate: 1000, Burst: 1000, Streams: 4}}
 	}
 	address, _ := serveBatches(t, Config{
-		TLS: ca.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
-		Handshake: 600 * time.Millisecond, MaxPending: 8, Clients: clients,
+		TLS: ca.issue("localhost"), Handshake: 600 * time.Millisecond, MaxPending: 8, Clients: clients, Config: intake.Config{
+			Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		},
 	})
 	url := "https://" + address + batch.Path
 	ca.issue("mapper")

@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -75,7 +76,7 @@ var ewma = map[string]any{"detector": "ewma"}
 // A client that knows only the proposal's fields gets one answer to each reading, in order, in the format of its batch;
 // a value that is far off is found.
 func TestBatches(t *testing.T) {
-	address, _ := serveBatches(t, Config{Insecure: true, Defaults: ewma})
+	address, _ := serveBatches(t, Config{Insecure: true, Config: intake.Config{Defaults: ewma}})
 	c := httpClient(t, nil)
 	for _, format := range []batch.Format{batch.JSON, batch.CloudEvents} {
 		for _, compressed := range []bool{false, true} {
@@ -119,7 +120,7 @@ func TestBatches(t *testing.T) {
 
 // A batch that is sent again gets the answers of the first time.
 func TestRepeatedBatch(t *testing.T) {
-	address, _ := serveBatches(t, Config{Insecure: true, Defaults: ewma})
+	address, _ := serveBatches(t, Config{Insecure: true, Config: intake.Config{Defaults: ewma}})
 	m := &pb.DetectRequest{Stream: &pb.StreamInfo{StreamId: "a"}}
 	for i := range 500 {
 		r := reading(i, strconv.Itoa(20+i%3))
@@ -146,7 +147,7 @@ func TestRepeatedBatch(t *testing.T) {
 
 // A group's rows come in batches, which may end anywhere between rows.
 func TestGroupInBatches(t *testing.T) {
-	address, _ := serveBatches(t, Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
+	address, _ := serveBatches(t, Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}}})
 	series := &pb.SeriesInfo{Group: "room"}
 	for _, p := range []string{"light", "power"} {
 		series.Members = append(series.Members, &pb.Member{Namespace: "default", DeviceName: "lamp", PropertyName: p})
@@ -225,7 +226,7 @@ func must(b []byte, err error) []byte {
 
 // Readings that are wrong, or of a foreign namespace, do not stop the others of their batch.
 func TestWrongReadingsInABatch(t *testing.T) {
-	address, _ := serveBatches(t, Config{Insecure: true, Anonymous: []string{"default"}, Defaults: ewma})
+	address, _ := serveBatches(t, Config{Insecure: true, Anonymous: []string{"default"}, Config: intake.Config{Defaults: ewma}})
 	m := &pb.DetectRequest{Readings: []*pb.DevicePropertyData{reading(0, "1"), reading(1, "1"), reading(2, "1"), reading(3, "1")}}
 	m.Readings[0].Namespace = "other"
 	m.Readings[2].Timestamp = "yesterday"
@@ -266,7 +267,7 @@ func TestProbesAndDescription(t *testing.T) {
 
 // gRPC and HTTP score the same series.
 func TestBothEndpoints(t *testing.T) {
-	s, err := New(Config{Insecure: true, Defaults: ewma})
+	s, err := New(Config{Insecure: true, Config: intake.Config{Defaults: ewma}})
 	if err != nil {
 		t.Fatal(err)
 	}

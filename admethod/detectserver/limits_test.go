@@ -21,6 +21,7 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -32,11 +33,11 @@ func TestMemoryOfASeries(t *testing.T) {
 		t.Skip("measures the heap")
 	}
 	s := running(t, Config{Insecure: true, Limits: Limits{Rate: -1}})
-	session, err := s.open(s.anybody, 256)
+	session, err := s.intake.Open(s.anybody.Client, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.close()
+	defer session.Close()
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC()
@@ -54,13 +55,13 @@ func TestMemoryOfASeries(t *testing.T) {
 			batch[j].Sequence = uint64(i*n + j + 1)
 			batch[j].Stream = &pb.StreamInfo{StreamId: "run"}
 		}
-		if _, err := session.exchange(t.Context(), batch); err != nil {
+		if _, err := session.Exchange(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
 	}
 	each := int(heap()-before) / n
 	t.Logf("%d bytes a series of auto", each)
-	if most := 40<<10 + remembered*400/n; each > most { // 32 KiB of the detector, and what is around it
+	if most := 40<<10 + 4096*400/n; each > most { // 32 KiB of the detector, and what is around it
 		t.Errorf("%d bytes a series, want at most %d", each, most)
 	}
 	runtime.KeepAlive(session)
@@ -69,22 +70,22 @@ func TestMemoryOfASeries(t *testing.T) {
 // Big texts do not pile up where readings wait.
 func TestLongTextsAreNotKept(t *testing.T) {
 	recorder := new(drivertest.Recorder)
-	s := running(t, Config{Insecure: true, Drivers: driver.NewRegistry(recorder.Factory()), Defaults: map[string]any{"detector": "recorder"}})
-	session, err := s.open(s.anybody, 4)
+	s := running(t, Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(recorder.Factory()), Defaults: map[string]any{"detector": "recorder"}}})
+	session, err := s.intake.Open(s.anybody.Client, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.close()
+	defer session.Close()
 	long := strings.Repeat("é", 100_000)
 	strange := reading(0, "1")
 	strange.Timestamp, strange.DeviceName = long, long
 	fat := described(of("q", 0, 1), "recorder")
 	fat.Series.Members[0].Unit = long
-	got, err := session.exchange(t.Context(), []*pb.DevicePropertyData{reading(0, long), strange, fat, of("q", 1, 1)})
+	got, err := session.Exchange(t.Context(), []*pb.DevicePropertyData{reading(0, long), strange, fat, of("q", 1, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got[1].Timestamp) > longestTime || len(got[1].DeviceName) > longestName {
+	if len(got[1].Timestamp) > 64 || len(got[1].DeviceName) > 253 {
 		t.Errorf("answered with a time of %d bytes and a device of %d", len(got[1].Timestamp), len(got[1].DeviceName))
 	}
 	for _, i := range []int{2, 3} {
@@ -92,14 +93,14 @@ func TestLongTextsAreNotKept(t *testing.T) {
 			t.Errorf("a description that is too long: %v", got[i])
 		}
 	}
-	if rows := recorder.Rows(); len(rows) != 1 || len(rows[0][0].Text) > longestText {
+	if rows := recorder.Rows(); len(rows) != 1 || len(rows[0][0].Text) > 256 {
 		t.Errorf("the detector got %d rows", len(rows))
 	}
 }
 
 // A client that does not read its answers is slowed down to nothing, and nobody else is.
 func TestClientThatDoesNotRead(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}}})
 	deaf, other := dial(t, address, insecure.NewCredentials()), dial(t, address, insecure.NewCredentials())
 	sent := make(chan int)
 	go func() {
@@ -149,19 +150,15 @@ func TestClientThatDoesNotRead(t *testing.T) {
 
 // A series without readings is closed; what it learned is there when it is opened again.
 func TestIdleSeriesAreClosed(t *testing.T) {
-	s := running(t, Config{Insecure: true, Idle: 400 * time.Millisecond, Defaults: map[string]any{"detector": "ewma"}})
-	session, err := s.open(s.anybody, 256)
+	s := running(t, Config{Insecure: true, Config: intake.Config{Idle: 400 * time.Millisecond, Defaults: map[string]any{"detector": "ewma"}}})
+	session, err := s.intake.Open(s.anybody.Client, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.close()
-	count := func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.weight
-	}
+	defer session.Close()
+	count := s.intake.Properties
 	for i := range 200 {
-		if _, err := session.exchange(t.Context(), []*pb.DevicePropertyData{reading(i, fmt.Sprint(20+i%3))}); err != nil {
+		if _, err := session.Exchange(t.Context(), []*pb.DevicePropertyData{reading(i, fmt.Sprint(20+i%3))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +174,7 @@ func TestIdleSeriesAreClosed(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	got, err := session.exchange(t.Context(), []*pb.DevicePropertyData{reading(200, "900")})
+	got, err := session.Exchange(t.Context(), []*pb.DevicePropertyData{reading(200, "900")})
 	if err != nil || got[0].Status == "ok" {
 		t.Errorf("a spike after it was closed: %v, %v", got, err)
 	}
@@ -187,10 +184,11 @@ func TestIdleSeriesAreClosed(t *testing.T) {
 func TestHandover(t *testing.T) {
 	authority := newAuthority(t, t.TempDir())
 	address, _ := serve(t, Config{
-		TLS: authority.issue("localhost"), Handover: time.Hour, Defaults: map[string]any{"detector": "ewma"},
-		Clients: map[string]Client{
+		TLS: authority.issue("localhost"), Clients: map[string]Client{
 			"first":  {Names: []string{"first"}, Namespaces: []string{"default"}},
 			"second": {Names: []string{"second"}, Namespaces: []string{"default"}},
+		}, Config: intake.Config{
+			Handover: time.Hour, Defaults: map[string]any{"detector": "ewma"},
 		},
 	})
 	first, second := dial(t, address, authority.credentials("first")), dial(t, address, authority.credentials("second"))
@@ -281,7 +279,7 @@ func TestHealthAndReflection(t *testing.T) {
 // What a draining server has read it answers.
 func TestDrainAnswersAll(t *testing.T) {
 	recorder := new(drivertest.Recorder)
-	address, stop := serve(t, Config{Insecure: true, Drivers: driver.NewRegistry(recorder.Factory()), Defaults: map[string]any{"detector": "recorder"}})
+	address, stop := serve(t, Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(recorder.Factory()), Defaults: map[string]any{"detector": "recorder"}}})
 	stream := dial(t, address, insecure.NewCredentials())
 	go func() {
 		for i := 0; stream.Send(of("p", i, float64(i))) == nil; i++ { //nolint:revive // until the stream ends
@@ -315,10 +313,11 @@ func TestLimitsOfAClient(t *testing.T) {
 	dir := t.TempDir()
 	authority := newAuthority(t, dir)
 	address, _ := serve(t, Config{
-		TLS: authority.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
-		Clients: map[string]Client{
+		TLS: authority.issue("localhost"), Clients: map[string]Client{
 			"greedy": {Names: []string{"greedy"}, Namespaces: []string{"default"}, Limits: Limits{Streams: 2, Series: 3}},
 			"other":  {Names: []string{"other"}, Namespaces: []string{"default"}},
+		}, Config: intake.Config{
+			Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
 		},
 	})
 	greedy, other := authority.credentials("greedy"), authority.credentials("other")
@@ -335,7 +334,7 @@ func TestLimitsOfAClient(t *testing.T) {
 		}
 	}
 	_, err := ask(t, dial(t, address, greedy), of("p", 0, 1))
-	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) == 0 {
+	if status.Code(err) != codes.ResourceExhausted || intake.RetryAfter(err) == 0 {
 		t.Errorf("a third stream: %v, want ResourceExhausted and when to come again", err)
 	}
 	if got, err := ask(t, dial(t, address, other), of("free", 0, 1)); err != nil || got.Severity != pb.Severity_SEVERITY_NORMAL {
@@ -349,8 +348,9 @@ func TestLimitsOfAClient(t *testing.T) {
 // A client over its rate is slowed down first, and refused when it goes on.
 func TestRate(t *testing.T) {
 	address, _ := serve(t, Config{
-		Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
-		Limits: Limits{Rate: 1000, Burst: 100, Patience: time.Second},
+		Insecure: true, Limits: Limits{Rate: 1000, Burst: 100, Patience: time.Second}, Config: intake.Config{
+			Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
+		},
 	})
 	stream := dial(t, address, insecure.NewCredentials())
 	began := time.Now()
@@ -371,7 +371,7 @@ func TestRate(t *testing.T) {
 	took := time.Since(began)
 	cancel()
 	wg.Wait()
-	if status.Code(err) != codes.ResourceExhausted || retryAfter(err) < time.Second {
+	if status.Code(err) != codes.ResourceExhausted || intake.RetryAfter(err) < time.Second {
 		t.Errorf("%v, want ResourceExhausted and when to come again", err)
 	}
 	if most := 100 + 1000*(took.Seconds()+0.1); float64(n) > most || n < 200 {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -24,7 +25,7 @@ func fragile() driver.Factory {
 
 // A panic in a call, by gRPC or by HTTP, ends the call, and neither the server nor the calls after it.
 func TestPanicOfACall(t *testing.T) {
-	c := Config{Insecure: true, Drivers: driver.NewRegistry(fragile()), Defaults: map[string]any{"detector": "fragile"}}
+	c := Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(fragile()), Defaults: map[string]any{"detector": "fragile"}}}
 	address, _ := serve(t, c)
 	for range 3 {
 		stream := dial(t, address, insecure.NewCredentials())

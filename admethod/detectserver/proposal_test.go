@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -56,7 +57,9 @@ func TestQualityForProposalOnlyClients(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				address, _ := serve(t, Config{
-					Insecure: true, Drivers: driver.NewRegistry(counts), Defaults: map[string]any{"detector": "counts"},
+					Insecure: true, Config: intake.Config{
+						Drivers: driver.NewRegistry(counts), Defaults: map[string]any{"detector": "counts"},
+					},
 				})
 				stream := dial(t, address, insecure.NewCredentials())
 				told := make(map[string]int)

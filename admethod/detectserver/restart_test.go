@@ -18,6 +18,7 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -91,7 +92,7 @@ func TestModelOfASeries(t *testing.T) {
 			return offset{by, s.ModelName}, err
 		})
 	write(t, path, []byte("1"))
-	address, _ := serve(t, Config{Insecure: true, ModelDir: dir, Drivers: driver.NewRegistry(offsets)})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{ModelDir: dir, Drivers: driver.NewRegistry(offsets)}})
 	stream := dial(t, address, insecure.NewCredentials())
 	m := described(of("p", 0, 20), "offset")
 	m.Series.Model = "room.model"

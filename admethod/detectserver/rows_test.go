@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -18,8 +19,9 @@ import (
 // groups of the server's own routes.
 func TestServerAlignsRows(t *testing.T) {
 	address, _ := serve(t, Config{
-		Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
-		Routes: []Route{{Device: "lamp", Property: "r*", Settings: map[string]any{"group": "room"}}},
+		Insecure: true, Config: intake.Config{
+			Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}, Routes: []Route{{Device: "lamp", Property: "r*", Settings: map[string]any{"group": "room"}}},
+		},
 	})
 	info := &pb.SeriesInfo{Group: "g", Detector: "echo", Members: []*pb.Member{
 		{Namespace: "default", DeviceName: "lamp", PropertyName: "a", CycleMs: 1000},
@@ -69,7 +71,7 @@ func TestServerAlignsRows(t *testing.T) {
 
 // Rows that a client numbers need the right index; one that is wrong is answered.
 func TestWrongMember(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"}}})
 	stream := dial(t, address, insecure.NewCredentials())
 	m := of("a", 0, 1)
 	m.Series = &pb.SeriesInfo{Group: "g", Members: []*pb.Member{

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
@@ -92,14 +93,14 @@ func secured(t *testing.T, change func(*Config)) (address string, authority *aut
 	both := filepath.Join(dir, "both")
 	write(t, both, []byte("second\n"))
 	c := Config{
-		TLS: authority.issue("localhost"), Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
-		Clients: map[string]Client{
+		TLS: authority.issue("localhost"), Clients: map[string]Client{
 			"mapper": {Names: []string{"mapper"}, Namespaces: []string{"default"}},
 			"rogue":  {Names: []string{"rogue"}, Namespaces: []string{"rogue"}},
 			"tokens": {Token: token, Namespaces: []string{"default"}},
 			"both":   {Token: both, Names: []string{"both"}, Namespaces: []string{"default"}},
+		}, Handshake: time.Second, MaxPending: 8, Config: intake.Config{
+			Drivers: driver.NewRegistry(echo()), Defaults: map[string]any{"detector": "echo"},
 		},
-		Handshake: time.Second, MaxPending: 8,
 	}
 	if change != nil {
 		change(&c)
@@ -216,9 +217,9 @@ func TestModesAreSpelledOut(t *testing.T) {
 			"a": {Names: []string{"x"}, Namespaces: []string{"*"}}, "b": {Names: []string{"x"}, Namespaces: []string{"*"}},
 		}}},
 		{"no such token", "no such file", Config{TLS: files, Clients: map[string]Client{"a": {Token: "/none", Namespaces: []string{"*"}}}}},
-		{"a wrong route", "routes[0]", Config{Insecure: true, Routes: []Route{{Device: "["}}}},
-		{"wrong settings of a route", "thresh", Config{Insecure: true, Routes: []Route{{Settings: map[string]any{"thresh": 1}}}}},
-		{"an unknown sink", "sinks", Config{Insecure: true, Sinks: []string{"none"}}},
+		{"a wrong route", "routes[0]", Config{Insecure: true, Config: intake.Config{Routes: []Route{{Device: "["}}}}},
+		{"wrong settings of a route", "thresh", Config{Insecure: true, Config: intake.Config{Routes: []Route{{Settings: map[string]any{"thresh": 1}}}}}},
+		{"an unknown sink", "sinks", Config{Insecure: true, Config: intake.Config{Sinks: []string{"none"}}}},
 	} {
 		if _, err := New(test.config); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.says)

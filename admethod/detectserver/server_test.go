@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -69,7 +70,7 @@ func running(tb testing.TB, c Config) *Server {
 	tb.Helper()
 	up := make(chan struct{})
 	s, _ := launch(tb, c, func(ctx context.Context, s *Server) error {
-		return s.run(ctx, func(ctx context.Context) error {
+		return s.intake.Run(ctx, func(ctx context.Context) error {
 			close(up)
 			<-ctx.Done()
 			return nil
@@ -110,7 +111,7 @@ func ask(t *testing.T, stream pb.AnomalyDetectionService_StreamDetectClient, m *
 
 // A client that knows only the proposal's fields gets one answer to each reading, in order.
 func TestProposalOnlyClient(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, Defaults: map[string]any{"detector": "ewma"}})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{Defaults: map[string]any{"detector": "ewma"}}})
 	stream := dial(t, address, insecure.NewCredentials())
 	const n = 2000
 	go func() {
@@ -141,7 +142,7 @@ func TestProposalOnlyClient(t *testing.T) {
 
 // A repeat is answered as the first time, on another connection too, and is not learned twice.
 func TestRepeatsAreRecognised(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, Defaults: map[string]any{"detector": "ewma"}})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{Defaults: map[string]any{"detector": "ewma"}}})
 	var first *pb.AnomalyResponse
 	for attempt := range uint32(2) {
 		stream := dial(t, address, insecure.NewCredentials())
@@ -180,7 +181,7 @@ func TestGroup(t *testing.T) {
 
 // A reading that cannot be judged is answered with what was expected, and the stream goes on.
 func TestBadReadingsAreAnswered(t *testing.T) {
-	address, _ := serve(t, Config{Insecure: true, MaxSeries: 2})
+	address, _ := serve(t, Config{Insecure: true, Config: intake.Config{MaxSeries: 2}})
 	stream := dial(t, address, insecure.NewCredentials())
 	member := []*pb.Member{{Namespace: "n", DeviceName: "d", PropertyName: "p"}}
 	for _, test := range []struct {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
@@ -29,7 +30,7 @@ func TestSinks(t *testing.T) {
 			heard = append(heard, batch...)
 		}), nil
 	}})
-	address, stop := serve(t, Config{Insecure: true, SinkRegistry: sinks, Sinks: []string{"memory"}, Defaults: map[string]any{"detector": "ewma"}})
+	address, stop := serve(t, Config{Insecure: true, Config: intake.Config{SinkRegistry: sinks, Sinks: []string{"memory"}, Defaults: map[string]any{"detector": "ewma"}}})
 	stream := dial(t, address, insecure.NewCredentials())
 	for i := range 200 {
 		value := 20 + float64(i%3)
@@ -58,8 +59,9 @@ func TestSinks(t *testing.T) {
 func TestRecorder(t *testing.T) {
 	dir := t.TempDir()
 	address, stop := serve(t, Config{
-		Insecure: true, Sinks: []string{recorder.Name}, Defaults: map[string]any{"detector": "ewma"},
-		SinkOptions: map[string]map[string]any{recorder.Name: {"dir": dir}},
+		Insecure: true, Config: intake.Config{
+			Sinks: []string{recorder.Name}, Defaults: map[string]any{"detector": "ewma"}, SinkOptions: map[string]map[string]any{recorder.Name: {"dir": dir}},
+		},
 	})
 	stream := dial(t, address, insecure.NewCredentials())
 	const n = 50

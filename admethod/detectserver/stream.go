@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -68,10 +69,10 @@ func internal(err error) error {
 func (s *Server) streamsOfOne() int {
 	most := 0
 	for _, c := range s.clients {
-		most = max(most, c.limits.Streams)
+		most = max(most, c.Limits.Streams)
 	}
 	if s.anybody != nil {
-		most = max(most, s.anybody.limits.Streams)
+		most = max(most, s.anybody.Limits.Streams)
 	}
 	return min(most, s.config.MaxStreams) + 16
 }
@@ -85,14 +86,15 @@ func (s *Server) serveGRPC(ctx context.Context, l net.Listener) error {
 	ended, end := context.WithCancel(ctx)
 	ending.Go(func() {
 		<-ended.Done()
-		s.drain()
+		s.health.Shutdown()
+		s.intake.Drain()
 		graceful, answered := make(chan struct{}), make(chan struct{})
 		ending.Go(func() {
 			s.grpc.GracefulStop()
 			close(graceful)
 		})
 		ending.Go(func() {
-			s.working.Wait()
+			s.intake.Wait()
 			close(answered)
 		})
 		select {
@@ -136,7 +138,7 @@ func (s *Server) StreamDetect(stream detectStream) error {
 		s.pause(ctx, nil)
 		return err
 	}
-	session, err := s.open(c, inFlight)
+	session, err := s.intake.Open(c.Client, inFlight)
 	if err != nil {
 		s.refuse(c, remote, err)
 		s.pause(ctx, c)
@@ -146,12 +148,12 @@ func (s *Server) StreamDetect(stream detectStream) error {
 	sent := make(chan struct{})
 	defer close(sent)
 	go func() {
-		session.finish(guard.Call("a stream of readings", func() error { return receive(stream, session, remote) }))
+		session.Finish(guard.Call("a stream of readings", func() error { return s.receive(stream, session, c, remote) }))
 		<-sent
-		session.close()
+		session.Close()
 	}()
 	if err := guard.Call("a stream of verdicts", func() error { return send(stream, session) }); err != nil {
-		session.finish(err)
+		session.Finish(err)
 		if code := status.Code(err); code == codes.PermissionDenied || code == codes.ResourceExhausted {
 			s.pause(ctx, c)
 		}
@@ -161,27 +163,27 @@ func (s *Server) StreamDetect(stream detectStream) error {
 }
 
 // receive asks what comes.
-func receive(stream detectStream, session *session, remote net.Addr) error {
+func (s *Server) receive(stream detectStream, session *intake.Session, c *client, remote net.Addr) error {
 	ctx := stream.Context()
-	var m pb.DevicePropertyData // used again: ask keeps nothing of it
+	var m pb.DevicePropertyData // used again: Ask keeps nothing of it
 	for {
 		if err := stream.RecvMsg(&m); errors.Is(err, io.EOF) {
-			return errAllAsked
+			return intake.ErrAllAsked
 		} else if err != nil {
-			session.server.refuseMessage(session.client, remote, err)
+			s.refuseMessage(c, remote, err)
 			return err
 		}
-		if err := session.ask(ctx, &m); err != nil {
-			session.server.refuse(session.client, remote, err)
+		if err := session.Ask(ctx, &m); err != nil {
+			s.refuse(c, remote, err)
 			return err
 		}
 	}
 }
 
 // send sends the answers.
-func send(stream detectStream, session *session) error {
+func send(stream detectStream, session *intake.Session) error {
 	for {
-		batch, err := session.answers(stream.Context())
+		batch, err := session.Answers(stream.Context())
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -189,10 +191,10 @@ func send(stream detectStream, session *session) error {
 			return err
 		}
 		for _, a := range batch {
-			if err := stream.SendMsg(&a.reply.Message); err != nil {
+			if err := stream.SendMsg(&a.Reply.Message); err != nil {
 				return err
 			}
 		}
-		session.done(batch) // they are encoded
+		session.Done(batch) // they are encoded
 	}
 }

@@ -32,6 +32,10 @@ type Reading struct {
 	// Those of a property come before its first one that is not.
 	Past bool
 
+	// Gone says that the property is no more, in place of a reading: nothing is learned, what was learned is kept for its
+	// return, its incident is told to be abandoned, and its silence says nothing. Key alone counts beside it.
+	Gone bool
+
 	// Answer gets the verdict on this reading, with the token; nil where nobody waits for it.
 	Answer Answerer
 	Token  uint64
@@ -78,7 +82,7 @@ func (r *Reading) Check() error {
 			return fmt.Errorf("property %.300q: want namespace, device and property, each of 1 to %d bytes without a slash", r.Key.String(), MaxName)
 		}
 	}
-	if r.At.IsZero() {
+	if r.At.IsZero() && !r.Gone {
 		return fmt.Errorf("%s: a reading without a time", r.Key)
 	}
 	return nil

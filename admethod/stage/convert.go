@@ -97,11 +97,11 @@ func (c *Converter) Convert(v any) (float64, string, driver.Flags) {
 		}
 		return c.Number(0)
 	case string:
-		return c.text(v)
+		return c.Text(v)
 	case []byte:
-		return c.text(string(v))
+		return c.Text(string(v))
 	case json.Number:
-		return c.text(v.String())
+		return c.Text(v.String())
 	case nil:
 		return math.NaN(), "", driver.Unparsable
 	}
@@ -126,11 +126,11 @@ func (c *Converter) reflected(v any) (float64, string, driver.Flags) {
 	case rv.Kind() == reflect.Bool:
 		return c.Convert(rv.Bool())
 	case rv.Kind() == reflect.String:
-		return c.text(rv.String())
+		return c.Text(rv.String())
 	}
 	if s, ok := v.(fmt.Stringer); ok {
 		if text, ok := textOf(s); ok {
-			return c.text(text)
+			return c.Text(text)
 		}
 	}
 	return math.NaN(), "", driver.Unparsable
@@ -157,7 +157,8 @@ func (c *Converter) Number(v float64) (float64, string, driver.Flags) {
 	return v, "", 0
 }
 
-func (c *Converter) text(s string) (float64, string, driver.Flags) {
+// Text is Convert for what is text already.
+func (c *Converter) Text(s string) (float64, string, driver.Flags) {
 	if c.mode == categorical {
 		return c.category(s)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -38,12 +39,18 @@ func newServer(c *configuration) (*detectserver.Server, error) {
 	return detectserver.New(detectserver.Config{
 		TLS:      tlsfiles.Files{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key},
 		Insecure: c.Insecure, Clients: clients, Anonymous: c.Anonymous, Callbacks: callbacks,
-		StateDir: c.Detection.StateDir, ModelDir: c.Detection.ModelDir, Language: c.Detection.Language(),
-		Defaults: c.Detection.Defaults, Routes: c.Routes, Sinks: c.Detection.Sinks, SinkOptions: c.Detection.SinkOptions,
-		Limits: detectserver.Limits(c.ClientLimits), MaxStreams: c.Limits.Streams, MaxSeries: c.Limits.Series,
-		MaxPending: c.Limits.Pending, Idle: c.Limits.Idle, Handover: c.Limits.Handover, Deadline: c.Limits.Deadline,
-		Handshake: c.Limits.Handshake, Snapshot: c.Limits.Snapshot,
+		Limits: detectserver.Limits(c.ClientLimits), MaxPending: c.Limits.Pending, Handshake: c.Limits.Handshake, Config: c.intake(),
 	})
+}
+
+// intake is what comes behind the endpoints and sources.
+func (c *configuration) intake() intake.Config {
+	d, l := &c.Detection, &c.Limits
+	return intake.Config{
+		StateDir: d.StateDir, ModelDir: d.ModelDir, Language: d.Language(), Defaults: d.Defaults, Routes: c.Routes,
+		Sinks: d.Sinks, SinkOptions: d.SinkOptions, MaxStreams: l.Streams, MaxSeries: l.Series,
+		Idle: l.Idle, Handover: l.Handover, Deadline: l.Deadline, Snapshot: l.Snapshot,
+	}
 }
 
 // checkDetection finds what would make every property fail that it is for: detectors and sinks that are not known, and

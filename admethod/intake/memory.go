@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"slices"
@@ -40,9 +40,9 @@ type record struct {
 }
 
 // remember returns the memory of a stream of the client; the one that was idle for longest makes room.
-func (s *Server) remember(c *client, id string) *memory {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (in *Intake) remember(c *Client, id string) *memory {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	m := c.streams[id]
 	if m == nil {
 		if len(c.streams) >= streamsOfOne {
@@ -63,7 +63,7 @@ func (s *Server) remember(c *client, id string) *memory {
 }
 
 // forgetStreams forgets those that nobody has used since limit. The caller holds the server's lock.
-func (c *client) forgetStreams(limit time.Time) {
+func (c *Client) forgetStreams(limit time.Time) {
 	for id, m := range c.streams {
 		if m.sessions == 0 && m.used.Before(limit) {
 			delete(c.streams, id)
@@ -145,7 +145,7 @@ func (m *memory) settle(sequence uint64, r *driver.Result) {
 }
 
 // repeat answers a request that was asked before. It reports false for one that is to be judged.
-func (s *session) repeat(m *pb.DevicePropertyData, a *answer) bool {
+func (s *Session) repeat(m *pb.DevicePropertyData, a *Answer) bool {
 	for {
 		r, known, tooOld := s.memory.find(m.GetSequence(), m.GetAttempt())
 		switch {

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -23,21 +24,45 @@ import (
 // them, such as "room-*"; an empty one matches everything.
 type Route struct {
 	Namespace, Device, Property string
-	Client                      string // name of the client
+	Client                      string // name of the client, or of the source
+	Model                       string // of the device, where a source knows it
+	// Labels of the device, where a source knows them: each must match.
+	Labels map[string]string
 	// Settings are keys of anomalyDetection. A series that a client describes itself goes before them. With the key
 	// group, properties that clients do not describe are put together to rows by the server.
 	Settings map[string]any
 }
 
-func (r *Route) matches(client string, key driver.Key) bool {
+func (r *Route) matches(client string, key driver.Key, about *source.Property) bool {
+	if about == nil {
+		about = &unknown
+	}
 	for _, p := range [...][2]string{
-		{r.Namespace, key.Namespace}, {r.Device, key.Device}, {r.Property, key.Property}, {r.Client, client},
+		{r.Namespace, key.Namespace}, {r.Device, key.Device}, {r.Property, key.Property}, {r.Client, client}, {r.Model, about.Model},
 	} {
-		if ok, err := path.Match(p[0], p[1]); p[0] != "" && (err != nil || !ok) {
+		if p[0] != "" && !fits(p[0], p[1]) {
+			return false
+		}
+	}
+	for name, pattern := range r.Labels {
+		if value, has := about.Labels[name]; !has || !fits(pattern, value) {
 			return false
 		}
 	}
 	return true
+}
+
+// unknown is a property of which nothing is known but its name.
+var unknown source.Property
+
+func fits(pattern, text string) bool {
+	ok, err := path.Match(pattern, text)
+	return ok && err == nil
+}
+
+// patterns are those of a route.
+func (r *Route) patterns() []string {
+	return slices.AppendSeq([]string{r.Namespace, r.Device, r.Property, r.Client, r.Model}, maps.Values(r.Labels))
 }
 
 // checkSettings finds wrong patterns and settings that can never be used.
@@ -48,7 +73,7 @@ func (c *Config) checkSettings() error {
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		for _, pattern := range []string{r.Namespace, r.Device, r.Property, r.Client} {
+		for _, pattern := range r.patterns() {
 			if _, err := path.Match(pattern, ""); err != nil {
 				errs = append(errs, fmt.Errorf("routes[%d]: %q: want a pattern such as room-*", i, pattern))
 			}
@@ -61,13 +86,13 @@ func (c *Config) checkSettings() error {
 }
 
 // settings are those of a property below what its client says.
-func (s *Server) settings(client string, key driver.Key) map[string]any {
-	settings := maps.Clone(s.config.Defaults)
+func (in *Intake) settings(client string, key driver.Key, about *source.Property) map[string]any {
+	settings := maps.Clone(in.Config.Defaults)
 	if settings == nil {
 		settings = make(map[string]any)
 	}
-	for i := range s.config.Routes {
-		if r := &s.config.Routes[i]; r.matches(client, key) {
+	for i := range in.Config.Routes {
+		if r := &in.Config.Routes[i]; r.matches(client, key, about) {
 			maps.Copy(settings, r.Settings)
 		}
 	}
@@ -81,21 +106,30 @@ type plan struct {
 	config    admethod.ADMethodConfig
 	identity  string
 	open      bool // members may join
+	fed       bool // by a source: what it knows of a member may change
 }
 
 func (p *plan) finish() {
 	var identity strings.Builder
 	identity.WriteString(p.config.Fingerprint())
 	for i := range p.members {
-		identity.WriteString("|" + p.members[i].Key.String())
+		m := &p.members[i]
+		identity.WriteString("|" + m.Key.String())
+		if p.fed {
+			fmt.Fprintf(&identity, " %q %q %v %v %v", m.DataType, m.Unit, m.Minimum, m.Maximum, m.Cycle)
+		}
 	}
 	p.identity = identity.String()
 }
 
 // planned is the series that a client describes with info or, where that is nil, the one that the server's settings
 // make of the property.
-func (s *Server) planned(c *client, info *pb.SeriesInfo, key driver.Key) (p plan, err error) {
-	settings := s.settings(c.name, key)
+func (in *Intake) planned(c *Client, of *member) (p plan, err error) {
+	key, info := of.key, of.info
+	settings := in.settings(c.Name, key, of.about)
+	if of.fed {
+		return fed(settings, key, of.about)
+	}
 	described := info != nil
 	if !described {
 		info = &pb.SeriesInfo{Members: []*pb.Member{{
@@ -132,9 +166,12 @@ func (s *Server) planned(c *client, info *pb.SeriesInfo, key driver.Key) (p plan
 //
 // The first one wins: while a session uses a series, no other client may use it, and no other session may configure it
 // otherwise. A session that sent nothing for it for [Config.Handover] does not use it any more.
-func (s *Server) openSeries(asker *session, info *pb.SeriesInfo, key driver.Key) (*series, error) {
-	c, now := asker.client, s.clock.Load()
-	p, err := s.planned(c, info, key)
+func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
+	c, now := asker.client, in.clock.Load()
+	if of.fed && in.full(c, of.key) { // before much is done for it: there may be any number
+		return nil, fmt.Errorf("%s: all that %q and the server may score is scored already: limits.series", of.key, c.Name)
+	}
+	p, err := in.planned(c, of)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +179,10 @@ func (s *Server) openSeries(asker *session, info *pb.SeriesInfo, key driver.Key)
 	// client from opening one.
 	c.opening.Lock()
 	defer c.opening.Unlock()
-	n, old, err := s.reserve(asker, &p, info == nil, key, now)
+	if of.fed {
+		in.leave(c, of.key, p.id)
+	}
+	n, old, err := in.reserve(asker, &p, of.info == nil && !of.fed, of.key, now)
 	if err != nil || n.attached != nil {
 		return n, err
 	}
@@ -157,13 +197,13 @@ func (s *Server) openSeries(asker *session, info *pb.SeriesInfo, key driver.Key)
 		}
 		name = fmt.Sprintf("%s#%08x", name, h.Sum32())
 	}
-	attached, err := s.handler.Attach(admethod.AttachSettings{
-		Group: name, Members: p.members, Config: p.config, Tenant: c.name, Answer: n.settled,
+	attached, err := in.handler.Attach(admethod.AttachSettings{
+		Group: name, Members: p.members, Config: p.config, Tenant: c.Name, Answer: n.settled, Observed: of.fed,
 	})
 	if err != nil {
-		s.mu.Lock()
-		s.forget(n)
-		s.mu.Unlock()
+		in.mu.Lock()
+		in.forget(n)
+		in.mu.Unlock()
 		return nil, err
 	}
 	n.submitting.Lock()
@@ -173,16 +213,16 @@ func (s *Server) openSeries(asker *session, info *pb.SeriesInfo, key driver.Key)
 }
 
 // reserve finds the series in the table, or puts a new one there that is to be attached in place of old.
-func (s *Server) reserve(asker *session, p *plan, undescribed bool, key driver.Key, now int64) (n, old *series, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
+func (in *Intake) reserve(asker *Session, p *plan, undescribed bool, key driver.Key, now int64) (n, old *series, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.draining {
 		return nil, nil, errDrain
 	}
 	c := asker.client
-	old = s.series[p.id]
+	old = in.series[p.id]
 	if undescribed { // what the client described before holds on
-		if g := s.groups[key]; g != nil && g.owner == c {
+		if g := in.groups[key]; g != nil && g.owner == c {
 			old = g
 		}
 		if old != nil && old.owner == c && !old.gone(now) && slices.ContainsFunc(old.members, func(m driver.Member) bool { return m.Key == key }) {
@@ -197,38 +237,43 @@ func (s *Server) reserve(asker *session, p *plan, undescribed bool, key driver.K
 			return old, nil, nil
 		case mine && p.open:
 			p.join(old)
+			if p.fed && old.identity == p.identity && !old.gone(now) {
+				old.holders[asker] = struct{}{}
+				return old, nil, nil
+			}
 		case mine && old.identity == p.identity:
-		case old.inUse(asker, now, s.config.Handover) && mine:
+		case old.inUse(asker, now, in.Config.Handover) && mine:
 			return nil, nil, fmt.Errorf("%s is scored with another configuration for another stream of this client: want the same from all", p.id)
-		case old.inUse(asker, now, s.config.Handover):
+		case old.inUse(asker, now, in.Config.Handover):
 			return nil, nil, fmt.Errorf("%s is being scored for another client", p.id)
 		}
 	}
 	weight := len(p.members)
 	if old != nil {
-		s.forget(old)
+		in.forget(old)
 	}
 	switch {
-	case c.series+weight > c.limits.Series:
+	case c.series+weight > c.Limits.Series:
 		err = fmt.Errorf("%s: the client has %d properties scored already, which is all that it may", p.id, c.series)
-	case s.weight+weight > s.config.MaxSeries:
-		err = fmt.Errorf("%s: the server scores %d properties already, which is all that it may", p.id, s.weight)
+	case in.weight+weight > in.Config.MaxSeries:
+		err = fmt.Errorf("%s: the server scores %d properties already, which is all that it may", p.id, in.weight)
 	}
 	if err != nil {
 		if old != nil {
-			s.enter(old)
+			in.enter(old)
 		}
 		return nil, nil, err
 	}
 	n = &series{
 		id: p.id, group: p.group, owner: c, members: p.members, identity: p.identity,
-		holders: map[*session]struct{}{asker: {}},
+		holders: map[*Session]struct{}{asker: {}},
 	}
 	if n.group != "" {
 		n.rows = newRows(p.members, &p.config.Rows)
+		n.rows.late = p.fed && len(p.members) > 1
 	}
 	n.used.Store(now)
-	s.enter(n)
+	in.enter(n)
 	return n, old, nil
 }
 
@@ -244,54 +289,51 @@ func (p *plan) join(old *series) {
 }
 
 // enter puts a series into the tables. The caller holds the server's lock.
-func (s *Server) enter(n *series) {
-	s.series[n.id] = n
-	s.weight += len(n.members)
+func (in *Intake) enter(n *series) {
+	in.series[n.id] = n
+	in.weight += len(n.members)
 	n.owner.series += len(n.members)
 	if n.group != "" {
 		for i := range n.members {
-			s.groups[n.members[i].Key] = n
+			in.groups[n.members[i].Key] = n
 		}
 	}
 }
 
 // forget takes a series out of the tables. The caller holds the server's lock.
-func (s *Server) forget(n *series) {
-	if s.series[n.id] != n {
+func (in *Intake) forget(n *series) {
+	if in.series[n.id] != n {
 		return
 	}
-	delete(s.series, n.id)
-	s.weight -= len(n.members)
+	delete(in.series, n.id)
+	in.weight -= len(n.members)
 	n.owner.series -= len(n.members)
 	for i := range n.members {
-		if s.groups[n.members[i].Key] == n {
-			delete(s.groups, n.members[i].Key)
+		if in.groups[n.members[i].Key] == n {
+			delete(in.groups, n.members[i].Key)
 		}
 	}
 }
 
 // expire closes series that nobody has sent for since limit, and forgets streams that are not used any more.
-func (s *Server) expire(limit int64) {
-	s.mu.Lock()
-	for _, c := range s.clients {
+func (in *Intake) expire(limit int64) {
+	in.mu.Lock()
+	for _, c := range in.clients {
 		c.forgetStreams(time.Unix(0, limit))
 	}
-	if s.anybody != nil {
-		s.anybody.forgetStreams(time.Unix(0, limit))
-	}
 	var idle []*series
-	for _, n := range s.series {
+	for _, n := range in.series {
 		if n.used.Load() < limit {
 			idle = append(idle, n)
 		}
 	}
-	s.mu.Unlock()
+	in.mu.Unlock()
 	for _, n := range idle {
 		n.owner.opening.Lock() // it is not to be opened again before what it learned is kept
 		if n.used.Load() < limit {
-			s.mu.Lock()
-			s.forget(n)
-			s.mu.Unlock()
+			in.mu.Lock()
+			in.forget(n)
+			in.mu.Unlock()
 			n.close()
 		}
 		n.owner.opening.Unlock()

@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"sync"
@@ -17,10 +17,10 @@ const notJudged = "the reading was lost before it was judged: the server is over
 // series is what is scored as one. It outlives the sessions of its client.
 type series struct {
 	id, group string
-	owner     *client
+	owner     *Client
 	members   []driver.Member
 	identity  string                // of its configuration
-	holders   map[*session]struct{} // guarded by the server
+	holders   map[*Session]struct{} // guarded by the server
 	used      atomic.Int64          // coarse clock
 	rows      *rows                 // of a group whose rows the server puts together
 
@@ -38,7 +38,7 @@ type series struct {
 
 // waits is an answer that waits for the verdict on a row.
 type waits struct {
-	answer   *answer
+	answer   *Answer
 	memory   *memory
 	sequence uint64
 }
@@ -72,7 +72,7 @@ func (r *ring) pop() {
 
 // submit has a row judged. It reports false where the series is closed, or its detector is worth another try; open it
 // again then. While the detector is cut off, the answer says why.
-func (n *series) submit(a *answer, m *memory, row driver.Row, now int64) bool {
+func (n *series) submit(a *Answer, m *memory, row driver.Row, now int64) bool {
 	n.submitting.Lock()
 	defer n.submitting.Unlock()
 	if n.closed {
@@ -86,7 +86,7 @@ func (n *series) submit(a *answer, m *memory, row driver.Row, now int64) bool {
 		return true
 	}
 	n.number++
-	w := waits{answer: a, sequence: a.reply.Message.GetSequence()}
+	w := waits{answer: a, sequence: a.Reply.Message.GetSequence()}
 	a.state.Store(waiting)
 	if m != nil && w.sequence != 0 {
 		w.memory = m
@@ -103,17 +103,27 @@ func (n *series) submit(a *answer, m *memory, row driver.Row, now int64) bool {
 }
 
 // check takes a reading through the stages that its client has not. It reports false where verdict is the answer.
-func (n *series) check(member int, text string, s *driver.Sample) (verdict driver.Result, pass bool) {
+func (n *series) check(member int, text string, how look, s *driver.Sample) (verdict driver.Result, pass bool) {
 	n.submitting.Lock()
 	defer n.submitting.Unlock()
-	if n.closed { // submit tells
+	switch {
+	case n.closed: // submit tells
 		return verdict, true
+	case how == checked:
+		return n.attached.Check(member, text, s)
 	}
-	return n.attached.Check(member, text, s)
+	return n.attached.Observe(member, text, how == past, s)
+}
+
+// over reports whether the series is closed.
+func (n *series) over() bool {
+	n.submitting.Lock()
+	defer n.submitting.Unlock()
+	return n.closed
 }
 
 // takeOver lets another answer wait for the verdict on a row. It reports false where nobody waits any more.
-func (n *series) takeOver(number uint64, a *answer) bool {
+func (n *series) takeOver(number uint64, a *Answer) bool {
 	n.mu.Lock()
 	if number < n.head || number >= n.head+uint64(n.pending.waiting) {
 		n.mu.Unlock()
@@ -172,7 +182,7 @@ func (n *series) settled(number uint64, r *driver.Result, row driver.Row) {
 }
 
 // nothing marks a place whose row is settled.
-var nothing = new(answer)
+var nothing = new(Answer)
 
 // close cuts the series off. What waits is answered without a verdict.
 func (n *series) close() {
@@ -205,7 +215,7 @@ func (n *series) broken(now int64) (why string, again bool) {
 const failedFor = time.Minute
 
 // inUse says whether somebody else than asker uses the series. The caller holds the server's lock.
-func (n *series) inUse(asker *session, now int64, handover time.Duration) bool {
+func (n *series) inUse(asker *Session, now int64, handover time.Duration) bool {
 	if now-n.used.Load() >= int64(handover) {
 		return false
 	}

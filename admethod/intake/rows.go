@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"fmt"
@@ -25,6 +25,7 @@ type rows struct {
 	row  driver.Row
 	// fresh members have a reading since the last complete row; judged ones have been in a row with that reading.
 	fresh, judged []bool
+	late          bool // the first reading is of a round that has begun: rows begin with the next one
 }
 
 func newRows(members []driver.Member, c *admethod.RowsConfig) *rows {
@@ -43,13 +44,17 @@ func newRows(members []driver.Member, c *admethod.RowsConfig) *rows {
 	return r
 }
 
-// take returns a copy of the row that a reading makes, nil where it makes none yet.
-func (r *rows) take(key driver.Key, sample driver.Sample) (driver.Row, error) {
+// take appends to room the row that a reading makes; it returns nil where that makes none yet.
+func (r *rows) take(key driver.Key, sample driver.Sample, room driver.Row) (driver.Row, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.Index(r.keys, key)
 	if i < 0 {
 		return nil, fmt.Errorf("%s: want one of the members of the group, or the group described anew", key)
+	}
+	if r.late {
+		r.late = false
+		return nil, nil //nolint:nilnil // the row is not complete
 	}
 	early := r.fresh[i]
 	r.row[i], r.fresh[i], r.judged[i] = sample, true, false
@@ -62,7 +67,7 @@ func (r *rows) take(key driver.Key, sample driver.Sample) (driver.Row, error) {
 			return nil, fmt.Errorf("no recent reading of %s, a member of the group", r.keys[j])
 		}
 	}
-	row := slices.Clone(r.row)
+	row := append(room, r.row...)
 	for j := range row {
 		if !r.fresh[j] || r.judged[j] {
 			row[j].Flags |= driver.Held

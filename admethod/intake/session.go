@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"context"
@@ -18,40 +18,30 @@ import (
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
-// The core beneath the endpoints, gRPC (stream.go) and HTTP. An endpoint only carries messages; permissions, limits and state are here:
+// Session is the readings of one connection of a client, and the answers to them. Permissions, limits and state are here;
+// an endpoint only carries messages. [Intake.Open] begins one, [Session.Close] ends it.
 //
-//	c, err := server.identify(tls, authorization) // who is it? a gRPC status: Unauthenticated, PermissionDenied
-//	s, err := server.open(c, limit)                // a status: ResourceExhausted, Unavailable
-//	defer s.close()
-//
-// A stream: one goroutine calls ask for each message, and finish when no more come; another calls answers until it
-// fails, sends what it got and gives it back with done. Each message that ask took without an error gets exactly one
+// A stream: one goroutine calls Ask for each message, and Finish when no more come; another calls Answers until it
+// fails, sends what it got and gives it back with Done. Each message that Ask took without an error gets exactly one
 // answer: at once where it cannot be judged (severity unknown, and the message says what was expected), else when its
 // detector has judged, or when [Config.Deadline] has passed. Answers are in the order of the messages once one of them
 // came without a sequence.
 //
-//	go func() { for { m := receive(); if err := s.ask(ctx, m); err != nil { s.finish(err); return } } }()
-//	for { batch, err := s.answers(ctx); …send each &a.reply.Message…; s.done(batch) }
+//	go func() { for { m := receive(); if err := s.Ask(ctx, m); err != nil { s.Finish(err); return } } }()
+//	for { batch, err := s.Answers(ctx); …send each &a.Reply.Message…; s.Done(batch) }
 //
 // A batch whose answers go back together is simpler, and needs one goroutine:
 //
-//	answers, err := s.exchange(ctx, messages) // exactly one answer for each message, in their order
+//	answers, err := s.Exchange(ctx, messages) // exactly one answer for each message, in their order
 //
-// An error of ask, answers and exchange is a gRPC status that ends the session: PermissionDenied for a namespace that
-// is not the client's where the message has no sequence, ResourceExhausted with errdetails.RetryInfo for too many readings (see retryAfter), Unavailable
-// while the server shuts down. Errors that end a session go to server.refuse, which logs each cause once a minute.
-//
-// An endpoint is a function that serves until its context ends; run has any number of them and does all else:
-//
-//	server.run(ctx, func(ctx context.Context) error { … })
-//
-// It listens on server.guard(listener), which bounds connections that trickle: it calls settle on a connection when its
-// first request has come. server.tlsConfig("h2", "http/1.1") has the newest certificates for each handshake, and
-// server.refuseConn logs why a connection was not set up.
-type session struct {
-	server *Server
-	client *client
+// An error of Open, Ask, Answers and Exchange is a gRPC status that ends the session: PermissionDenied for a namespace that
+// is not the client's where the message has no sequence, ResourceExhausted with errdetails.RetryInfo for too much (see
+// [RetryAfter]), Unavailable while the intake drains. They are for [Intake.Refuse], which logs each cause once a minute.
+type Session struct {
+	intake *Intake
+	client *Client
 	limit  int
+	tells  bool // verdicts are told one by one, to those who wait for them: there are no messages to send
 
 	// Of the goroutine that asks.
 	members   map[driver.Key]*member
@@ -63,16 +53,17 @@ type session struct {
 	key       driver.Key    // of the last reading, with its member, as readings come in bunches
 	of        *member
 	row       [1]driver.Sample // of a property that is scored alone
+	wide      driver.Row       // of a group
 
 	some, room chan struct{} // signals to the goroutine that answers, and to the one that asks
 	ended      chan struct{} // closed with the session's end
 
 	mu            sync.Mutex
 	ordered       bool
-	first, newest *answer   // waiting, in the order of asking
-	ready         []*answer // to be sent
-	spare         []*answer // memory of ready
-	idle          []*answer // to be used again
+	first, newest *Answer   // waiting, in the order of asking
+	ready         []*Answer // to be sent
+	spare         []*Answer // memory of ready
+	idle          []*Answer // to be used again
 	open          int       // asked and not done
 	wantsRoom     bool
 	sleeping      bool  // the goroutine that answers
@@ -80,33 +71,36 @@ type session struct {
 	closed        bool
 }
 
-var errAllAsked = errors.New("all is asked")
+// ErrAllAsked is for [Session.Finish] where nothing went wrong.
+var ErrAllAsked = errors.New("all is asked")
 
-// open begins a session. At most limit messages are asked and not done; ask waits for room.
-func (s *Server) open(c *client, limit int) (*session, error) {
-	n := &session{
-		server: s, client: c, limit: limit, members: make(map[driver.Key]*member),
+// Open begins a session. At most limit messages are asked and not done; Ask waits for room.
+func (in *Intake) Open(c *Client, limit int) (*Session, error) { return in.open(c, limit, false) }
+
+func (in *Intake) open(c *Client, limit int, tells bool) (*Session, error) {
+	n := &Session{
+		intake: in, client: c, limit: limit, tells: tells, members: make(map[driver.Key]*member),
 		some: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	switch {
-	case s.draining:
+	case in.draining:
 		return nil, errDrain
-	case c.sessions >= c.limits.Streams:
-		return nil, exhausted(time.Second, "client %q has %d streams already", c.name, c.sessions)
-	case len(s.sessions) >= s.config.MaxStreams:
-		return nil, exhausted(time.Second, "the server has %d streams already", len(s.sessions))
+	case c.sessions >= c.Limits.Streams:
+		return nil, Exhausted(time.Second, "client %q has %d streams already", c.Name, c.sessions)
+	case len(in.sessions) >= in.Config.MaxStreams:
+		return nil, Exhausted(time.Second, "the server has %d streams already", len(in.sessions))
 	}
 	c.sessions++
-	s.working.Add(1)
-	s.sessions[n] = struct{}{}
+	in.working.Add(1)
+	in.sessions[n] = struct{}{}
 	return n, nil
 }
 
-// close gives up what the session holds. What it still waits for is judged and forgotten.
-func (s *session) close() {
-	s.finish(errAllAsked)
+// Close gives up what the session holds. What it still waits for is judged and forgotten.
+func (s *Session) Close() {
+	s.Finish(ErrAllAsked)
 	s.mu.Lock()
 	was := s.closed
 	s.closed = true
@@ -114,10 +108,10 @@ func (s *session) close() {
 	if was {
 		return
 	}
-	defer s.server.working.Done()
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	delete(s.server.sessions, s)
+	defer s.intake.working.Done()
+	s.intake.mu.Lock()
+	defer s.intake.mu.Unlock()
+	delete(s.intake.sessions, s)
 	s.client.sessions--
 	for _, of := range s.members {
 		if of.series != nil {
@@ -130,8 +124,8 @@ func (s *session) close() {
 	}
 }
 
-// finish says that no more is asked; answers fails with err when all is answered. The first one counts.
-func (s *session) finish(err error) {
+// Finish says that no more is asked; Answers fails with err when all is answered. The first one counts.
+func (s *Session) Finish(err error) {
 	s.mu.Lock()
 	if s.end == nil {
 		s.end = err
@@ -142,8 +136,14 @@ func (s *session) finish(err error) {
 	poke(s.some)
 }
 
+// Throttled reports whether readings have to wait, as the client is over its rate. It is for the goroutine that asks.
+func (s *Session) Throttled() bool { return !s.throttled.IsZero() }
+
+// Client is whose session it is.
+func (s *Session) Client() *Client { return s.client }
+
 // cause is why no more is asked.
-func (s *session) cause() error {
+func (s *Session) cause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.end
@@ -156,24 +156,25 @@ func poke(c chan struct{}) {
 	}
 }
 
-// ask takes a message; it reads m until it returns. It waits while the session is full or the client is too fast.
-func (s *session) ask(ctx context.Context, m *pb.DevicePropertyData) error {
+// Ask takes a message; it reads m until it returns. It waits while the session is full or the client is too fast.
+func (s *Session) Ask(ctx context.Context, m *pb.DevicePropertyData) error {
 	if s.allowance--; s.allowance < 0 {
 		if err := s.pace(ctx); err != nil {
 			return err
 		}
 	}
-	a, err := s.admit(ctx, m)
+	a, err := s.admit(ctx, m.GetSequence() == 0)
 	if err != nil {
 		return err
 	}
+	a.set(m)
 	if err := s.take(m, a); err != nil { //nolint:contextcheck // a series outlives the request that opens it
 		a.fail(status.Convert(err).Message())
 		switch code := status.Code(err); {
 		case code == codes.Unknown: // about the reading
 		case code == codes.PermissionDenied && m.GetSequence() != 0:
 			// A client that counts reads why in the answer; its other readings must not suffer for one device.
-			s.server.refuse(s.client, nil, err)
+			s.intake.Refuse("", s.client, nil, err)
 		default: // a status ends the session
 			return err
 		}
@@ -182,7 +183,7 @@ func (s *session) ask(ctx context.Context, m *pb.DevicePropertyData) error {
 }
 
 // admit waits for room.
-func (s *session) admit(ctx context.Context, m *pb.DevicePropertyData) (*answer, error) {
+func (s *Session) admit(ctx context.Context, ordered bool) (*Answer, error) {
 	s.mu.Lock()
 	for s.open >= s.limit && s.end == nil {
 		s.wantsRoom = true
@@ -199,17 +200,15 @@ func (s *session) admit(ctx context.Context, m *pb.DevicePropertyData) (*answer,
 	if s.end != nil {
 		return nil, s.end
 	}
-	var a *answer
+	var a *Answer
 	if n := len(s.idle); n > 0 {
 		a, s.idle = s.idle[n-1], s.idle[:n-1]
 	} else {
-		a = &answer{session: s}
-	}
-	a.set(m, s.server.clock.Load())
-	if m.GetSequence() == 0 {
-		s.ordered = true
+		a = &Answer{session: s}
 	}
 	s.open++
+	s.ordered = s.ordered || ordered
+	a.asked, a.ready, a.keep = s.intake.clock.Load(), false, false
 	if a.previous = s.newest; a.previous != nil {
 		a.previous.next = a
 	} else {
@@ -220,7 +219,7 @@ func (s *session) admit(ctx context.Context, m *pb.DevicePropertyData) (*answer,
 }
 
 // deliver makes an answer ready that nobody else writes to any more.
-func (s *session) deliver(a *answer) {
+func (s *Session) deliver(a *Answer) {
 	s.mu.Lock()
 	a.ready = true
 	if s.ordered {
@@ -240,7 +239,28 @@ func (s *session) deliver(a *answer) {
 	}
 }
 
-func (s *session) toReady(a *answer) {
+// forget takes an answer that is told out of what waits.
+func (s *Session) forget(a *Answer) {
+	s.mu.Lock()
+	s.unlink(a)
+	s.open--
+	if !a.keep {
+		s.idle = append(s.idle, a)
+	}
+	wake := s.wantsRoom
+	s.wantsRoom = false
+	last := s.end != nil && s.first == nil
+	s.mu.Unlock()
+	if wake {
+		poke(s.room)
+	}
+	if last {
+		poke(s.some)
+	}
+}
+
+// unlink takes an answer out of the list. The caller holds the lock.
+func (s *Session) unlink(a *Answer) {
 	if a.previous != nil {
 		a.previous.next = a.next
 	} else {
@@ -252,11 +272,15 @@ func (s *session) toReady(a *answer) {
 		s.newest = a.previous
 	}
 	a.next, a.previous = nil, nil
+}
+
+func (s *Session) toReady(a *Answer) {
+	s.unlink(a)
 	s.ready = append(s.ready, a)
 }
 
-// answers waits for at least one answer. The slice is valid until done.
-func (s *session) answers(ctx context.Context) ([]*answer, error) {
+// Answers waits for at least one answer. The slice is valid until Done.
+func (s *Session) Answers(ctx context.Context) ([]*Answer, error) {
 	for {
 		s.mu.Lock()
 		if len(s.ready) > 0 {
@@ -267,7 +291,7 @@ func (s *session) answers(ctx context.Context) ([]*answer, error) {
 		}
 		if s.end != nil && s.first == nil {
 			s.mu.Unlock()
-			if errors.Is(s.end, errAllAsked) {
+			if errors.Is(s.end, ErrAllAsked) {
 				return nil, io.EOF
 			}
 			return nil, s.end
@@ -282,8 +306,8 @@ func (s *session) answers(ctx context.Context) ([]*answer, error) {
 	}
 }
 
-// done gives answers back that are sent.
-func (s *session) done(batch []*answer) {
+// Done gives answers back that are sent.
+func (s *Session) Done(batch []*Answer) {
 	s.mu.Lock()
 	s.open -= len(batch)
 	for _, a := range batch {
@@ -301,9 +325,9 @@ func (s *session) done(batch []*answer) {
 	}
 }
 
-// exchange asks all messages and returns their answers in the same order. The session's limit must not be less than
+// Exchange asks all messages and returns their answers in the same order. The session's limit must not be less than
 // their number. The answers belong to the caller.
-func (s *session) exchange(ctx context.Context, messages []*pb.DevicePropertyData) ([]*pb.AnomalyResponse, error) {
+func (s *Session) Exchange(ctx context.Context, messages []*pb.DevicePropertyData) ([]*pb.AnomalyResponse, error) {
 	if len(messages) > s.limit {
 		return nil, status.Errorf(codes.ResourceExhausted, "%d readings at once, want at most %d", len(messages), s.limit)
 	}
@@ -311,28 +335,28 @@ func (s *session) exchange(ctx context.Context, messages []*pb.DevicePropertyDat
 	s.ordered = true
 	s.mu.Unlock()
 	for _, m := range messages {
-		if err := s.ask(ctx, m); err != nil {
+		if err := s.Ask(ctx, m); err != nil {
 			return nil, err
 		}
 	}
 	out := make([]*pb.AnomalyResponse, 0, len(messages))
 	for len(out) < len(messages) {
-		batch, err := s.answers(ctx)
+		batch, err := s.Answers(ctx)
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range batch {
 			a.keep = true
-			out = append(out, &a.reply.Message)
+			out = append(out, &a.Reply.Message)
 		}
-		s.done(batch)
+		s.Done(batch)
 	}
 	return out, nil
 }
 
 // expire answers what waits since before limit.
-func (s *session) expire(limit int64, deadline time.Duration) {
-	var late []*answer
+func (s *Session) expire(limit int64, deadline time.Duration) {
+	var late []*Answer
 	s.mu.Lock()
 	for a := s.first; a != nil && a.asked < limit; a = a.next {
 		if a.claim() {

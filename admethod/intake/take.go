@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package detectserver
+package intake
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -31,10 +32,12 @@ type member struct {
 // declared is a series as a session knows it.
 type declared struct {
 	info    *pb.SeriesInfo // nil where the client did not describe it
-	series  *series        // nil where it could not be opened
-	err     error          // why not
-	retry   int64          // when to try again, by the coarse clock
-	partial *partial       // of a group
+	fed     bool           // a source brings it
+	about   *source.Property
+	series  *series  // nil where it could not be opened
+	err     error    // why not
+	retry   int64    // when to try again, by the coarse clock
+	partial *partial // of a group
 }
 
 // partial is the row of a group that a client puts together.
@@ -45,13 +48,13 @@ type partial struct {
 }
 
 // take hands a message to its series. A status ends the session; any other error is the answer to the reading.
-func (s *session) take(m *pb.DevicePropertyData, a *answer) error {
+func (s *Session) take(m *pb.DevicePropertyData, a *Answer) error {
 	if id := m.GetStream().GetStreamId(); id != "" {
 		if len(id) > longestStream {
 			return fmt.Errorf("stream_id of %d bytes: want at most %d", len(id), longestStream)
 		}
 		if s.memory == nil {
-			s.memory = s.server.remember(s.client, id)
+			s.memory = s.intake.remember(s.client, id)
 		}
 	}
 	of, err := s.find(m, a)
@@ -75,29 +78,57 @@ func (s *session) take(m *pb.DevicePropertyData, a *answer) error {
 	} else if at, err := time.Parse(time.RFC3339Nano, a.timestamp); err != nil || at.UnixNano() != nano {
 		a.timestamp = ""
 	}
+	how := trusted
+	if of.info == nil && m.GetSequence() == 0 && m.GetFlags() == 0 { // the client knows only the proposal's fields
+		how = checked
+	}
+	return s.judge(of, a, memory, m, &sample, m.GetPropertyValue(), how)
+}
+
+// look is how far a reading has come on the way to its detector.
+type look uint8
+
+const (
+	trusted  look = iota // its client has converted and checked it
+	checked              // its text may be of an enumeration, and nobody has checked it
+	observed             // as its origin has it
+	past                 // likewise, and nothing of it is told
+)
+
+// judge hands a reading to its series, once it is found good where nobody has looked at it. m is nil for one that came in
+// no message.
+func (s *Session) judge(of *member, a *Answer, memory *memory, m *pb.DevicePropertyData, sample *driver.Sample, text string, how look) (err error) {
 	for range 3 {
 		if err := s.reach(of, a.asked); err != nil {
 			return err
 		}
 		n := of.series
-		s.row[0] = sample
+		if n.group != "" && n.over() { // its rows are not to be filled any more
+			of.series = nil
+			continue
+		}
+		s.row[0] = *sample
 		row := driver.Row(s.row[:])
-		if of.info == nil && m.GetSequence() == 0 && m.GetFlags() == 0 { // the client knows only the proposal's fields
-			if verdict, pass := n.check(of.index, m.GetPropertyValue(), &s.row[0]); !pass {
+		if how != trusted {
+			if verdict, pass := n.check(of.index, text, how, &s.row[0]); !pass {
+				own := verdict // the usual case has none, and allocates none
 				a.state.Store(waiting)
-				a.judged(&verdict)
+				a.judged(&own)
 				return nil
 			}
 		}
 		switch {
 		case len(n.group) == 0:
 		case m.GetRow() != 0:
-			if row, err = of.fill(m, sample); err != nil {
+			if row, err = of.fill(m, *sample); err != nil {
 				return err
 			}
 		default:
-			if row, err = n.rows.take(of.key, s.row[0]); err != nil {
+			if row, err = n.rows.take(of.key, s.row[0], s.wide[:0]); err != nil && !s.tells {
 				return err
+			}
+			if row != nil {
+				s.wide = row
 			}
 		}
 		if row == nil {
@@ -113,7 +144,7 @@ func (s *session) take(m *pb.DevicePropertyData, a *answer) error {
 }
 
 // find returns where the message goes.
-func (s *session) find(m *pb.DevicePropertyData, a *answer) (*member, error) {
+func (s *Session) find(m *pb.DevicePropertyData, a *Answer) (*member, error) {
 	info := m.GetSeries()
 	if known := s.members[a.subject]; info != nil && known != nil && proto.Equal(info, known.info) {
 		info = nil // said again; the row of a group goes on
@@ -131,7 +162,7 @@ func (s *session) find(m *pb.DevicePropertyData, a *answer) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.client.permit(key.Namespace); err != nil {
+	if err := s.client.Permit(key.Namespace); err != nil {
 		return nil, err
 	}
 	if err := s.declare(info, key); err != nil {
@@ -142,10 +173,10 @@ func (s *session) find(m *pb.DevicePropertyData, a *answer) (*member, error) {
 }
 
 // declare notes what a series is. Its members need not be valid, only the client's own.
-func (s *session) declare(info *pb.SeriesInfo, key driver.Key) error {
+func (s *Session) declare(info *pb.SeriesInfo, key driver.Key) error {
 	keys := []driver.Key{key}
 	for _, m := range info.GetMembers() {
-		if err := s.client.permit(m.GetNamespace()); err != nil {
+		if err := s.client.Permit(m.GetNamespace()); err != nil {
 			return err
 		}
 	}
@@ -167,14 +198,20 @@ func (s *session) declare(info *pb.SeriesInfo, key driver.Key) error {
 			d.info, d.retry = nil, never
 		}
 	}
-	if len(s.members)+len(keys) > 2*s.client.limits.Series {
+	return s.note(d, keys)
+}
+
+// note notes where the readings of properties go.
+func (s *Session) note(d *declared, keys []driver.Key) error {
+	most := 2 * s.client.Limits.Series
+	if len(s.members)+len(keys) > most {
 		for known, of := range s.members {
 			if of.series == nil { // make room: of what could not be opened there may be any number
 				delete(s.members, known)
 			}
 		}
-		if len(s.members)+len(keys) > 2*s.client.limits.Series {
-			return fmt.Errorf("%s: the stream carries %d properties already", key, len(s.members))
+		if len(s.members)+len(keys) > most {
+			return fmt.Errorf("%s: the stream carries %d properties already", keys[0], len(s.members))
 		}
 	}
 	for i, k := range keys {
@@ -186,20 +223,24 @@ func (s *session) declare(info *pb.SeriesInfo, key driver.Key) error {
 const never = 1<<63 - 1
 
 // reach opens the series of a member where it is not open.
-func (s *session) reach(of *member, now int64) error {
+func (s *Session) reach(of *member, now int64) error {
 	if of.series != nil {
 		return nil
 	}
 	if of.err != nil && now < of.retry {
 		return of.err
 	}
-	of.series, of.err = s.server.openSeries(s, of.info, of.key)
+	before := of.err
+	of.series, of.err = s.intake.openSeries(s, of)
 	if of.err != nil {
 		if code := status.Code(of.err); code != codes.Unknown {
 			return of.err
 		}
 		of.retry = now + int64(retryOpening)
-		s.server.log.ErrorS("series "+s.client.name, of.err, "Detector server does not score a series", "client", s.client.name)
+		s.intake.log.ErrorS("series "+s.client.Name, of.err, "Detector server does not score a series", "client", s.client.Name)
+		if of.fed && of.about != nil && len(of.about.Detection) > 0 && (before == nil || before.Error() != of.err.Error()) {
+			s.intake.handler.Reject(of.key, of.err) // its author looks where verdicts are
+		}
 		return of.err
 	}
 	n := of.series
