@@ -73,16 +73,25 @@ func TestCorpusOfTheField(t *testing.T) {
 		"the same header again":      {layout(time.RFC3339) + "\ndate,value\n", nil, all()},
 		"times of Java":              {layout(time.UnixDate), nil, all()},
 		"times of mails":             {strings.ReplaceAll(layout("02 Jan 2006 15:04:05 -0700"), "date,", "date,"), nil, all()},
-		"times of PostgreSQL":        {layout("2006-01-02 15:04:05.000000+00"), nil, all(spike(0))},
-		"times of JavaScript":        {layout("Mon Jan 02 2006 15:04:05 -0700"), nil, all(spike(0))},
-		"months in full":             {layout("Monday, 2 January 2006 15:04"), nil, all(spike(0))},
-		"digits alone":               {layout("20060102150405"), nil, all(spike(0))},
-		"digits without seconds":     {layout("200601021504"), nil, all(spike(0))},
-		"a zone by its name":         {layout("2006-01-02 15:04:05 CET"), nil, all(spike(-time.Hour))},
-		"a zone of several":          {layout("2006-01-02 15:04:05 CST"), nil, want{exitUsage, 0, 0, []string{"the zone CST may be several"}}},
-		"a zone of the place":        {layout("2006-01-02 15:04:05 CST"), []string{"--timezone", "Asia/Shanghai"}, all(spike(-8 * time.Hour))},
-		"Chinese of Excel":           {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
-		"German of Excel":            {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
+		"decimal commas between commas": {lines("time,temp,flow", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%s,%s", at.Format(time.RFC3339), german(v), german(v/2))
+		}), nil, want{exitUsage, 0, 0, []string{"want numbers with a decimal comma in quotes"}}},
+		"rows of many widths": {lines("time,value,note", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f%s", at.Format(time.RFC3339), v, every(5, "", ",checked,by,Kim")(i))
+		}), nil, all("judged by auto: value")},
+		"rows longer than the header, first": {lines("time,value,note", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f%s", at.Format(time.RFC3339), v, []string{",checked,by,Kim", ""}[min(i, 1)])
+		}), nil, all("judged by auto: value")},
+		"times of PostgreSQL":    {layout("2006-01-02 15:04:05.000000+00"), nil, all(spike(0))},
+		"times of JavaScript":    {layout("Mon Jan 02 2006 15:04:05 -0700"), nil, all(spike(0))},
+		"months in full":         {layout("Monday, 2 January 2006 15:04"), nil, all(spike(0))},
+		"digits alone":           {layout("20060102150405"), nil, all(spike(0))},
+		"digits without seconds": {layout("200601021504"), nil, all(spike(0))},
+		"a zone by its name":     {layout("2006-01-02 15:04:05 CET"), nil, all(spike(-time.Hour))},
+		"a zone of several":      {layout("2006-01-02 15:04:05 CST"), nil, want{exitUsage, 0, 0, []string{"the zone CST may be several"}}},
+		"a zone of the place":    {layout("2006-01-02 15:04:05 CST"), []string{"--timezone", "Asia/Shanghai"}, all(spike(-8 * time.Hour))},
+		"Chinese of Excel":       {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
+		"German of Excel":        {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
 		"WinCC": {lines(`"VarName";"TimeString";"VarValue";"Validity";"Time_ms"`, func(i int, at time.Time, v float64) string {
 			return fmt.Sprintf(`"Temp";"%s";%s;1;%d,5`, at.Format("02.01.2006 15:04:05"), german(v), int64(46082000000)+int64(i)*6944)
 		}), nil, all("judged by auto: Temp (")},

@@ -177,16 +177,64 @@ func (d *delimited) begin() error {
 			if d.header = named(fields); len(kept) == 0 {
 				rest = rest[1:]
 			}
-		} else if i > 0 && strings.TrimSpace(fields[usual-1]) == "" && d.width(d.ahead[i-1]) == usual-1 {
-			// Rows end by a separator, and the header does not.
-			if names, err := d.split(d.ahead[i-1]); err == nil && IsHeader(names) {
-				d.header = append(named(names), "")
+		} else if at, names := d.headerBefore(i); names != nil {
+			if err := d.fits(names, d.ahead[at+1:]); err != nil {
+				return err
 			}
+			d.header = append(names, make([]string, max(0, usual-len(names)))...) // names that are missing stand for nothing
+			rest = d.ahead[at+1:]
 		}
 		d.ahead = append(kept, rest...)
 		return nil
 	}
 	return nil
+}
+
+// headerBefore finds the header of rows of which the first as wide as most is line i, and which have not as many fields as
+// it: the line before, if it has but one less, or else one above that names a time.
+func (d *delimited) headerBefore(i int) (at int, names []string) {
+	for at = i - 1; at >= 0; at-- {
+		if d.width(d.ahead[at]) < 2 {
+			continue
+		}
+		fields, err := d.split(d.ahead[at])
+		if err != nil || !IsHeader(fields) {
+			continue
+		}
+		names = named(fields)
+		if at == i-1 && len(names) == d.width(d.ahead[i])-1 || slices.ContainsFunc(names, func(n string) bool { return index(timeNames, n) >= 0 }) {
+			return at, names
+		}
+	}
+	return 0, nil
+}
+
+// fits reports rows in which a decimal comma was taken for one between columns: they have more fields than the header, all
+// of digits alone.
+func (d *delimited) fits(names []string, rows []ahead) error {
+	if d.separator != ',' {
+		return nil
+	}
+	wider, cut := 0, ahead{}
+	for _, a := range rows {
+		if d.width(a) <= len(names) {
+			continue
+		}
+		fields, err := d.split(a)
+		if err != nil {
+			continue
+		}
+		wider++
+		integers := func(f string) bool { return strings.Trim(f, "+-0123456789 ") == "" && strings.TrimSpace(f) != "" }
+		if i := slices.IndexFunc(fields, integers); i > 0 && !slices.ContainsFunc(fields[i:], func(f string) bool { return !integers(f) }) && cut.text == "" {
+			cut = a
+		}
+	}
+	if cut.text == "" || 2*wider <= len(rows) {
+		return nil
+	}
+	return fmt.Errorf("line %d: %d fields (%s) under a header of %d (%s): want numbers with a decimal comma in quotes, or columns separated by semicolons; or a name for each column",
+		cut.line, d.width(cut), clip(cut.text), len(names), strings.Join(names, ", "))
 }
 
 // whole joins the lines of a quoted field that goes on over several of them; one that does not end is left as it is.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/encoding/unicode"
@@ -66,6 +67,15 @@ var foreign = []struct{ magic, what string }{
 	{"<?xml", "an XML file: save it as CSV"},
 }
 
+// written are texts that are no tables, by how their first line is written.
+var written = []struct {
+	as   *regexp.Regexp
+	what string
+}{
+	{regexp.MustCompile(`\A[\w.:-]+(,[^ ,=]+=[^ ,=]+)* [^ ,=]+=[^ ]+ [0-9]{10,19}\r?\n`), "InfluxDB's line protocol: export a query as CSV"},
+	{regexp.MustCompile(`\A# (HELP|TYPE) [a-zA-Z_:][\w:]* `), "what Prometheus scrapes: ask it for a range (/api/v1/query_range)"},
+}
+
 // open unpacks the file and finds its format.
 func open(src io.Reader, formats []Format) (Grid, error) {
 	counted := &counter{src: src}
@@ -84,6 +94,11 @@ func open(src io.Reader, formats []Format) (Grid, error) {
 	}
 	for _, f := range foreign {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return nil, fmt.Errorf("this is %s", f.what)
+		}
+	}
+	for _, f := range written {
+		if f.as.Match(head) {
 			return nil, fmt.Errorf("this is %s", f.what)
 		}
 	}

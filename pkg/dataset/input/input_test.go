@@ -199,6 +199,8 @@ func TestRead(t *testing.T) {
 		"nothing":       {"", input.Options{}, []string{"error: the file is empty"}},
 		"only a header": {"timestamp,value\n", input.Options{}, []string{"error: the file is empty: a header (timestamp, value) and no row"}},
 		"a zip archive": {"PK\x03\x04\x14\x00", input.Options{}, []string{"error: this is a zip archive: unpack it first"}},
+		"line protocol": {"weather,room=a temp=20.5,lux=3i 1773360000000000000\n", input.Options{}, []string{"error: this is InfluxDB's line protocol: export a query as CSV"}},
+		"a scrape":      {"# HELP temp Temperature.\n# TYPE temp gauge\ntemp 20.5\n", input.Options{}, []string{"error: this is what Prometheus scrapes: ask it for a range (/api/v1/query_range)"}},
 		"a web page":    {"<!DOCTYPE html><html>", input.Options{}, []string{"error: this is a web page"}},
 		"bytes":         {"a\x00b", input.Options{}, []string{"error: this is no text: it has bytes of 0 in it"}},
 	} {

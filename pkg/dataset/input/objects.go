@@ -30,6 +30,7 @@ type objects struct {
 	header  []string
 	columns map[string]int
 	row     []string
+	lists   bool // some were left out
 }
 
 func newObjects(r *bufio.Reader, c *counter) (*objects, error) {
@@ -71,7 +72,10 @@ func (o *objects) Read() ([]string, int, error) {
 			if err != nil {
 				return nil, o.line, err
 			}
-			return o.flatten(value), o.line, nil
+			if row := o.flatten(value); len(o.header) > 1 || !o.lists {
+				return row, o.line, nil
+			}
+			return nil, o.line, fmt.Errorf("JSON objects of lists: %w", errShape)
 		}
 		line, err := o.src.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) == 0 {
@@ -161,6 +165,7 @@ func (o *objects) add(prefix string, value map[string]any) {
 		case bool:
 			text = strconv.FormatBool(v)
 		default:
+			o.lists = true
 			continue // a list is no reading
 		}
 		i, ok := o.columns[name]
