@@ -8,12 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,12 +21,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient/brokertest"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -98,72 +96,13 @@ func (d *doorman) disturb(f func(cl *mochi.Client, topic string)) {
 // broker is a broker within the test.
 type broker struct {
 	*doorman
-	door    *door
-	server  *mochi.Server
-	address string
-	once    sync.Once
+	*brokertest.Broker
 }
 
 func startBroker(t *testing.T, address, password string) *broker {
 	t.Helper()
-	b := &broker{
-		server:  mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}),
-		doorman: &doorman{password: password, messages: make(map[string]packets.Packet)},
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.door = &door{Listener: l}
-	for _, err := range []error{b.server.AddHook(b.doorman, nil), b.server.AddListener(listeners.NewNet("tcp", b.door)), b.server.Serve()} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.address = l.Addr().String()
-	t.Cleanup(b.stop)
-	return b
-}
-
-// stop ends the broker when all of its connections have begun: its own count of them may not grow while it is waited for.
-func (b *broker) stop() {
-	b.once.Do(func() {
-		_ = b.door.Close()
-		for b.door.accepted.Load() != b.door.begun.Load() {
-			runtime.Gosched()
-		}
-		_ = b.server.Close()
-	})
-}
-
-// door counts connections that are accepted, and those of which the broker reads.
-type door struct {
-	net.Listener
-	accepted, begun atomic.Int64
-}
-
-func (d *door) Accept() (net.Conn, error) {
-	conn, err := d.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	d.accepted.Add(1)
-	return &guest{Conn: conn, begin: sync.OnceFunc(func() { d.begun.Add(1) })}, nil
-}
-
-type guest struct {
-	net.Conn
-	begin func()
-}
-
-func (g *guest) Read(p []byte) (int, error) {
-	g.begin()
-	return g.Conn.Read(p)
-}
-
-func (g *guest) Close() error {
-	g.begin() // without a read
-	return g.Conn.Close()
+	d := &doorman{password: password, messages: make(map[string]packets.Packet)}
+	return &broker{d, brokertest.Start(t, address, d)}
 }
 
 // retained is what the broker keeps: of verdicts their severity, of other messages the text, by topic.
@@ -239,7 +178,7 @@ func TestRetained(t *testing.T) {
 	for qos := range 3 {
 		t.Run(strconv.Itoa(qos), func(t *testing.T) {
 			b := startBroker(t, "127.0.0.1:0", "sesame")
-			s := start(t, newSink(t, b.address, map[string]any{"qos": qos, "user": "mapper", "passwordFile": password}))
+			s := start(t, newSink(t, b.Address, map[string]any{"qos": qos, "user": "mapper", "passwordFile": password}))
 			keeps(t, "the status", b.retained, map[string]string{"p/status": Online})
 			device := result("", 0.999)
 			sinktest.Write(t, s, result("a", 0.97), result("b/+#", 0.1), device, result("a", 0.1))
@@ -272,14 +211,14 @@ func TestRetained(t *testing.T) {
 // watched, what somebody writes meanwhile, and what is not under the prefix stays.
 func TestGoneWhileTheMapperWasDown(t *testing.T) {
 	b := startBroker(t, "127.0.0.1:0", "")
-	s := start(t, newSink(t, b.address, nil))
+	s := start(t, newSink(t, b.Address, nil))
 	var results []driver.Result
 	want := map[string]string{"p/status": Online, "p/default/light-1/known": "normal", "p/default/light-1/bound": "normal"}
 	for i := range 150 {
 		results = append(results, result(fmt.Sprint("gone-", i), 0.999))
 	}
 	sinktest.Write(t, s, append(results, result("known", 0.1), result("bound", 0.1), result("", 0.999))...)
-	other := start(t, newSink(t, b.address, map[string]any{"prefix": "px"}))
+	other := start(t, newSink(t, b.Address, map[string]any{"prefix": "px"}))
 	sinktest.Write(t, other, result("other", 0.1))
 	for _, mapper := range []*Sink{s, other} {
 		if err := mapper.Shutdown(t.Context()); err != nil {
@@ -288,7 +227,7 @@ func TestGoneWhileTheMapperWasDown(t *testing.T) {
 	}
 	want["px/status"], want["px/default/light-1/other"] = Offline, "normal"
 
-	again := newSink(t, b.address, nil)
+	again := newSink(t, b.Address, nil)
 	again.stats = func() admethod.Stats {
 		return admethod.Stats{Bindings: map[driver.Key]admethod.BindingStats{result("bound", 0).Key: {}}}
 	}
@@ -307,7 +246,7 @@ func TestWrongPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := startBroker(t, "127.0.0.1:0", "sesame")
-	s := start(t, newSink(t, b.address, map[string]any{"user": "mapper", "passwordFile": password}))
+	s := start(t, newSink(t, b.Address, map[string]any{"user": "mapper", "passwordFile": password}))
 	sinktest.Write(t, s, result("a", 0.97))
 	waittest.Eventually(t, "it is refused", func() bool { return s.Stats().Failed > 0 })
 	if err := os.WriteFile(password, []byte("sesame"), 0o600); err != nil {
@@ -319,10 +258,10 @@ func TestWrongPassword(t *testing.T) {
 // The last will speaks for a mapper that is gone without a word.
 func TestLastWill(t *testing.T) {
 	b := startBroker(t, "127.0.0.1:0", "")
-	start(t, newSink(t, b.address, map[string]any{"clientID": "one"}))
+	start(t, newSink(t, b.Address, map[string]any{"clientID": "one"}))
 	keeps(t, "the status", b.retained, map[string]string{"p/status": Online})
 	b.disturb(func(cl *mochi.Client, _ string) { cl.Stop(io.ErrUnexpectedEOF) }) // nor can it come back
-	cl, ok := b.server.Clients.Get("one")
+	cl, ok := b.Server.Clients.Get("one")
 	if !ok {
 		t.Fatal("no client of the configured name")
 	}
@@ -345,7 +284,7 @@ func TestBrokerAway(t *testing.T) {
 	b := startBroker(t, address, "")
 	want := map[string]string{"p/status": Online, "p/default/light-1/brightness": "critical"}
 	keeps(t, "the verdict", b.retained, want)
-	b.stop()
+	b.Stop()
 	for i := range 100 {
 		sinktest.Write(t, s, result("other", float64(i%2)), result("third", 0.97), result("third", 0.1))
 	}
@@ -362,7 +301,7 @@ func TestBadMessage(t *testing.T) {
 			cl.Stop(io.ErrUnexpectedEOF)
 		}
 	})
-	s := newSink(t, b.address, nil)
+	s := newSink(t, b.Address, nil)
 	sinktest.Write(t, s, result("a", 0.1), result("bad", 0.1), result("b", 0.97))
 	start(t, s)
 	waittest.Eventually(t, "the others", func() bool {
@@ -407,11 +346,11 @@ func TestUndisturbed(t *testing.T) {
 	well := startBroker(t, "127.0.0.1:0", "")
 	t.Run("mute", func(t *testing.T) {
 		address, asked := mute(t)
-		sinktest.Undisturbed(t, newSink(t, well.address, nil), newSink(t, address, nil), asked)
+		sinktest.Undisturbed(t, newSink(t, well.Address, nil), newSink(t, address, nil), asked)
 	})
 	t.Run("refusing", func(t *testing.T) {
 		bad := startBroker(t, "127.0.0.1:0", "nobody knows")
-		sinktest.Undisturbed(t, newSink(t, well.address, nil), newSink(t, bad.address, nil), func() bool { return bad.connected.Load() > 0 })
+		sinktest.Undisturbed(t, newSink(t, well.Address, nil), newSink(t, bad.Address, nil), func() bool { return bad.connected.Load() > 0 })
 	})
 	t.Run("hanging", func(t *testing.T) {
 		bad := startBroker(t, "127.0.0.1:0", "")
@@ -421,7 +360,7 @@ func TestUndisturbed(t *testing.T) {
 			hangs.Store(true)
 			<-end
 		})
-		sinktest.Undisturbed(t, newSink(t, well.address, nil), newSink(t, bad.address, nil), hangs.Load)
+		sinktest.Undisturbed(t, newSink(t, well.Address, nil), newSink(t, bad.Address, nil), hangs.Load)
 		close(end)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,6 +96,14 @@ func (p *Process) Kill() {
 	p.once.Do(func() {
 		_ = p.cmd.Process.Kill() // it may have ended
 		_ = p.cmd.Wait()         // says that it was killed
+	})
+}
+
+// Stop asks the program to end, by SIGTERM, and waits for its end.
+func (p *Process) Stop() {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = p.cmd.Wait()                          // says how it ended
 	})
 }
 
