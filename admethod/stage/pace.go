@@ -39,8 +39,8 @@ func (p *pace) learn(d float64) {
 	}
 }
 
-// rhythm is how much readings that are late, missing or invalid are the way of a stream: a network that loses one in ten,
-// evenly, is no fault of a sensor, nor is a gateway that says N/A as often, and a verdict that never ends says nothing. It
+// rhythm is how much readings that are late, missing, repeated or invalid are the way of a stream: a network that loses one
+// in ten, evenly, is no fault of a sensor, nor is a gateway that says N/A or each thing twice as often, and a verdict that never ends says nothing. It
 // follows the mean of the levels of such faults over the last thousands of readings; a level is a fault's where it is well
 // over that.
 type rhythm struct {
@@ -59,7 +59,7 @@ const (
 // follow takes the levels after a reading.
 func (r *rhythm) follow(levels *[len(qualityKinds)]float32, c *QualityConfig) {
 	r.n = min(r.n+1, rhythmMemory)
-	for _, i := range [...]int{invalidIndex, missingIndex, lateIndex} {
+	for _, i := range [...]int{invalidIndex, missingIndex, duplicateIndex, lateIndex} {
 		least := uint16(rhythmLeast)
 		if i == invalidIndex {
 			least = rhythmValid
@@ -98,7 +98,7 @@ func (r *rhythm) silence(c *QualityConfig) float64 {
 
 // none reports whether all readings came when they should, for long.
 func (r *rhythm) none() bool {
-	return r.usual[invalidIndex]+r.usual[missingIndex]+r.usual[lateIndex] < 1e-4
+	return r.usual[invalidIndex]+r.usual[missingIndex]+r.usual[duplicateIndex]+r.usual[lateIndex] < 1e-4
 }
 
 // trigger is the level from which a fault makes a verdict: a little under Persist, as older faults count less, over what

@@ -18,7 +18,7 @@ func marked(q *Quality, c *QualityConfig, stamps []stamp) (readings, verdicts in
 	before := driver.KindNone
 	for _, s := range stamps {
 		_, _, kind := run(q, c, []stamp{s})
-		if kind == driver.KindMissing || kind == driver.KindLate || kind == driver.KindInvalid {
+		if kind == driver.KindMissing || kind == driver.KindLate || kind == driver.KindInvalid || kind == driver.KindDuplicate {
 			readings++
 			if before == driver.KindNone {
 				verdicts++
@@ -113,5 +113,37 @@ func TestEvenInvalidReadingsAreNoFault(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A gateway that says things twice, all of them or some, is the way of the stream after a few hundred readings. One that
+// begins to is a fault.
+func TestEvenRepeatsAreNoFault(t *testing.T) {
+	for _, p := range []float64{0.1, 0.5, 1} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			c := DefaultQuality()
+			rng := rand.New(rand.NewPCG(3, 9))
+			at := 0.0
+			some := func(n int, p float64) (s []stamp) {
+				for len(s) < n {
+					at++
+					s = append(s, stamp{at, rng.Float64()})
+					if rng.Float64() < p {
+						s = append(s, s[len(s)-1])
+					}
+				}
+				return s
+			}
+			var always, begins Quality
+			if got, verdicts := marked(&always, &c, some(3000, p)); got > 300 || verdicts > 1 {
+				t.Errorf("%d of 3000 readings are marked in %d verdicts", got, verdicts)
+			}
+			if got, _ := marked(&begins, &c, some(3000, 0)); got > 0 {
+				t.Errorf("%d readings are marked of which none is repeated", got)
+			}
+			if got, _ := marked(&begins, &c, some(200, p)); p >= 0.5 && got < 150 {
+				t.Errorf("%d of 200 readings are marked after it began", got)
+			}
+		})
 	}
 }

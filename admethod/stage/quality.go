@@ -80,6 +80,7 @@ func Fault(flags driver.Flags) driver.Kind {
 const (
 	invalidIndex    = 0
 	missingIndex    = 1
+	duplicateIndex  = 3
 	outOfOrderIndex = 4
 	lateIndex       = 5
 )
