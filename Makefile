@@ -36,7 +36,7 @@ PLUGINS := $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
 SBOM := $(TOOLS)/cyclonedx-gomod
 
 # What is released, and for which processors; .goreleaser.yaml says the same.
-PROGRAMS := ./cmd/adctl ./examples/restful-light-mapper ./examples/external-anomaly-detector ./examples/room-simulator
+PROGRAMS := ./cmd/adctl ./examples/restful-light-mapper ./cmd/anomaly-detector ./examples/room-simulator
 PLATFORMS := amd64 arm64 arm/7
 
 .PHONY: help

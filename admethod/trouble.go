@@ -28,6 +28,9 @@ type Trouble struct {
 // part fails: the log hears of it once a minute.
 type Report func(part, risk string, err error)
 
+// Report is a [Report] of what feeds the handler.
+func (h *Handler) Report(part, risk string, err error) { h.troubles.report(part, risk, err) }
+
 // troubles are those that last, by part.
 type troubles struct {
 	mu  sync.Mutex

@@ -187,6 +187,9 @@ func (in *Intake) Drain() {
 	}
 }
 
+// Report tells that something beside detection fails, as a source does, and by nil that it works again.
+func (in *Intake) Report(part, risk string, err error) { in.handler.Report(part, risk, err) }
+
 // Ended is closed when the intake drains.
 func (in *Intake) Ended() <-chan struct{} { return in.ended }
 

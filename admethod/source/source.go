@@ -89,8 +89,12 @@ type Registry struct {
 	registry.Registry[Factory]
 }
 
+const folder = "github.com/kubeedge/edge-anomaly/admethod/source/"
+
 // Sources is the registry that sources register themselves in when they are imported.
-var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{}}}
+var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{
+	"prometheus": folder + "prometheus",
+}}}
 
 // Register adds a source to [Sources]. It panics on a duplicate name.
 func Register(f Factory) { Sources.Register(f.Name, f) }

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	detectorName = "external-anomaly-detector"
+	detectorName = "anomaly-detector"
 	clientName   = "mapper.edge" // in the certificate of the mapper
 	moveLimit    = 30 * time.Second
 )

@@ -95,7 +95,7 @@ func goTool(ctx context.Context, dir string, args ...string) (string, error) {
 func (s *stage) set(ctx context.Context) error {
 	s.say(plain, "demo      building the room simulator, the mapper, the external detector and adctl, which takes a while the first time")
 	if _, err := goTool(ctx, s.root, "build", "-o", s.dir+"/", "./cmd/adctl", "./examples/room-simulator",
-		"./examples/room-simulator/record", "./examples/"+detectorName, "./"+mapperDir); err != nil {
+		"./examples/room-simulator/record", "./cmd/"+detectorName, "./"+mapperDir); err != nil {
 		return err
 	}
 	s.begin() // how long the compiler took is no part of the story

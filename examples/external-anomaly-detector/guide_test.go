@@ -1,9 +1,11 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package guide_test runs the guide of the README.
+package guide_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -11,11 +13,19 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 )
 
 var commands = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // The commands of the README's first guide do what it says: but for the place of the program and the ports, which others
 // may use, they are run as they are printed.
@@ -29,8 +39,11 @@ func TestGuide(t *testing.T) {
 	must(t, err)
 	_, guide, _ := strings.Cut(string(raw), "\n## Five minutes\n")
 	guide, _, _ = strings.Cut(guide, "\n### ")
-	file, err := binary()
-	must(t, err)
+	file := filepath.Join(t.TempDir(), "anomaly-detector")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, "../../cmd/anomaly-detector")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
 	http := sinktest.FreeAddress(t)
 	_, port, err := net.SplitHostPort(http)
 	must(t, err)
@@ -43,20 +56,22 @@ func TestGuide(t *testing.T) {
 		script += b[1]
 	}
 	for _, change := range [][2]string{
-		{"go build -o /tmp/external-anomaly-detector . && ", ""}, {"/tmp/external-anomaly-detector", file}, {"localhost:6805", "localhost:" + port},
+		{"go build -o /tmp/anomaly-detector ../../cmd/anomaly-detector && ", ""}, {"/tmp/anomaly-detector", file}, {"localhost:6805", "localhost:" + port},
 	} {
 		if !strings.Contains(script, change[0]) {
 			t.Fatalf("the guide lacks %q", change[0])
 		}
 		script = strings.ReplaceAll(script, change[0], change[1])
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	dir := t.TempDir()
 	for _, name := range []string{"certificates.sh", "config.yaml", "testdata"} {
 		path, err := filepath.Abs(name)
 		must(t, err)
 		must(t, os.Symlink(path, filepath.Join(dir, name)))
 	}
-	cmd := exec.CommandContext(within(t), "bash", "-c", script)
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "EDGE_ANOMALY_LISTEN="+sinktest.FreeAddress(t), "EDGE_ANOMALY_HTTP_LISTEN="+http)
 	out, err := cmd.CombinedOutput()

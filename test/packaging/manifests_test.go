@@ -213,8 +213,8 @@ func TestConfigurationsAreTaken(t *testing.T) {
 		t.Skip("builds the program")
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "external-anomaly-detector")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./examples/external-anomaly-detector")
+	binary := filepath.Join(dir, "anomaly-detector")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/anomaly-detector")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -1,8 +1,8 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command external-anomaly-detector judges readings that mappers send to it, with any detector of this project. See
-// README.md.
+// Command anomaly-detector judges readings with any detector of this project: those that mappers send to it, and those that
+// its sources bring from what already flows. See examples/external-anomaly-detector and docs/guides.
 package main
 
 import (
@@ -18,7 +18,8 @@ import (
 
 	"k8s.io/klog/v2"
 
-	_ "github.com/kubeedge/edge-anomaly/admethod/all" // detectors and sinks
+	_ "github.com/kubeedge/edge-anomaly/admethod/all"               // detectors and sinks
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus" // source
 )
 
 func main() {
@@ -29,14 +30,14 @@ func main() {
 	stop()
 	klog.Flush()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "external-anomaly-detector:", err)
+		fmt.Fprintln(os.Stderr, "anomaly-detector:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves until ctx ends. A line on stdout tells each address that is served.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("external-anomaly-detector", flag.ContinueOnError)
+	flags := flag.NewFlagSet("anomaly-detector", flag.ContinueOnError)
 	klog.InitFlags(flags)
 	file := flags.String("config", "config.yaml", "configuration `file`")
 	override := make(map[string]any)
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(c)
+	s, err := newService(c)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", *file, err)
 	}
@@ -68,5 +69,5 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s: ok\n", *file)
 		return nil
 	}
-	return serve(ctx, c, s, stdout)
+	return s.serve(ctx, c, stdout)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"strings"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
@@ -21,11 +22,36 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
-// newServer makes the server that the configuration describes, and reads the files that it names.
-func newServer(c *configuration) (*detectserver.Server, error) {
-	if err := c.checkDetection(); err != nil {
-		return nil, err
+// part is something that runs as long as the program: endpoints, and sources.
+type part = func(context.Context) error
+
+// service is what the configuration describes.
+type service struct {
+	in     *intake.Intake
+	server *detectserver.Server // nil without endpoints
+	parts  []part               // the sources
+}
+
+// newService reads the files that the configuration names.
+func newService(c *configuration) (*service, error) {
+	s := new(service)
+	var err error
+	if c.Listen == "" && c.HTTP.Listen == "" {
+		if s.in, err = intake.New(c.intake()); err != nil {
+			return nil, err
+		}
+	} else {
+		if s.server, err = newServer(c); err != nil {
+			return nil, err
+		}
+		s.in = s.server.Intake()
 	}
+	s.parts = c.parts(s.in)
+	return s, nil
+}
+
+// newServer makes the endpoints, and what is behind them.
+func newServer(c *configuration) (*detectserver.Server, error) {
 	clients := make(map[string]detectserver.Client)
 	for _, one := range c.Clients {
 		clients[one.Name] = detectserver.Client{
@@ -86,28 +112,40 @@ func (c *configuration) checkDetection() error {
 	return errors.Join(errs...)
 }
 
-// serve serves until ctx ends, and answers what it has read.
-func serve(ctx context.Context, c *configuration, s *detectserver.Server, stdout io.Writer) error {
-	var listening net.ListenConfig
-	l, err := listening.Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	run := func() error { return s.Serve(ctx, l) }
-	told := fmt.Sprintf("external-anomaly-detector: grpc %s\n", l.Addr())
-	if c.HTTP.Listen != "" {
-		h, err := listening.Listen(ctx, "tcp", c.HTTP.Listen)
-		if err != nil {
-			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
+// serve serves until ctx ends, and answers what it has read. A line on stdout tells each address.
+func (s *service) serve(ctx context.Context, c *configuration, stdout io.Writer) error {
+	var (
+		listening net.ListenConfig
+		listeners [2]net.Listener // gRPC, HTTP
+		told      strings.Builder
+	)
+	for i, l := range [...]struct{ key, name, address string }{{"listen", "grpc", c.Listen}, {"http.listen", "http", c.HTTP.Listen}} {
+		if l.address == "" {
+			continue
 		}
-		run = func() error { return s.ServeBoth(ctx, l, h) }
-		told += fmt.Sprintf("external-anomaly-detector: http %s\n", h.Addr())
+		var err error
+		if listeners[i], err = listening.Listen(ctx, "tcp", l.address); err != nil {
+			err = fmt.Errorf("%s: %w", l.key, err)
+			if listeners[0] != nil && i > 0 {
+				err = errors.Join(err, listeners[0].Close())
+			}
+			return err
+		}
+		fmt.Fprintf(&told, "anomaly-detector: %s %s\n", l.name, listeners[i].Addr())
 	}
-	if _, err := io.WriteString(stdout, told); err != nil {
+	for _, o := range c.Sources {
+		fmt.Fprintf(&told, "anomaly-detector: source %s\n", o.Name)
+	}
+	if _, err := io.WriteString(stdout, told.String()); err != nil {
 		logs.ErrorS(err, "Addresses cannot be told")
 	}
-	logs.InfoS("Serving", "grpc", l.Addr().String(), "http", c.HTTP.Listen, "tls", !c.Insecure, "clients", len(c.Clients))
-	err = run()
+	logs.InfoS("Serving", "grpc", c.Listen, "http", c.HTTP.Listen, "tls", !c.Insecure, "clients", len(c.Clients), "sources", len(c.Sources))
+	var err error
+	if s.server != nil {
+		err = s.server.ServeBoth(ctx, listeners[0], listeners[1], s.parts...)
+	} else {
+		err = s.in.Run(ctx, s.parts...)
+	}
 	logs.InfoS("Ended")
 	return err
 }

@@ -36,7 +36,7 @@ var scratch string // directory of the run
 
 // binary is the real program, built when it is needed first.
 var binary = sync.OnceValues(func() (string, error) {
-	file := filepath.Join(scratch, "external-anomaly-detector")
+	file := filepath.Join(scratch, "anomaly-detector")
 	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -45,7 +45,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	var err error
-	if scratch, err = os.MkdirTemp("", "external-anomaly-detector-"); err != nil {
+	if scratch, err = os.MkdirTemp("", "anomaly-detector-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -154,7 +154,7 @@ func (r *room) start(t *testing.T, args ...string) *program {
 	go func() {
 		defer close(p.done)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if rest, ok := strings.CutPrefix(lines.Text(), "external-anomaly-detector: "); ok && len(told) < cap(told) {
+			if rest, ok := strings.CutPrefix(lines.Text(), "anomaly-detector: "); ok && len(told) < cap(told) {
 				told <- rest
 			}
 		}
@@ -253,7 +253,7 @@ func TestServes(t *testing.T) {
 	web := &http.Client{Transport: &http.Transport{TLSClientConfig: r.client(t, "mapper.edge"), ForceAttemptHTTP2: true}, Timeout: time.Minute}
 	defer web.CloseIdleConnections()
 	// What the README shows: the last of the readings is anomalous.
-	readings, err := os.ReadFile("testdata/readings.json")
+	readings, err := os.ReadFile("../../examples/external-anomaly-detector/testdata/readings.json")
 	must(t, err)
 	if a := post(t, web, p, readings); len(a) != 120 || a[118].Severity != "SEVERITY_NORMAL" || a[119].Status == "ok" {
 		t.Errorf("%d verdicts, the last ones are %+v", len(a), a[max(0, len(a)-2):])

@@ -24,7 +24,7 @@ import (
 
 // settings are the keys of the file with one value each. The environment overrides them, see [variable].
 type settings struct {
-	Listen string `param:"listen" doc:"host:port of the gRPC endpoint"`
+	Listen string `param:"listen" doc:"host:port of the gRPC endpoint; empty: none. With sources and no other endpoint it is empty where it is not given"`
 	HTTP   struct {
 		Listen string `param:"listen" doc:"host:port of the HTTP endpoint; empty: none"`
 	} `param:"http"`
@@ -90,6 +90,7 @@ type configuration struct {
 	settings
 	Clients   []client
 	Callbacks []callback
+	Sources   []origin
 	Detection config.AnomalyDetection // without routes
 	Routes    []detectserver.Route
 }
@@ -103,7 +104,7 @@ func load(file string, flags map[string]any) (*configuration, error) {
 	}
 	c, err := parse(raw, flags)
 	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", file, err)
+		return nil, fmt.Errorf("configuration %s: %w", file, located(raw, err))
 	}
 	return c, nil
 }
@@ -116,8 +117,8 @@ func parse(raw []byte, flags map[string]any) (*configuration, error) {
 	c := &configuration{settings: defaults()}
 	flat := make(map[string]any)
 	errs := []error{c.parseDetection(tree["anomalyDetection"])}
-	clients, callbacks := tree["clients"], tree["callbacks"]
-	for _, section := range []string{"anomalyDetection", "clients", "callbacks"} {
+	clients, callbacks, sources := tree["clients"], tree["callbacks"], tree["sources"]
+	for _, section := range []string{"anomalyDetection", "clients", "callbacks", "sources"} {
 		delete(tree, section)
 	}
 	plain, err := params.Flatten(tree)
@@ -127,11 +128,19 @@ func parse(raw []byte, flags map[string]any) (*configuration, error) {
 	for _, layer := range []map[string]any{plain, environment, flags} {
 		maps.Copy(flat, layer)
 	}
-	errs = append(errs, params.Decode(&c.settings, flat), c.parseClients(clients), c.parseCallbacks(callbacks))
+	decoded := params.Decode(&c.settings, flat)
+	errs = append(errs, decoded, c.parseClients(clients), c.parseCallbacks(callbacks), c.parseSources(sources))
+	if _, given := flat["listen"]; !given && len(c.Sources) > 0 && c.HTTP.Listen == "" {
+		c.Listen = ""
+	}
+	if decoded == nil {
+		errs = append(errs, c.validate())
+	}
+	errs = append(errs, c.checkDetection(), c.openSources())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return c, c.validate()
+	return c, nil
 }
 
 // variable is the environment variable that overrides a key: EDGE_ANOMALY_TLS_CERT for tls.cert.
@@ -160,13 +169,22 @@ func (c *configuration) validate() error {
 		errs = append(errs, &params.Error{Key: key, Value: value, Want: want})
 	}
 	for _, l := range []struct{ key, address string }{{"listen", c.Listen}, {"http.listen", c.HTTP.Listen}} {
-		if l.address == "" && l.key != "listen" {
+		if l.address == "" {
 			continue
 		}
 		// An address without a host would listen on every interface, by oversight.
 		if host, _, err := net.SplitHostPort(l.address); err != nil || host == "" {
 			fail(l.key, l.address, "host:port, such as 127.0.0.1:6804; 0.0.0.0 for every interface")
 		}
+	}
+	if c.Listen == "" && c.HTTP.Listen == "" {
+		if len(c.Sources) == 0 {
+			fail("listen", nil, "required without sources: nothing would come in")
+		}
+		if len(c.Clients) > 0 {
+			fail("clients", nil, "an endpoint for them: listen or http.listen")
+		}
+		return errors.Join(errs...)
 	}
 	if c.Insecure {
 		if c.TLS.CA+c.TLS.Cert+c.TLS.Key != "" || len(c.Clients) > 0 {
@@ -268,11 +286,31 @@ func parseRoute(v any) (r detectserver.Route, err error) {
 		Device    string `param:"device"`
 		Property  string `param:"property"`
 		Client    string `param:"client"`
+		Model     string `param:"model"`
 	}
+	match = maps.Clone(match)
+	labels, ok := match["labels"].(map[string]any)
 	var errs []error
+	if given, has := match["labels"]; has && !ok {
+		errs = append(errs, &params.Error{Key: "match.labels", Value: given, Want: "a mapping of labels to patterns"})
+	}
+	delete(match, "labels")
+	all := make(map[string]string)
+	for name, pattern := range labels {
+		text, ok := pattern.(string)
+		if !ok {
+			text = fmt.Sprint(pattern)
+		}
+		if r.Labels == nil {
+			r.Labels = make(map[string]string)
+		}
+		r.Labels[name], all["labels."+name] = text, text
+	}
 	errs = append(errs, params.Prefix("match.", params.Decode(&patterns, match)))
-	r.Namespace, r.Device, r.Property, r.Client = patterns.Namespace, patterns.Device, patterns.Property, patterns.Client
-	for name, pattern := range map[string]string{"namespace": r.Namespace, "device": r.Device, "property": r.Property, "client": r.Client} {
+	r.Namespace, r.Device, r.Property, r.Client, r.Model = patterns.Namespace, patterns.Device, patterns.Property, patterns.Client, patterns.Model
+	maps.Copy(all, map[string]string{"namespace": r.Namespace, "device": r.Device, "property": r.Property, "client": r.Client, "model": r.Model})
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		pattern := all[name]
 		if _, err := path.Match(pattern, ""); err != nil {
 			errs = append(errs, &params.Error{Key: "match." + name, Value: pattern, Want: `a pattern such as "room-*"`})
 		}

@@ -107,7 +107,7 @@ func TestConfigurationErrors(t *testing.T) {
 		{good + "anomalyDetection: {adapterOptions: {grpc: {}}}", []string{"anomalyDetection.adapterOptions", "for mappers"}},
 		{good + "anomalyDetection: {routes: {match: {}}}", []string{"anomalyDetection.routes", "want a list"}},
 		{good + "anomalyDetection: {routes: [{match: {device: a}}]}", []string{"anomalyDetection.routes[0].match: match and settings"}},
-		{good + "anomalyDetection: {routes: [{match: {model: a}, settings: {}}]}", []string{"anomalyDetection.routes[0].match.model: unknown key"}},
+		{good + "anomalyDetection: {routes: [{match: {kind: a}, settings: {}}]}", []string{"anomalyDetection.routes[0].match.kind: unknown key"}},
 		{good + "anomalyDetection: {routes: [{match: {device: '['}, settings: {}}]}", []string{"anomalyDetection.routes[0].match.device: got \"[\", want a pattern"}},
 	} {
 		_, err := parse([]byte(tt.config), nil)
@@ -149,6 +149,7 @@ func TestDetectionIsChecked(t *testing.T) {
 var update = flag.Bool("update", false, "write the table of settings into README.md")
 
 const (
+	reference  = "../../examples/external-anomaly-detector/README.md"
 	tableBegin = "<!-- settings: go test -run TestReference -update -->\n"
 	tableEnd   = "<!-- end of settings -->\n"
 )
@@ -157,7 +158,14 @@ const (
 func TestReference(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("\n| Key | Default | |\n|---|---|---|\n")
-	for _, p := range params.Describe(defaults()) {
+	all := params.Describe(defaults())
+	for _, p := range params.Describe(newOrigin(&clientLimits{})) {
+		if p.Key = "sources[]." + p.Key; p.Default == "0" {
+			p.Default = ""
+		}
+		all = append(all, p)
+	}
+	for _, p := range all {
 		value := p.Default
 		if value != "" {
 			value = "`" + value + "`"
@@ -165,7 +173,7 @@ func TestReference(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Key, value, p.Doc)
 	}
 	b.WriteString("\n")
-	raw, err := os.ReadFile("README.md")
+	raw, err := os.ReadFile(reference)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +189,7 @@ func TestReference(t *testing.T) {
 	if !*update {
 		t.Fatal("README.md is not current: go test -run TestReference -update")
 	}
-	if err := os.WriteFile("README.md", []byte(next), 0o644); err != nil {
+	if err := os.WriteFile(reference, []byte(next), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
