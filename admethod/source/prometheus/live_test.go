@@ -218,7 +218,9 @@ func TestWarmAtOnce(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- in.Run(ctx, in.Source(in.Client("prometheus", []string{"default"}, intake.Limits{}), source)) }()
+	go func() {
+		ended <- in.Run(ctx, in.Source(in.Client("prometheus", []string{"default"}, intake.Limits{}), source))
+	}()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {
