@@ -20,7 +20,7 @@ func newDocs() *cobra.Command {
 		Use:   "docs --write FILE… | --check FILE…",
 		Short: "Write the reference of the configuration into documents, or check it there",
 		Long: `docs generates the reference of what a Device can say, from the detectors,
-adapters and sinks that are linked, as Markdown between the lines
+adapters, sinks and sources that are linked, as Markdown between the lines
   ` + reference.BeginMark + `
   ` + reference.EndMark + `
 of each file. --check changes nothing, says what differs, and exits with 1 if

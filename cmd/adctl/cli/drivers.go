@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/all" // all sources
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/reference"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -18,7 +20,7 @@ func newDrivers() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "drivers",
 		Aliases: []string{"detectors"},
-		Short:   "List the detectors, adapters and sinks that are linked",
+		Short:   "List the detectors, adapters, sinks and sources that are linked",
 		Example: `  adctl drivers
   adctl drivers -o yaml`,
 		Args: wrongArgs(cobra.NoArgs),
@@ -40,5 +42,5 @@ func newDrivers() *cobra.Command {
 
 // linked describes all that this program links.
 func linked() reference.Reference {
-	return reference.Of(driver.Default, admethod.Adapters, admethod.Sinks)
+	return reference.Of(driver.Default, admethod.Adapters, admethod.Sinks, source.Sources)
 }

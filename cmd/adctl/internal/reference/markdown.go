@@ -40,6 +40,12 @@ func (r *Reference) Markdown() string {
 	for i := range r.Sinks {
 		r.Sinks[i].markdown(&b)
 	}
+	if len(r.Sources) > 0 {
+		b.WriteString("\n## Sources\n\nWhat the detector that stands alone reads beside what is sent to it: the values of `type` under its `sources`. Of a\nkey such as `topics[].topic` there is one in each mapping of the list.\n")
+	}
+	for i := range r.Sources {
+		r.Sources[i].markdown(&b)
+	}
 	return b.String()
 }
 

@@ -6,6 +6,7 @@ package reference
 
 import (
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -17,11 +18,12 @@ type Reference struct {
 	Detectors []Part               `json:"detectors"`
 	Adapters  []Part               `json:"adapters"`
 	Sinks     []Part               `json:"sinks"`
+	Sources   []Part               `json:"sources"`
 }
 
-// Part is a detector, adapter or sink.
+// Part is a detector, adapter, sink or source.
 type Part struct {
-	Role    string   `json:"role"` // detector, adapter or sink
+	Role    string   `json:"role"` // detector, adapter, sink or source
 	Name    string   `json:"name"`
 	Summary string   `json:"summary"`
 	Source  string   `json:"source,omitempty"`  // of a detector's method
@@ -41,7 +43,7 @@ type Param struct {
 }
 
 // Of describes what the registries hold.
-func Of(drivers *driver.Registry, adapters *admethod.AdapterRegistry, sinks *admethod.SinkRegistry) Reference {
+func Of(drivers *driver.Registry, adapters *admethod.AdapterRegistry, sinks *admethod.SinkRegistry, sources *source.Registry) Reference {
 	r := Reference{
 		Device: admethod.Options{Drivers: drivers, Adapters: adapters, Sinks: sinks}.DeviceKeys(),
 		Keys:   settings("", params.Describe(admethod.DefaultConfig())),
@@ -67,15 +69,21 @@ func Of(drivers *driver.Registry, adapters *admethod.AdapterRegistry, sinks *adm
 			Role: "sink", Name: f.Name, Summary: f.Summary, Params: settings("", describe(f.Params)),
 		})
 	}
+	for _, f := range sources.Items() {
+		r.Sources = append(r.Sources, Part{
+			Role: "source", Name: f.Name, Summary: f.Summary, Params: settings("", describe(f.Params)),
+		})
+	}
 	return r
 }
 
 // Parts lists all parts, detectors first.
 func (r *Reference) Parts() []Part {
-	parts := make([]Part, 0, len(r.Detectors)+len(r.Adapters)+len(r.Sinks))
+	parts := make([]Part, 0, len(r.Detectors)+len(r.Adapters)+len(r.Sinks)+len(r.Sources))
 	parts = append(parts, r.Detectors...)
 	parts = append(parts, r.Adapters...)
-	return append(parts, r.Sinks...)
+	parts = append(parts, r.Sinks...)
+	return append(parts, r.Sources...)
 }
 
 func describe(f func() []params.Param) []params.Param {

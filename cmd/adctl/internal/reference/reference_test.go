@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/reference"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -22,7 +23,7 @@ type stepConfig struct {
 	Mode  string  `param:"mode" enum:"up,down" doc:"direction"`
 }
 
-func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRegistry) {
+func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRegistry, *source.Registry) {
 	drivers := driver.NewRegistry(driver.NewFactory(
 		driver.Info{Name: "step", Summary: "finds large steps", Source: "A Paper, section 2", Kinds: []driver.Kind{driver.KindJump, driver.KindSpike}, Members: 4},
 		func() stepConfig { return stepConfig{Limit: 10, Mode: "up"} },
@@ -34,7 +35,11 @@ func registries() (*driver.Registry, *admethod.AdapterRegistry, *admethod.SinkRe
 	}})
 	sinks := new(admethod.SinkRegistry)
 	sinks.Register("bin", admethod.SinkFactory{Name: "bin", Summary: "throws verdicts away"})
-	return drivers, adapters, sinks
+	sources := new(source.Registry)
+	sources.Register("well", source.Factory{Name: "well", Summary: "draws readings", Params: func() []params.Param {
+		return []params.Param{{Key: "buckets[].size", Type: "integer", Doc: "of one"}}
+	}})
+	return drivers, adapters, sinks, sources
 }
 
 func TestMarkdown(t *testing.T) {
@@ -48,7 +53,9 @@ func TestMarkdown(t *testing.T) {
 		"\n## Adapters\n\nThe values of `adMethodName`. Their keys are the operator's, for all properties\n(`adapterOptions.NAME`) or for one target of that name (`adapterOptions.NAME.targets.TARGET`); a Device sets those that are\nmarked.\n\n### `pigeon`\n\nCarries readings by air.\n\n" +
 		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n" +
 		"| `pigeon.speed` | duration | `1h0m0s` |  | a mile takes |\n| `pigeon.target` | text |  |  | **Device:** where to |\n" +
-		"\n## Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n### `bin`\n\nThrows verdicts away.\n"
+		"\n## Sinks\n\nThe values of `sinks`; their settings belong in the mapper's own configuration.\n\n### `bin`\n\nThrows verdicts away.\n" +
+		"\n## Sources\n\nWhat the detector that stands alone reads beside what is sent to it: the values of `type` under its `sources`. Of a\nkey such as `topics[].topic` there is one in each mapping of the list.\n\n### `well`\n\nDraws readings.\n\n" +
+		"| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n| `buckets[].size` | integer |  |  | of one |\n"
 	_, got, _ := strings.Cut(text, "\n## Detectors")
 	if diff := cmp.Diff(detectors, "## Detectors"+got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -1,0 +1,11 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package all links every source that this module ships, for programs that watch devices whose mapper knows nothing of
+// them.
+package all
+
+import (
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/mqtt"       // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus" // source
+)
