@@ -55,11 +55,11 @@ guide: ## The commands of examples/loop/README.md, as they are printed there: re
 	EDGE_ANOMALY_GUIDE=1 $(GO) test -count=1 -timeout 10m -v -run 'TestGuide$$' ./examples/loop
 
 ##@ Build and test
-.PHONY: build test vet vet-modules unit race fuzz-smoke
+.PHONY: build test vet vet-modules unit test-long race fuzz-smoke
 build: ## Compile everything; programs go to bin/
 	$(GO) build -o bin/ ./...
 
-# vet is left to lint: its checks are among the linter's, and go test makes those of them that matter most.
+# vet is left to lint, whose checks its own are among: go test would read all that is imported for them, a minute of two cores.
 test: unit race ## All that a change must pass before it is sent: tests, race-checked tests
 
 vet: ## go vet
@@ -69,12 +69,18 @@ vet: ## go vet
 vet-modules: ## go vet in the nested modules: tools, API server
 	@for dir in $(filter-out .,$(MODULES)); do echo "$(GO) vet ./... # in $$dir"; (cd $$dir && $(GO) vet ./...); done
 
+# Many packages wait for a peer, a timer or a process: two more at a time than there are cores keep the cores busy.
+AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+
 unit: ## All tests
-	$(GO) test -timeout 8m ./...
+	$(GO) test -vet=off -p $(AT_ONCE) -timeout 8m ./...
+
+test-long: ## The statistical tests in full: ten streams of each sort, a restart at each of 5,000 lengths, every cost; four minutes
+	EDGE_ANOMALY_HEAVY=1 $(GO) test -vet=off -timeout 20m ./driver/builtin ./pkg/engine/group ./pkg/engine/watch ./cmd/adctl/cli
 
 # The long statistical tests are left to unit, and so are packages that are not made for several goroutines, and whose tests
 # start none: a lock in a test alone is no reason, the templates of scaffold only speak of goroutines, and what adctl runs at
-# once is below cli. What go vet finds, unit has found. The race detector needs cgo.
+# once is below cli. The race detector needs cgo.
 STARTS := ^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(
 FIND := grep -rlE --exclude-dir={bin,test,testdata,cli,scaffold}
 RACED = { $(FIND) --include='*_test.go' '$(STARTS)|"testing/synctest"|\bchan\b' .; \
@@ -82,7 +88,7 @@ RACED = { $(FIND) --include='*_test.go' '$(STARTS)|"testing/synctest"|\bchan\b' 
 
 race: ## Tests under the race detector, without the long ones
 	@cc="$$($(GO) env CC)"; \
-	if command -v "$${cc%% *}" >/dev/null; then echo "$(GO) test -race -short -vet=off"; $(GO) test -race -short -vet=off -timeout 8m $$($(RACED)); \
+	if command -v "$${cc%% *}" >/dev/null; then echo "$(GO) test -race -short -vet=off"; $(GO) test -race -short -vet=off -p $(AT_ONCE) -timeout 8m $$($(RACED)); \
 	else echo "no C compiler ($$cc): the race detector is left out" >&2; fi
 
 fuzz-smoke: ## Every fuzz target for FUZZTIME (1000 inputs) each
@@ -181,7 +187,7 @@ docs: ## Write the reference of keys, detectors, adapters and sinks into docs/re
 check-docs: ## Fail if that reference is not current
 	$(GO) run ./cmd/adctl docs --check $(REFERENCE)
 
-ci: check-generated check-tidy check-docs build lint test vet-modules scaffold-check fuzz-smoke check-accuracy demo guide interop monitoring packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
+ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo guide interop monitoring packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
 
 clean: ## Remove what make has built
 	rm -rf bin dist

@@ -21,6 +21,9 @@ import (
 
 // Readers of all verdicts who do not read on cost the mapper their sockets, not an answer each.
 func TestManyReadersHang(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
 	s := start(t, newServer(t, Config{Address: "127.0.0.1:0"}))
 	const properties, readers = 5_000, 20
 	long := strings.Repeat("x", 500)

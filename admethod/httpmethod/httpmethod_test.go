@@ -44,7 +44,11 @@ func TestVerdicts(t *testing.T) {
 				r := newRig(t, d.serve(t), map[string]any{
 					"format": format, "gzip": name == "good", "staleAfter": "1m", "timeout": "20s",
 				})
-				r.judgeMany(t, 3000)
+				readings := 3000
+				if testing.Short() {
+					readings = 600
+				}
+				r.judgeMany(t, readings)
 				if got, want := d.header.Get("Content-Encoding") == "gzip", name == "good"; got != want {
 					t.Errorf("compressed: %v, want %v", got, want)
 				}
@@ -61,7 +65,7 @@ func TestVerdicts(t *testing.T) {
 					}
 				}
 				if n := len(d.received()); n > 30 {
-					t.Errorf("%d batches for 3,000 readings", n)
+					t.Errorf("%d batches for %d readings", n, readings)
 				}
 			})
 		}

@@ -67,6 +67,9 @@ type stillConfig struct {
 
 // Observe does not allocate, and neither does what comes after it, whatever the detector does.
 func TestObserveDoesNotAllocate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts allocations")
+	}
 	for _, delivery := range []string{"latest", "atLeastOnce"} {
 		for _, does := range []string{"answers", "hangs", "absent"} {
 			t.Run(delivery+"/"+does, func(t *testing.T) { observeWithoutAllocation(t, delivery, does) })

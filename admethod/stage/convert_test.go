@@ -219,6 +219,9 @@ func TestConvertTakesWhatIsBroken(t *testing.T) {
 
 // A short text that is kept of a long one does not keep the long one: readings wait in queues.
 func TestConvertKeepsNoLongText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory")
+	}
 	const size, texts = 1 << 20, 32
 	for name, text := range map[string]func(i int) string{
 		"long words":      func(i int) string { return fmt.Sprint(i%10) + strings.Repeat("x", size) },

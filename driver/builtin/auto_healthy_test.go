@@ -6,6 +6,7 @@ package builtin
 import (
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -95,12 +96,15 @@ func share(rs []driver.Result) float64 {
 	return float64(n) / float64(len(rs))
 }
 
+// heavy reports whether the tests are to be as long as they can be: make test-long sets it, and so does make ci.
+func heavy() bool { return os.Getenv("EDGE_ANOMALY_HEAVY") != "" }
+
 // seeds is how many streams of each sort are made.
 func seeds() uint64 {
-	if testing.Short() {
-		return 2
+	if heavy() {
+		return 10
 	}
-	return 10
+	return 2
 }
 
 // TestAutoFinds holds auto to what each sort of stream is to show: the seeds of which the fault is found.
@@ -199,7 +203,7 @@ func TestAutoFinds(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && c.least < 9 {
+			if !heavy() && c.least < 9 {
 				t.Skip("a share of ten streams")
 			}
 			var got []int
@@ -265,7 +269,7 @@ func TestAutoLeavesHealthyAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && name == "recurring setpoints" {
+			if !heavy() && name == "recurring setpoints" {
 				t.Skip("a share of ten streams")
 			}
 			rows, told, flagged := 0, 0, 0.0

@@ -32,17 +32,20 @@ func restartSignals() map[string]signal {
 
 // A detector that is stopped and restored from its snapshot judges as one that was never stopped, whatever the length and
 // whatever it restores itself over: on every signal at each of the first lengths, and then at one length in stride, on
-// each signal at others, so that together they have every length.
+// each signal at others, so that together they have every length; make test stops at 1,000 readings, make test-long at 5,000.
 func TestRestartAtEveryLength(t *testing.T) {
 	for _, f := range driver.Default.Factories() {
 		name := f.Info().Name
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			members, length, stride := 1, 5000, 5
+			members, length, stride := 1, 1000, 5
 			if slices.Contains(groupDrivers(), name) {
 				members, stride = 3, 29 // their states are large
 			}
 			signals := restartSignals()
+			if heavy() {
+				length = 5000
+			}
 			if testing.Short() {
 				length = 500
 				for kind := range signals {

@@ -81,6 +81,9 @@ func with(fault func(n int, row driver.Row, out *driver.Result)) driver.Factory 
 }
 
 func TestCheckPassesAGoodDriver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and starts no goroutine")
+	}
 	f := of(func() driver.Detector { return new(good) })
 	Check(t, f)
 	t.Run("group", func(t *testing.T) { Check(t, f, Members(5), WarmUp(500)) })
@@ -160,6 +163,9 @@ var shared float64
 var sink []float64
 
 func TestVerifyFindsEveryFault(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and starts no goroutine")
+	}
 	for name, c := range map[string]struct {
 		factory driver.Factory
 		clause  string // that is broken

@@ -130,6 +130,9 @@ func (r *rehearsal) suffer(limit, reported int) (found int) {
 }
 
 func TestRehearsal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and starts no goroutine")
+	}
 	const rooms = 40
 	spoilt := 0 // by a false alarm
 	for seed := range uint64(rooms) {
@@ -171,6 +174,9 @@ func TestRehearsal(t *testing.T) {
 // At the pace of the field, right after the detector has learned: a fault is found soon, and the verdict lasts as long as
 // the fault does; at least for as long as what was learned, after which a jump is the new normal.
 func TestRehearsalAtPace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and starts no goroutine")
+	}
 	const rooms, lasts = 40, 80
 	for _, f := range paceFaults {
 		for seed := range uint64(rooms) {

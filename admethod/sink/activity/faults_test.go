@@ -187,8 +187,12 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	dir := setup(t, "activities: [{name: a, match: {}, command: {shell_file: a.sh}}]",
 		map[string]string{"a.sh": `echo "$$ begins" >>log; read line; echo "$$ ends" >>log`})
 	const limit = 3
+	anomalies := 5000
+	if testing.Short() {
+		anomalies = 500
+	}
 	s := start(t, dir, func(c *Config) { c.Concurrency, c.Queue = limit, 20 })
-	for i := range 5000 {
+	for i := range anomalies {
 		s.put(t, verdict("light-"+strconv.Itoa(i), driver.Critical))
 	}
 	waittest.Eventually(t, "all that had room have run", func() bool {
@@ -214,7 +218,7 @@ func TestNeverMoreThanTheLimit(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.status["a"]; st.Runs+st.Skipped != 5000 || st.Skipped == 0 || len(s.locks.held) != st.Runs {
+	if st := s.status["a"]; st.Runs+st.Skipped != anomalies || st.Skipped == 0 || len(s.locks.held) != st.Runs {
 		t.Errorf("%+v and %d locks, want each anomaly counted once, and a lock for each run", st, len(s.locks.held))
 	}
 }
@@ -318,6 +322,9 @@ func TestUndisturbed(t *testing.T) {
 // A namespace in which all goes wrong at once takes neither the locks, nor the places in the queue, nor the workers of
 // another, and nor do ten of them.
 func TestNamespacesDoNotSkipEachOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("holds 100,000 locks")
+	}
 	dir := setup(t, "activities: [{name: a, match: {}, command: {shell_file: a.sh}}]",
 		map[string]string{"a.sh": `case $ANOMALY_NAMESPACE in greedy*|crowded) while :; do sleep 1; done;; esac`})
 	s := start(t, dir, func(c *Config) { c.Concurrency, c.Queue = 1, 8 })

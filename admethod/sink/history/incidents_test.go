@@ -174,6 +174,9 @@ func TestIncidentsAfterAFullDisk(t *testing.T) {
 }
 
 func TestIncidentsAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and starts no goroutine")
+	}
 	c := config(t)
 	c.Rows, c.Age = 200, time.Hour
 	s := start(t, c)

@@ -339,6 +339,9 @@ func recorder(tb testing.TB, target string) (address string, taken func() []exch
 
 // What a mapper and a server really say to each other is as described, property by property.
 func TestRealTraffic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and what runs at once is of other packages")
+	}
 	s, err := detectserver.New(detectserver.Config{Insecure: true, Anonymous: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -376,8 +377,11 @@ func BenchmarkObserve8(b *testing.B) {
 // TestSlowWandererIsNoAlarm: members that wander slowly, of which the first rows say little, make no alarms by themselves.
 func TestSlowWandererIsNoAlarm(t *testing.T) {
 	const coefficient, members, n = 0.999, 4, 20_000
-	flagged := 0
-	for seed := range uint64(10) {
+	flagged, seeds := 0, uint64(2)
+	if os.Getenv("EDGE_ANOMALY_HEAVY") != "" {
+		seeds = 10
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 7))
 		m := must(t, members, group.DefaultConfig())
 		level, row := make([]float64, members), make([]float64, members)
@@ -394,7 +398,7 @@ func TestSlowWandererIsNoAlarm(t *testing.T) {
 			}
 		}
 	}
-	if share := float64(flagged) / (10 * n); share > 0.005 {
+	if share := float64(flagged) / float64(seeds*n); share > 0.005 {
 		t.Errorf("%.2f %% of the rows are in alarm, want at most 0.5 %%", 100*share)
 	}
 }

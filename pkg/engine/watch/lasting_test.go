@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 // go there anyway.
 func TestLastingJump(t *testing.T) {
 	const lasts = 2000
-	seeds := uint64(4)
-	if testing.Short() {
-		seeds = 2
+	seeds := uint64(1)
+	if os.Getenv("EDGE_ANOMALY_HEAVY") != "" {
+		seeds = 4
 	}
 	for _, p := range []float64{0, .9, .99, .999} {
 		for _, n := range []int{300, 600, 1200, 2000} {
