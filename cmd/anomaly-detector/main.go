@@ -18,8 +18,8 @@ import (
 
 	"k8s.io/klog/v2"
 
-	_ "github.com/kubeedge/edge-anomaly/admethod/all"               // detectors and sinks
-	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus" // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/all"        // detectors and sinks
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/all" // sources
 )
 
 func main() {

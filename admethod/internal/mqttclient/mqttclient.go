@@ -102,7 +102,7 @@ func New(c Config, trouble func(error)) (*Broker, error) {
 type Session struct {
 	Client paho.Client
 
-	conn    atomic.Pointer[net.Conn] // under the client; nil while there is none
+	conn    atomic.Pointer[buffered] // under the client; nil while there is none
 	timeout time.Duration
 }
 
@@ -124,11 +124,13 @@ func (b *Broker) Connect(ctx context.Context, options func(*paho.ClientOptions))
 	out := &Session{timeout: c.Timeout}
 	// A dialer of our own, which ends with ctx, and a connection that Close can close.
 	opts.SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn, error) {
-		conn, err := b.dial(ctx, u)
-		if err == nil {
-			out.conn.Store(&conn)
+		raw, err := b.dial(ctx, u)
+		if err != nil {
+			return nil, err
 		}
-		return conn, err
+		conn := newBuffered(raw)
+		out.conn.Store(conn)
+		return conn, nil
 	})
 	out.Client = paho.NewClient(opts)
 	if err := out.Wait(ctx, out.Client.Connect()); err != nil {
@@ -167,6 +169,6 @@ func (s *Session) Close(quiesce time.Duration) {
 	}
 	s.Client.Disconnect(uint(quiesce.Milliseconds()))
 	if conn := s.conn.Load(); conn != nil { // the client would wait for what it reads or writes
-		_ = (*conn).Close() // it may be closed
+		_ = conn.Close() // it may be closed
 	}
 }

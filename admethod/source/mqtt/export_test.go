@@ -45,3 +45,9 @@ func Overlap(a, b string) bool {
 
 // Instant reads a time.
 var Instant = instant
+
+// Append adds the readings of a message.
+func (r Reader) Append(all []source.Reading, topic string, payload []byte, came time.Time) ([]source.Reading, error) {
+	all, _, err := r.r.read(&message{topic: topic, payload: payload, came: came}, all)
+	return all, err
+}

@@ -314,9 +314,11 @@ func (s *Source) handOver(ctx context.Context, in source.Intake, session *mqttcl
 			wrong = append(wrong, refused[i].Err)
 		}
 	}
+	release := session.Cork()
 	for _, m := range messages {
 		m.Ack()
 	}
+	release()
 	clear(messages)
 	if len(wrong) > 0 {
 		err := wrong[0]
