@@ -120,7 +120,13 @@ dates and more; times without a zone are UTC unless --timezone says where they
 are. 03/04/2026 is two days: unless another row tells, --time-format has to.
 Numbers may have decimal commas, thousands separators and units. A column is of
 numbers if most of its cells are; the others, such as unavailable, count as
-invalid. Rows that come newest first, or in no order, are sorted. What was made of the
+invalid. So do readings beside which a column Quality, Status or StatusCode says
+Bad, or what else is not good, and a number that loggers write for no reading,
+such as -9999 or 32767, where it is far from all others. A column of qualities
+is never judged itself; --columns makes it a reading. Where clocks are set for
+the summer, local times without a zone are followed by their steps, and said;
+--timezone is exact, and lets auto expect a rhythm by the clock of the place an
+hour sooner or later. Rows that come newest first, or in no order, are sorted. What was made of the
 file is said on standard error. Rows that cannot be used do not fail the program.
 
 Settings are those of a Device, under pushMethod.anomalyDetection:

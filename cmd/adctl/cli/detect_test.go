@@ -87,7 +87,7 @@ yesterday;21
 	const summary = `--input is deprecated: adctl detect FILE…
 line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
 8 readings, 4 judged, 2 anomalous, 1 incidents; 1 rows skipped
-2 cells hold no number, such as an empty one, N/A or ERR
+2 cells hold no number, such as an empty one, N/A, ERR or a code for no reading
 judged by range: value
 threshold 0.95: by chance about 1.3 false alarms a week, at a reading every 1m
 began                 ended                 as     kind   severity  worst score  readings

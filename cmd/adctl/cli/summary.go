@@ -238,7 +238,7 @@ func (s *summary) text(w io.Writer) {
 	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n", s.Readings, s.Judged, s.Anomalous, len(s.done), s.Skipped)
 	t.repeated(w)
 	if s.NoNumber > 0 {
-		fmt.Fprintf(w, "%d cells hold no number, such as an empty one, N/A or ERR\n", s.NoNumber)
+		fmt.Fprintf(w, "%d cells hold no number, such as an empty one, N/A, ERR or a code for no reading\n", s.NoNumber)
 	}
 	s.words(w)
 	if l := s.Labels; l != nil {

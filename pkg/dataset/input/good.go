@@ -41,6 +41,25 @@ func codeOf(cells []string, s style) float64 {
 	return math.NaN()
 }
 
+// takes reports whether a number is a reading, and keeps the range of those that are. What stands for none may come for the
+// first time after the rows that were looked at; then it is told, once.
+func (c *Column) takes(v float64, note func(string, ...any)) bool {
+	switch {
+	case v == c.code:
+		return false
+	case c.read == 0:
+		c.low, c.high = v, v
+	case v >= c.low && v <= c.high:
+	case c.read >= sampleRows && math.IsNaN(c.code) && max(v-c.high, c.low-v) > codeFar*(c.high-c.low) && slices.Contains(codes, v):
+		c.code = v
+		note("column %q: %v is far from all %d readings before it: it counts as none", c.Name, v, c.read)
+		return false
+	}
+	c.read++
+	c.low, c.high = min(c.low, v), max(c.high, v)
+	return true
+}
+
 var (
 	qualityNames = []string{"quality", "status", "statuscode", "status_code", "validity", "opc quality", "qualität", "质量"}
 	goodWords    = []string{"good", "ok", "valid", "gut", "true"}
@@ -60,6 +79,8 @@ func (p *plan) findQuality(names []string, cells func(int) []string, o *Options,
 		}
 		if bad := slices.IndexFunc(all, func(c string) bool { is, _ := good(c); return !is }); bad >= 0 {
 			note("column %q says which readings are good: the others (%q) count as none", names[i], clip(all[bad]))
+		} else {
+			note("column %q says which readings are good", names[i])
 		}
 		p.quality = i
 		return

@@ -450,3 +450,41 @@ func TestSeriesThatComesLate(t *testing.T) {
 		}
 	}
 }
+
+// A number that stands for no reading may come for the first time after the rows that were looked at. What is not far from
+// all before it is a reading, as of a counter that passes such a number.
+func TestCodeThatComesLate(t *testing.T) {
+	file := func(value func(i int) float64) *strings.Reader {
+		var b strings.Builder
+		b.WriteString("time,value\n")
+		for i := range 12_000 {
+			fmt.Fprintf(&b, "%d,%v\n", 1_700_000_000+60*i, value(i))
+		}
+		return strings.NewReader(b.String())
+	}
+	const note = `note: column "value": -9999 is far from all 3000 readings before it: it counts as none`
+	for name, c := range map[string]struct {
+		value func(i int) float64
+		none  int
+		note  bool
+	}{
+		"a code": {func(i int) float64 {
+			return map[bool]float64{true: -9999, false: float64(i % 7)}[i >= 3000 && i < 3004]
+		}, 4, true},
+		"a counter": {func(i int) float64 { return float64(i) }, 0, false},
+		"a spike":   {func(i int) float64 { return map[bool]float64{true: -9998, false: float64(i % 7)}[i == 3000] }, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := read(file(c.value), input.Options{})
+			none := 0
+			for _, line := range told {
+				if strings.Contains(line, "no reading") {
+					none++
+				}
+			}
+			if none != c.none || slices.Contains(told, note) != c.note {
+				t.Errorf("%d readings count as none, want %d; the last line is %s", none, c.none, told[len(told)-1])
+			}
+		})
+	}
+}

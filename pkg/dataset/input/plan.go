@@ -20,7 +20,10 @@ type Column struct {
 
 	at    int
 	style style
-	code  float64 // that stands for no reading; NaN for none
+	code  float64 // that stands for no reading; NaN for none known
+
+	read      int // numbers so far, and the range that they are in
+	low, high float64
 }
 
 // plan is what is known of the columns.

@@ -74,11 +74,10 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 			}
 		}
 		if !c.Text && !row.States {
-			switch v, _, ok := c.style.parse(t); {
-			case ok && v == c.code:
-				r.cells[i].Text = "no reading: " + t
-			case ok:
+			if v, _, ok := c.style.parse(t); ok && c.takes(v, r.note) {
 				r.cells[i].Value = v
+			} else if ok {
+				r.cells[i].Text = "no reading: " + t
 			}
 		}
 	}
