@@ -98,7 +98,7 @@ fuzz-smoke: ## Every fuzz target for FUZZTIME (1000 inputs) each
 		$(GO) test -run '^$$' -fuzz "^$${decl#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname $$file)" </dev/null; \
 	done
 
-.PHONY: test-apiserver test-apiserver-ci interop monitoring scaffold-check packaging
+.PHONY: test-apiserver test-apiserver-ci interop monitoring test-page scaffold-check packaging
 test-apiserver: ## Sinks against a real Kubernetes API server; builds it once, in some ten minutes
 	dir="$$(GO='$(GO)' test/apiserver/build.sh)"; cd test/apiserver && EDGE_ANOMALY_APISERVER="$$dir" $(GO) test -timeout 20m ./...
 
@@ -112,6 +112,9 @@ interop: ## Python peers that know only the proposal's fields; needs Debian's py
 
 monitoring: ## Sinks, rules and dashboard with a real Prometheus, Alertmanager and Mosquitto; Debian's packages
 	examples/monitoring/run.sh
+
+test-page: ## The page for operators in a real Chromium; Debian's package, which CI installs
+	test/page/run.sh
 
 scaffold-check: ## A new mapper, and patched ones of KubeEdge v1.18 to v1.23, built, tested and run
 	EDGE_ANOMALY_BUILDS=1 $(GO) test -timeout 15m -run 'TestProjectWorks|TestPatched(Mapper|Release)|TestAdaptedTemplateBuilds' ./pkg/scaffold ./cmd/adctl/cli
@@ -162,7 +165,7 @@ check-accuracy: ## The same, failing if a figure falls under its floor; left out
 	else echo "check-accuracy is left out: no benchmark data in $(DATASETS); EDGE_ANOMALY_DATASETS names it" >&2; fi
 
 ##@ Keep it clean
-.PHONY: fmt lint tidy check-tidy generate check-generated docs check-docs ci clean
+.PHONY: fmt lint tidy check-tidy generate check-generated docs page-chart check-docs ci clean
 fmt: $(LINT) ## Format and sort imports
 	$(LINT) fmt
 
@@ -181,13 +184,22 @@ generate: $(PROTOGEN) $(PLUGINS) ## Generate code from the .proto files
 check-generated: $(PROTOGEN) $(PLUGINS) ## Fail if generated code is not current
 	$(PROTOGEN) -check -root proto $(PLUGINS:%=-plugin %) $(PROTOS)
 
+UPLOT := 1.6.32
+UPLOT_SHA512 := 2883159c6ebccefbb95d751b0b82d010f9e1c0ec41b8bc96d401eda66e882935c89a46cb824332fa369b8cb8122cc6ac36e186cd09bf7a9ded3a4c93c6989023
+page-chart: ## Take the chart library of the page from the npm registry, by its checksum
+	@dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; \
+	curl -fsSL -o "$$dir/uplot.tgz" https://registry.npmjs.org/uplot/-/uplot-$(UPLOT).tgz; \
+	echo "$(UPLOT_SHA512)  $$dir/uplot.tgz" | sha512sum --check --quiet; \
+	tar -xzf "$$dir/uplot.tgz" -C "$$dir"; cd admethod/page/assets; \
+	cp "$$dir/package/dist/uPlot.iife.min.js" uplot.js; cp "$$dir/package/dist/uPlot.min.css" uplot.css; cp "$$dir/package/LICENSE" uplot-LICENSE.txt
+
 docs: ## Write the reference of keys, detectors, adapters and sinks into docs/reference.md
 	$(GO) run ./cmd/adctl docs --write $(REFERENCE)
 
 check-docs: ## Fail if that reference is not current
 	$(GO) run ./cmd/adctl docs --check $(REFERENCE)
 
-ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo guide interop monitoring packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
+ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo guide interop monitoring test-page packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
 
 clean: ## Remove what make has built
 	rm -rf bin dist

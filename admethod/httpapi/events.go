@@ -93,6 +93,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.events.leave(l)
+	s.send(w, r, missed, l)
+}
+
+// send writes events until the listener or the server is gone.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, missed []event, l <-chan event) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	write := func(format string, args ...any) bool {

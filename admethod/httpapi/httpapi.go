@@ -2,12 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package httpapi is the sink that answers over HTTP: the latest verdict of each property (GET /v1/verdicts), verdicts as
-// they come (GET /v1/events, server-sent), incidents (GET /v1/incidents), how the mapper itself is (GET /v1/status), and
+// they come (GET /v1/events, server-sent), all of those on one property (GET /v1/live), incidents (GET /v1/incidents), how
+// the mapper itself is (GET /v1/status), and
 // what other packages add with [Routes.Handle]. It takes what people say of incidents (POST /v1/feedback). Import it for
 // its side effect: it registers itself under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
-// "Authorization: Bearer …". There is no CORS: pages of other origins get nothing. Token and certificates may change
+// "Authorization: Bearer …". The page for operators (package page) is at /, and asks for it. There is no CORS: pages of other origins get nothing. Token and certificates may change
 // while the server runs. A port that is taken is tried again until it is free: nobody's detection waits for it.
 package httpapi
 
@@ -29,6 +30,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
+	"github.com/kubeedge/edge-anomaly/admethod/page"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -98,7 +100,8 @@ type Server struct {
 	loopback bool
 	labels   string                                               // directory for feedback; "" keeps none
 	accept   func(context.Context, driver.Key, driver.Span) error // tells a detector; nil: nobody can
-	tls      *tls.Config                                          // nil: plain text
+	page     http.Handler
+	tls      *tls.Config // nil: plain text
 
 	stats  func() admethod.Stats // of the handler
 	report admethod.Report       // nil tells the log alone
@@ -115,6 +118,7 @@ type Server struct {
 	ledger   ledger
 	excess   bool // more properties than are remembered
 	events   events
+	live     live
 	server   *httpserver.Server
 	listener net.Listener // nil while the port is not there
 	cancel   context.CancelFunc
@@ -134,6 +138,10 @@ func New(config Config, routes *Routes) (*Server, error) {
 		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer,
 	}
 	s.events.init()
+	var err error
+	if s.page, err = page.Handler(); err != nil {
+		return nil, err
+	}
 	host, port, err := net.SplitHostPort(config.Address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
@@ -310,6 +318,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("/v1/", s.routes)
 	mux.HandleFunc("GET /v1/verdicts", s.verdicts)
 	mux.HandleFunc("GET /v1/events", s.stream)
+	mux.HandleFunc("GET /v1/live", s.follow)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/incidents", s.incidents)
 	mux.HandleFunc("POST /v1/feedback", s.feedback)
@@ -319,6 +328,10 @@ func (s *Server) Handler() http.Handler {
 		if s.loopback && !isLoopback(hostOf(r.Host)) {
 			// A page that a browser loaded from a name that now points to this machine: it must not read on.
 			http.Error(w, "this API is reached as localhost or a loopback address", http.StatusMisdirectedRequest)
+			return
+		}
+		if !strings.HasPrefix(r.URL.Path, "/v1/") { // the page, which is no secret: its token is for the API
+			s.page.ServeHTTP(w, r)
 			return
 		}
 		if !s.allowed(r) {

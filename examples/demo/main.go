@@ -143,6 +143,7 @@ Everything goes on running; verdicts appear below. Ctrl-C ends it. In another te
   curl -d jump $ROOM/sensors/brightness/fault
   curl -d 1 $ROOM/lights/light1/fault                     # dark, whatever it reports; 0 repairs it
   curl $ROOM/faults                                       # what is broken now
+  xdg-open $API                                           # the page: what is wrong, and why
   curl $API/v1/verdicts?severity=warning                  # what was found
   curl -N $API/v1/events                                  # as it happens
   curl $API/v1/locks                                      # the caretaker was called once; to call again:
