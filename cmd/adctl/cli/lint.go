@@ -113,6 +113,14 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 			warned++
 		}
 	}
+	if objects == 0 && failed == 0 {
+		err := fmt.Errorf("nothing was checked: no Device or DeviceModel in %s; want whole manifests, with kind: Device", strings.Join(files, ", "))
+		if o.strict {
+			return usage(err)
+		}
+		fmt.Fprintf(stderr, "adctl: %v\n", err)
+		return nil
+	}
 	if failed > 0 || o.strict && warned > 0 {
 		return fmt.Errorf("%d errors, %d warnings in %d Devices and DeviceModels", failed, warned, objects)
 	}

@@ -62,6 +62,8 @@ anomalyDetection:
 		{"annotations", []string{"-o", "github", nested}, "", exitFailed, "::error file="},
 		{"a warning", []string{odd}, "", exitOK, "warning [float32]"},
 		{"a warning that counts", []string{"--strict", odd}, "", exitFailed, "warning [float32]"},
+		{"a part of a manifest", []string{"-"}, "properties:\n- name: temperature\n", exitOK, ""},
+		{"a part of a manifest that counts", []string{"--strict", "-"}, "properties:\n- name: temperature\n", exitUsage, ""},
 		{"no files", nil, "", exitUsage, ""},
 		{"a file that is not there", []string{filepath.Join(dir, "none.yaml")}, "", exitUsage, ""},
 		{"an unknown format", []string{"--format", "xml", nested}, "", exitUsage, ""},
