@@ -165,7 +165,7 @@ check-accuracy: ## The same, failing if a figure falls under its floor; left out
 	else echo "check-accuracy is left out: no benchmark data in $(DATASETS); EDGE_ANOMALY_DATASETS names it" >&2; fi
 
 ##@ Keep it clean
-.PHONY: fmt lint tidy check-tidy generate check-generated docs page-chart check-docs ci clean
+.PHONY: fmt lint tidy check-tidy generate check-generated docs page-chart page-picture check-docs ci clean
 fmt: $(LINT) ## Format and sort imports
 	$(LINT) fmt
 
@@ -192,6 +192,9 @@ page-chart: ## Take the chart library of the page from the npm registry, by its 
 	echo "$(UPLOT_SHA512)  $$dir/uplot.tgz" | sha512sum --check --quiet; \
 	tar -xzf "$$dir/uplot.tgz" -C "$$dir"; cd admethod/page/assets; \
 	cp "$$dir/package/dist/uPlot.iife.min.js" uplot.js; cp "$$dir/package/dist/uPlot.min.css" uplot.css; cp "$$dir/package/LICENSE" uplot-LICENSE.txt
+
+page-picture: ## Take the pictures of the page in docs/ anew, in a real Chromium
+	PAGE_REQUIRED=1 PAGE_PICTURE=$(abspath docs/page.png) test/page/run.sh -run TestPicture
 
 docs: ## Write the reference of keys, detectors, adapters and sinks into docs/reference.md
 	$(GO) run ./cmd/adctl docs --write $(REFERENCE)

@@ -156,18 +156,6 @@ func TestOverview(t *testing.T) {
 	says(ctx, t, "main", "1 of 2 devices")
 	do(ctx, t, chromedp.Click("#language"))
 	says(ctx, t, "main", "一切正常")
-	if picture := os.Getenv("PAGE_PICTURE"); picture != "" {
-		shot(ctx, t, picture, "overview.png")
-	}
-}
-
-func shot(ctx context.Context, t *testing.T, dir, name string) {
-	t.Helper()
-	var data []byte
-	do(ctx, t, chromedp.FullScreenshot(&data, 100))
-	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestProperty(t *testing.T) {
@@ -209,9 +197,6 @@ func TestProperty(t *testing.T) {
 		t.Error("the dark is ", color)
 	}
 	do(ctx, t, chromedp.WaitVisible("canvas")) // drawn anew in its colours
-	if picture := os.Getenv("PAGE_PICTURE"); picture != "" {
-		shot(ctx, t, picture, "property.png")
-	}
 }
 
 func TestToken(t *testing.T) {
@@ -245,7 +230,6 @@ func TestAwayAndBack(t *testing.T) {
 	s = serve(t, httpapi.Config{Address: at})
 	tell(t, s, verdict("boiler-2", driver.Warning, 0))
 	says(ctx, t, ".devices", "boiler-2")
-	says(ctx, t, "#status", "properties")
 }
 
 // TestManyDevices holds what a wall of 10,000 devices costs.

@@ -39,7 +39,7 @@ function state(signal) {
     try {
       const s = await get("v1/status", signal);
       const r = s.readings;
-      status.textContent = there ? [w.readings(r.properties, r.observed.toLocaleString(w.tag), r.dropped), ...s.troubles.map(w.trouble)].join(" · ") : w.away;
+      status.textContent = there ? [...(r.properties ? [w.readings(r.properties, r.observed.toLocaleString(w.tag), r.dropped)] : []), ...s.troubles.map(w.trouble)].join(" · ") : w.away;
     } catch { if (!signal.aborted) status.textContent = w.away; }
   };
   draw();
