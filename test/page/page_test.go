@@ -36,13 +36,16 @@ func browser(t *testing.T) context.Context {
 		t.Skip("no chromium: ", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.Flag("disable-quic", true), chromedp.WindowSize(1200, 900), chromedp.UserDataDir(t.TempDir()), chromedp.Env("LANGUAGE=en"))
+		chromedp.Flag("disable-quic", true), chromedp.WindowSize(1200, 900), chromedp.Env("LANGUAGE=en"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	t.Cleanup(func() { // waits until the browser has gone, with its directory
+		_ = chromedp.Cancel(ctx) // it may be gone already
+		cancel()
+	})
 	var mu sync.Mutex
 	var bad []string
 	chromedp.ListenTarget(ctx, func(event any) {
@@ -197,6 +200,36 @@ func TestProperty(t *testing.T) {
 		t.Error("the dark is ", color)
 	}
 	do(ctx, t, chromedp.WaitVisible("canvas")) // drawn anew in its colours
+}
+
+// TestAccessible has axe-core look for what a keyboard or a screen reader cannot use, and for what is hard to read.
+func TestAccessible(t *testing.T) {
+	path := os.Getenv("PAGE_AXE")
+	if path == "" {
+		t.Skip("PAGE_AXE names no axe.min.js")
+	}
+	axe, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		ctx, s := browser(t), serve(t, httpapi.Config{})
+		tell(t, s, freeze("boiler-3", driver.Began, 0), verdict("boiler-1", driver.Normal, 0))
+		do(ctx, t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}), chromedp.Navigate(address(s, "")))
+		check := func(shown string) {
+			var violations []string
+			do(ctx, t, chromedp.Evaluate(string(axe)+";0", nil), chromedp.Evaluate(
+				"axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(', ')))", &violations,
+				func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+			for _, v := range violations {
+				t.Errorf("%s, %s: %s", scheme, shown, v)
+			}
+		}
+		says(ctx, t, ".devices", "boiler-3")
+		check("all devices")
+		do(ctx, t, chromedp.Click(".devices a"), chromedp.WaitVisible("canvas"))
+		check("a property")
+	}
 }
 
 func TestToken(t *testing.T) {
