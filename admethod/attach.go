@@ -123,7 +123,7 @@ func (a *Attachment) Check(member int, text string, s *driver.Sample) (answer dr
 func (b *Binding) inspect(s *driver.Sample, now int64) (answer driver.Result, pass bool) {
 	s.Flags, pass = b.quality.Observe(s.At.UnixNano(), now, s.Value, s.Flags, &b.config.Quality)
 	told := false
-	if s.Flags != 0 || b.quality.Standing() || b.silent {
+	if s.Flags != 0 || b.quality.Standing() || b.silent || b.found.kind != driver.KindNone {
 		answer, told = b.flagged(s)
 	}
 	if pass {

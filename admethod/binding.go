@@ -38,6 +38,7 @@ type Binding struct {
 	until   time.Time
 	ended   bool
 	silent  bool // a verdict on missing readings stands
+	found   finding
 	kept    bool // an adapter has taken the state of the stages, since the last look
 	convert stage.Converter
 	quality stage.Quality
@@ -265,6 +266,10 @@ func (b *Binding) onClock(steady int64) int64 {
 func (b *Binding) flagged(s *driver.Sample) (r driver.Result, told bool) {
 	before := b.quality.Standing()
 	kind, strength := b.quality.Judge(&b.config.Quality)
+	message := ""
+	if kind == driver.KindNone {
+		kind, strength, message = b.found.kind, b.found.strength, b.found.message
+	}
 	if kind == driver.KindNone && !before && !b.silent {
 		return r, false
 	}
@@ -272,7 +277,7 @@ func (b *Binding) flagged(s *driver.Sample) (r driver.Result, told bool) {
 	if b.handler.opts.Replay {
 		b.settle()
 	}
-	r = stage.QualityResult(s, b.config.Threshold, kind, strength, "")
+	r = stage.QualityResult(s, b.config.Threshold, kind, strength, message)
 	b.deliver(&r, true)
 	return r, true
 }

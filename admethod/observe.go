@@ -50,6 +50,32 @@ func (a *Attachment) Observe(member int, text string, past bool, s *driver.Sampl
 	return answer, pass
 }
 
+// finding is what the origin of the readings found of a property, which stands until it says otherwise.
+type finding struct {
+	kind     driver.Kind
+	strength float64
+	message  string
+}
+
+// Found takes what the origin of a member's readings found of it beside them; it stands until the next one. Strength is how
+// far that is beyond what is allowed: 1 is just over, 5 is critical. [driver.KindNone] says that all is well again.
+func (a *Attachment) Found(member int, at time.Time, kind driver.Kind, strength float64, message string) {
+	b := a.members[member]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.found.kind
+	if b.found = (finding{kind, max(strength, 1), message}); kind == driver.KindNone {
+		b.found = finding{}
+		if before == driver.KindNone && !b.silent || b.quality.Standing() {
+			return
+		}
+		b.silent = false
+	}
+	s := driver.Sample{Key: b.Key(), At: at, Value: b.row[0].Value}
+	r := stage.QualityResult(&s, b.config.Threshold, kind, b.found.strength, message)
+	b.deliver(&r, true)
+}
+
 // listen looks for silence of members that are observed.
 func (h *Handler) listen(now time.Time) {
 	h.mu.Lock()

@@ -70,6 +70,7 @@ const (
 	KindOutOfOrder  Kind = "outOfOrder"  // readings arrive in the wrong order
 	KindInvalid     Kind = "invalid"     // readings are not numbers or do not parse
 	KindStuckClock  Kind = "stuckClock"  // the time of reading stands still
+	KindDesired     Kind = "desired"     // what the device was told to be is not what it reports
 	KindFailed      Kind = "failed"      // the detector failed; severity is Unknown
 )
 

@@ -123,9 +123,12 @@ func (s *Session) offer(ctx context.Context, r *source.Reading) error {
 	if err != nil {
 		return plain(err)
 	}
-	if r.Gone {
+	switch {
+	case r.Gone:
 		s.gone(of)
 		return nil
+	case r.Finding != nil:
+		return plain(s.found(of, r))
 	}
 	a, err := s.admit(ctx, false)
 	if err != nil {
@@ -171,6 +174,24 @@ func (s *Session) fedBy(r *source.Reading) (*member, error) {
 	}
 	s.key, s.of = r.Key, of
 	return of, nil
+}
+
+// found tells the series of a property what its source found of it.
+func (s *Session) found(of *member, r *source.Reading) error {
+	now := s.intake.clock.Load()
+	for range 3 {
+		if err := s.reach(of, now); err != nil {
+			return err
+		}
+		if of.series.found(of.index, now, r.At, r.Finding) {
+			break
+		}
+		of.series = nil
+	}
+	if r.Answer != nil {
+		r.Answer.Answer(r.Token, nil)
+	}
+	return nil
 }
 
 // gone closes the series of a property that is gone. The other members of its group begin a new one.

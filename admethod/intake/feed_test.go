@@ -336,6 +336,54 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// What a source finds beside readings is one incident of its property, for as long as it stands.
+func TestFindings(t *testing.T) {
+	var told verdicts
+	_, f := running(t, intake.Config{Drivers: echo(), Defaults: map[string]any{"detector": "echo"}, Hooks: told.hooks()}, intake.Limits{})
+	found := func(second int, kind driver.Kind, strength float64) {
+		t.Helper()
+		r := at("p", second, 0)
+		r.Finding = &source.Finding{Kind: kind, Strength: strength, Message: "42 is desired"}
+		if err := f.Take(t.Context(), []source.Reading{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(second int) {
+		t.Helper()
+		if _, err := take(t, f, at("p", second, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found(0, driver.KindNone, 0)
+	read(1)
+	if got := told.told(key("p")); len(got) != 1 || got[0].Kind != driver.KindNone {
+		t.Fatalf("while all is well: %v", got)
+	}
+	found(2, driver.KindDesired, 1)
+	for i := range 10 {
+		read(3 + 2*i)
+		found(4+2*i, driver.KindDesired, float64(i))
+	}
+	found(30, driver.KindNone, 0)
+	read(31)
+	began, ended := 0, 0
+	for _, r := range told.told(key("p")) {
+		switch {
+		case r.Incident.Phase == driver.Began:
+			if began++; r.Kind != driver.KindDesired || r.Message != "42 is desired" {
+				t.Errorf("began with %+v", r)
+			}
+		case r.Incident.Phase == driver.Returned:
+			if ended++; r.Incident.Severity != driver.Critical {
+				t.Errorf("ended with %+v", r.Incident)
+			}
+		}
+	}
+	if began != 1 || ended != 1 {
+		t.Errorf("%d incidents began, %d ended: want one", began, ended)
+	}
+}
+
 // A device's author sees in the verdicts what is wrong with what he said.
 func TestWrongKeysOfADevice(t *testing.T) {
 	var told verdicts

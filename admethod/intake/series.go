@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -113,6 +114,18 @@ func (n *series) check(member int, text string, how look, s *driver.Sample) (ver
 		return n.attached.Check(member, text, s)
 	}
 	return n.attached.Observe(member, text, how == past, s)
+}
+
+// found tells what the source found of a member. It reports false where the series is closed.
+func (n *series) found(member int, now int64, at time.Time, f *source.Finding) bool {
+	n.submitting.Lock()
+	defer n.submitting.Unlock()
+	if n.closed {
+		return false
+	}
+	n.used.Store(now)
+	n.attached.Found(member, at, f.Kind, f.Strength, f.Message)
+	return true
 }
 
 // over reports whether the series is closed.

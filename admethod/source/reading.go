@@ -32,6 +32,10 @@ type Reading struct {
 	// Those of a property come before its first one that is not.
 	Past bool
 
+	// Finding, where it is not nil, stands in place of a reading: something that the source found of the property beside
+	// its readings. It is told as what is wrong with readings is, from the time At on, until another one takes its place.
+	Finding *Finding
+
 	// Gone says that the property is no more, in place of a reading: nothing is learned, what was learned is kept for its
 	// return, its incident is told to be abandoned, and its silence says nothing. Key alone counts beside it.
 	Gone bool
@@ -39,6 +43,14 @@ type Reading struct {
 	// Answer gets the verdict on this reading, with the token; nil where nobody waits for it.
 	Answer Answerer
 	Token  uint64
+}
+
+// Finding is something of a property that its readings do not show, such as a device that does not do as it was told.
+type Finding struct {
+	Kind driver.Kind // [driver.KindNone]: all is well again
+	// Strength is how far it is beyond what is allowed: 1 is just over, 5 and more are critical.
+	Strength float64
+	Message  string // for people
 }
 
 // Answerer waits for verdicts.

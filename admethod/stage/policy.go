@@ -108,7 +108,7 @@ func (p *Policy) muted(at time.Time) bool {
 func shapeless(k driver.Kind) bool {
 	switch k {
 	case driver.KindFreeze, driver.KindState, driver.KindMissing, driver.KindLate, driver.KindDuplicate, driver.KindOutOfOrder,
-		driver.KindInvalid, driver.KindStuckClock, driver.KindFailed:
+		driver.KindInvalid, driver.KindStuckClock, driver.KindDesired, driver.KindFailed:
 		return true
 	}
 	return false
