@@ -128,7 +128,7 @@ func (s *Session) offer(ctx context.Context, r *source.Reading) error {
 		s.gone(of)
 		return nil
 	case r.Finding != nil:
-		return plain(s.found(of, r))
+		return plain(s.found(of, r)) //nolint:contextcheck // a series outlives what opens it
 	}
 	a, err := s.admit(ctx, false)
 	if err != nil {

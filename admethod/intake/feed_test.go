@@ -368,12 +368,12 @@ func TestFindings(t *testing.T) {
 	read(31)
 	began, ended := 0, 0
 	for _, r := range told.told(key("p")) {
-		switch {
-		case r.Incident.Phase == driver.Began:
+		switch r.Incident.Phase {
+		case driver.Began:
 			if began++; r.Kind != driver.KindDesired || r.Message != "42 is desired" {
 				t.Errorf("began with %+v", r)
 			}
-		case r.Incident.Phase == driver.Returned:
+		case driver.Returned:
 			if ended++; r.Incident.Severity != driver.Critical {
 				t.Errorf("ended with %+v", r.Incident)
 			}

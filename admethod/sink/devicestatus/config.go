@@ -5,13 +5,12 @@ package devicestatus
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/kube"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -57,30 +56,10 @@ func DefaultConfig() Config {
 
 // connection is how to reach the server that the configuration names.
 func (c *Config) connection() (*rest.Config, error) {
-	switch {
-	case c.Extension == "":
+	if c.Extension == "" {
 		return nil, errors.New("extension: a name, not an empty one")
-	case c.Server != "" && (c.Kubeconfig != "" || c.Context != ""):
-		return nil, errors.New("server and kubeconfig: one of them, not both")
-	case c.Server == "" && (c.TokenFile != "" || c.CAFile != ""):
-		return nil, errors.New("tokenFile and caFile go with server, which is empty")
-	case c.Server != "":
-		return &rest.Config{
-			Host: c.Server, BearerTokenFile: c.TokenFile, TLSClientConfig: rest.TLSClientConfig{CAFile: c.CAFile},
-		}, nil
-	case c.Kubeconfig != "" || c.Context != "":
-		rules := clientcmd.NewDefaultClientConfigLoadingRules()
-		rules.ExplicitPath = c.Kubeconfig
-		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-			&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
-		if err != nil { // the file may not be there yet, or not whole
-			return nil, admethod.Unavailable(fmt.Errorf("kubeconfig: %w", err))
-		}
-		return config, nil
 	}
-	config, err := rest.InClusterConfig()
-	if err != nil {
-		return nil, admethod.Unavailable(fmt.Errorf("neither kubeconfig nor server is set, and this is no pod of a cluster: %w", err))
-	}
-	return config, nil
+	return kube.Connection{
+		Kubeconfig: c.Kubeconfig, Context: c.Context, Server: c.Server, TokenFile: c.TokenFile, CAFile: c.CAFile,
+	}.Config()
 }

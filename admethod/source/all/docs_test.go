@@ -54,7 +54,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"mqtt", "prometheus"} {
+	for _, name := range []string{"kubernetes", "mqtt", "prometheus"} {
 		if !shown[name] {
 			t.Errorf("there is no example of %s", name)
 		}

@@ -4,9 +4,12 @@
 package sourcetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +29,8 @@ type Origin struct {
 	Series int // 0 means 1
 
 	// Cut breaks every connection of the source, at once and for a moment; nil where there is none to break.
-	Cut func(t *testing.T)
+	Cut  func(t *testing.T)
+	Cuts int // how often the test does; 0 means 5
 	// Replays: what a source has not acknowledged comes again, after a cut and to another source after a restart; so
 	// nothing is lost.
 	Replays bool
@@ -97,7 +101,7 @@ type bench struct {
 func newBench(t *testing.T, origin func(t *testing.T) *Origin) *bench {
 	t.Helper()
 	o := *origin(t)
-	o.Series, o.Within = max(o.Series, 1), max(o.Within, 10*time.Second)
+	o.Series, o.Within, o.Cuts = max(o.Series, 1), cmp.Or(o.Within, 10*time.Second), cmp.Or(o.Cuts, 5)
 	return &bench{Origin: &o, t: t}
 }
 
@@ -132,7 +136,7 @@ func (b *bench) await(what string, ready func(State) bool) {
 func (b *bench) last() {
 	b.t.Helper()
 	b.await("the last reading", func(State) bool {
-		return slices.ContainsFunc(b.in.taken, func(r source.Reading) bool { return int(r.Value) == b.sent }) // under the lock
+		return slices.ContainsFunc(b.in.taken, func(r source.Reading) bool { return number(&r) == float64(b.sent) }) // under the lock
 	})
 }
 
@@ -144,9 +148,10 @@ func (b *bench) complete(gaps bool) {
 	newest := make(map[int]int) // by series
 	keys := make(map[int]any)
 	for i, r := range b.in.Readings() {
-		n := int(r.Value)
-		if r.Value != float64(n) || n < 1 || n > b.sent {
-			b.t.Fatalf("reading %d, %s: %v: want one that was sent, 1 to %d", i, r.Key, r.Value, b.sent)
+		value := number(&r)
+		n := int(value)
+		if value != float64(n) || n < 1 || n > b.sent {
+			b.t.Fatalf("reading %d, %s: %v %q: want one that was sent, 1 to %d", i, r.Key, r.Value, r.Text, b.sent)
 		}
 		series := n % b.Series
 		if key, known := keys[series]; known && key != any(r.Key) {
@@ -166,6 +171,18 @@ func (b *bench) complete(gaps bool) {
 			b.t.Errorf("reading %d of %d was lost", n, b.sent)
 		}
 	}
+}
+
+// number is the value of a reading, which the origin may have as text.
+func number(r *source.Reading) float64 {
+	if r.Text == "" {
+		return r.Value
+	}
+	v, err := strconv.ParseFloat(r.Text, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return v
 }
 
 func (b *bench) inOrder() {
@@ -191,7 +208,7 @@ func (b *bench) slowly() {
 
 func (b *bench) refused() {
 	b.in.Refuse = func(r *source.Reading) error {
-		if int(r.Value)%3 == 0 {
+		if int(number(r))%3 == 0 {
 			return errors.New("a multiple of three")
 		}
 		return nil
@@ -200,8 +217,8 @@ func (b *bench) refused() {
 	b.send(100)
 	b.await("the last reading, 33 refused", func(s State) bool { return s.Taken == 67 && s.Refused >= 33 || s.Taken > 67 })
 	for _, r := range b.in.Readings() {
-		if int(r.Value)%3 == 0 {
-			b.t.Errorf("reading %v was refused and taken", r.Value)
+		if int(number(&r))%3 == 0 {
+			b.t.Errorf("reading %v was refused and taken", number(&r))
 		}
 	}
 }
@@ -231,7 +248,7 @@ func (b *bench) cut() {
 		b.t.Skip("there is no connection to break")
 	}
 	b.run()
-	for range 5 {
+	for range b.Cuts {
 		b.send(20)
 		b.Cut(b.t)
 		if !b.Replays && b.Ready != nil {

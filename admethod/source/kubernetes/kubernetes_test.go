@@ -1,0 +1,280 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubeedge/api/apis/devices/v1beta1"
+
+	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+type localObjectReference = corev1.LocalObjectReference
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(tb testing.TB, a *api, options map[string]any) source.Source {
+	tb.Helper()
+	all := map[string]any{"server": a.URL}
+	maps.Copy(all, options)
+	f, err := source.Sources.Lookup("source", kubernetes.Name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := f.New(source.Settings{Name: "cluster", Options: all, Report: func(string, string, error) {}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// await waits until so many readings are taken, and returns them.
+func await(t *testing.T, in *sourcetest.Intake, n int) []source.Reading {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if now, err := in.Wait(ctx, func(s sourcetest.State) bool { return s.Taken >= n }); err != nil {
+		t.Fatalf("%d of %d readings: %v", now.Taken, n, in.Readings())
+	}
+	return in.Readings()
+}
+
+// The origin has the newest state only: what changed more than once between two connections is one reading.
+func TestSource(t *testing.T) {
+	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
+		a := newAPI(t)
+		a.put(t, model("pump"), "DeviceModel")
+		for i := range 3 {
+			a.put(t, device(fmt.Sprint("pump-", i), "pump"), "Device")
+		}
+		return &sourcetest.Origin{
+			New: func(t *testing.T) source.Source { return open(t, a, nil) },
+			Send: func(t *testing.T, n int) {
+				a.put(t, status(fmt.Sprint("pump-", n%3), "temperature", n, 1_700_000_000_000+n), "DeviceStatus")
+			},
+			Series: 3, Cuts: 2, Cut: func(*testing.T) { a.CloseClientConnections() }, Ready: func(t *testing.T) { a.watched(t) },
+		}
+	})
+}
+
+func TestWhatIsKnownOfADevice(t *testing.T) {
+	a := newAPI(t)
+	a.put(t, status("pump-1", "temperature", 21.5, 1_700_000_000_123, "temperature-anomaly", "on", 1, "picture", "x", 1, "else", 3, 1, "setpoint", "", 0), "DeviceStatus")
+	d := device("pump-1", "pump")
+	d.Spec.Properties[0].PushMethod = &v1beta1.PushMethod{AnomalyDetection: &v1beta1.AnomalyDetectionConfig{Data: map[string]any{
+		"adMethodName": "grpc", "grpc.target": "t", "sinks": "dmi", "enabled": true, "detector": "ewma", "threshold": 0.9,
+	}}}
+	a.put(t, d, "Device")
+	a.put(t, model("pump"), "DeviceModel")
+	out := device("pump-2", "pump")
+	out.Labels[kubernetes.OptOut] = "false"
+	a.put(t, out, "Device")
+	a.put(t, status("pump-2", "temperature", 1, 1), "DeviceStatus")
+	a.put(t, status("nobody", "temperature", 1, 1), "DeviceStatus")
+	var in sourcetest.Intake
+	sourcetest.Run(t, open(t, a, nil), &in)
+	got := await(t, &in, 1)
+	a.watched(t)
+	r := got[0]
+	p := r.Property
+	if len(got) != 1 || r.Key != (driver.Key{Namespace: "plant", Device: "pump-1", Property: "temperature"}) || r.Text != "21.5" || r.At.UnixMilli() != 1_700_000_000_123 {
+		t.Fatalf("%+v: want one reading of plant/pump-1/temperature", got)
+	}
+	if p.Model != "pump" || p.DataType != "double" || p.Unit != "°C" || *p.Minimum != -20 || *p.Maximum != 120 || p.Labels["hall"] != "3" {
+		t.Errorf("known: %+v", p)
+	}
+	if fmt.Sprint(p.Detection) != "map[detector:ewma threshold:0.9]" {
+		t.Errorf("detection: %v", p.Detection)
+	}
+
+	// A verdict in the extensions is no reading, nor is the same report once more.
+	a.put(t, status("pump-1", "temperature", 21.5, 1_700_000_000_123), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 22, 1_700_000_001_123), "DeviceStatus")
+	if got = await(t, &in, 2); got[1].Text != "22" || got[1].Property != p {
+		t.Errorf("%+v: want 22, and nothing anew of its property", got[1:])
+	}
+	d.Labels["hall"] = "4"
+	a.put(t, d, "Device")
+	for i := 0; got[len(got)-1].Property.Labels["hall"] != "4"; i++ { // what is put is seen in its order by kind
+		a.put(t, status("pump-1", "temperature", 23+i, 1_700_000_002_123+i), "DeviceStatus")
+		got = await(t, &in, len(got)+1)
+	}
+
+	d.Annotations = map[string]string{kubernetes.OptOut: "false"}
+	a.put(t, d, "Device")
+	n := len(got)
+	if got = await(t, &in, n+1); !got[n].Gone || got[n].Key != r.Key {
+		t.Errorf("opted out: %+v", got[n:])
+	}
+	d.Annotations = nil
+	a.put(t, d, "Device")
+	a.put(t, status("pump-1", "temperature", 30, 1_700_000_900_000), "DeviceStatus")
+	await(t, &in, n+2)
+	a.delete("Device", "plant/pump-1")
+	if got = await(t, &in, n+3); !got[n+2].Gone {
+		t.Errorf("deleted: %+v", got[n+2:])
+	}
+}
+
+// What is desired and not reported is found, once, and again when it is over.
+func TestDesired(t *testing.T) {
+	a := newAPI(t)
+	a.put(t, model("pump"), "DeviceModel")
+	d := device("pump-1", "pump")
+	d.Spec.Properties[0].Desired.Value = "7" // of one that can only be read
+	d.Spec.Properties[2].Desired.Value = "42"
+	a.put(t, d, "Device")
+	a.put(t, status("pump-1", "setpoint", 41, 1_700_000_000_000, "temperature", 9, 1_700_000_000_000), "DeviceStatus")
+	var in sourcetest.Intake
+	sourcetest.Run(t, open(t, a, map[string]any{"desired": "1500ms"}), &in)
+	got := await(t, &in, 3)
+	f := got[2]
+	if f.Finding == nil || f.Key.Property != "setpoint" || f.Finding.Kind != driver.KindDesired || f.Finding.Strength < 1 ||
+		!strings.Contains(f.Finding.Message, `"42" is desired, and "41" reported, since `) {
+		t.Fatalf("%+v", f.Finding)
+	}
+	a.put(t, status("pump-1", "setpoint", "42.0", 1_700_000_009_000, "temperature", 9, 1_700_000_000_000), "DeviceStatus")
+	for {
+		got = await(t, &in, len(got)+1)
+		if r := got[len(got)-1]; r.Finding != nil && r.Finding.Kind == driver.KindNone {
+			break
+		}
+	}
+}
+
+// A device that is offline is told of all of its properties.
+func TestOffline(t *testing.T) {
+	a := newAPI(t)
+	a.put(t, model("pump"), "DeviceModel")
+	a.put(t, device("pump-1", "pump"), "Device")
+	away := status("pump-1", "temperature", 9, 1_700_000_000_000, "setpoint", 1, 0)
+	away.Status.State = "offline"
+	a.put(t, away, "DeviceStatus")
+	scheduled := device("pump-2", "pump")
+	scheduled.Spec.StateReport = &v1beta1.StateReportConfig{ReportToCloud: true, ReportCycle: 1000}
+	a.put(t, scheduled, "Device")
+	silent := status("pump-2", "temperature", 9, 1_700_000_000_000)
+	silent.Status.State, silent.Status.LastOnlineTime = "online", "2026-01-01T00:00:00Z"
+	a.put(t, silent, "DeviceStatus")
+	var in sourcetest.Intake
+	sourcetest.Run(t, open(t, a, map[string]any{"offline": "1s"}), &in)
+	found := make(map[driver.Key]string)
+	for _, r := range await(t, &in, 6) {
+		if r.Finding != nil {
+			if r.Finding.Kind != driver.KindMissing {
+				t.Errorf("%s: %+v", r.Key, r.Finding)
+			}
+			found[r.Key] = r.Finding.Message
+		}
+	}
+	key := func(device, property string) driver.Key {
+		return driver.Key{Namespace: "plant", Device: device, Property: property}
+	}
+	for k, want := range map[driver.Key]string{
+		key("pump-1", "temperature"): "the device is offline since ", key("pump-1", "setpoint"): "the device is offline since ",
+		key("pump-2", "temperature"): "the device was last online at 2026-01-01T00:00:00Z",
+	} {
+		if !strings.HasPrefix(found[k], want) {
+			t.Errorf("%s: %q, want %q", k, found[k], want)
+		}
+	}
+}
+
+// What the server forgot in between is listed anew: what is gone is told, what changed has one reading.
+func TestListedAnew(t *testing.T) {
+	a := newAPI(t)
+	a.put(t, model("pump"), "DeviceModel")
+	for i := range 2 {
+		a.put(t, device(fmt.Sprint("pump-", i), "pump"), "Device")
+		a.put(t, status(fmt.Sprint("pump-", i), "temperature", 1, 1_700_000_000_000), "DeviceStatus")
+	}
+	var in sourcetest.Intake
+	sourcetest.Run(t, open(t, a, map[string]any{"namespaces": "plant"}), &in)
+	await(t, &in, 2)
+	a.watched(t)
+	a.mu.Lock() // nobody comes in while this changes
+	a.version++
+	a.oldest, a.log = a.version, nil
+	delete(a.objects["devices"], "plant/pump-0")
+	a.mu.Unlock()
+	a.CloseClientConnections()
+	if got := await(t, &in, 3); !got[2].Gone || got[2].Key.Device != "pump-0" {
+		t.Errorf("%+v: want pump-0 gone", got[2:])
+	}
+	a.put(t, status("pump-1", "temperature", 5, 1_700_000_001_000), "DeviceStatus")
+	if got := await(t, &in, 4); got[3].Text != "5" {
+		t.Errorf("%+v: want 5 of pump-1", got[3:])
+	}
+}
+
+// Devices are listed and watched within the memory that is promised: 6 KiB for each.
+func TestMemoryOfManyDevices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures the heap")
+	}
+	a := newAPI(t)
+	const n = 3_000
+	a.put(t, model("pump"), "DeviceModel")
+	for i := range n {
+		name := fmt.Sprint("pump-", i)
+		d := device(name, "pump")
+		d.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 2000)}
+		a.put(t, d, "Device")
+		a.put(t, status(name, "temperature", 20, 1_700_000_000_000, "setpoint", 7, 1_700_000_000_000), "DeviceStatus")
+	}
+	a.forget()
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	var in counter
+	sourcetest.Run(t, open(t, a, nil), &in)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	in.wait(ctx, t, 2*n)
+	took := heap() - before
+	t.Logf("%.1f MiB for %d devices", float64(took)/(1<<20), n)
+	if took > n*6<<10 {
+		t.Errorf("%.1f MiB for %d devices, want at most %d", float64(took)/(1<<20), n, n*6>>10)
+	}
+}
+
+// counter counts readings, and keeps none.
+type counter struct {
+	in sourcetest.Intake
+	n  atomic.Int64
+}
+
+func (c *counter) Take(ctx context.Context, readings []source.Reading) error {
+	n := c.n.Add(int64(len(readings)))
+	one := readings[0]
+	one.Value = float64(n)
+	one.Property = nil
+	return c.in.Take(ctx, []source.Reading{one})
+}
+
+func (c *counter) wait(ctx context.Context, t *testing.T, n int) {
+	t.Helper()
+	if _, err := c.in.Wait(ctx, func(sourcetest.State) bool { return c.n.Load() >= int64(n) }); err != nil {
+		t.Fatalf("%d of %d readings", c.n.Load(), n)
+	}
+}
