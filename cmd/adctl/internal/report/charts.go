@@ -142,13 +142,13 @@ func (r *Run) scoreChart(p *part, width, height float64, marks int) *chart {
 // costChart shows one cost of each threshold as steps.
 func (r *Run) costChart(u curve, width, height float64, tried []Cost) *chart {
 	c := &chart{Width: width, Height: height, Title: u.name + " for each threshold"}
-	f := &frame{chart: c, x0: leftRoom - 26, y0: topRoom, w: width - leftRoom + 26 - rightRoom, h: height - topRoom - bottomRoom,
-		left: rarity(tried[0].Threshold), right: rarest}
+	f := &frame{chart: c, x0: leftRoom - 26, y0: topRoom, w: width - leftRoom + 26 - rightRoom - 14, h: height - topRoom - bottomRoom, // half of the last mark is outside
+		left: rarity(tried[0].Threshold), right: min(rarity(tried[len(tried)-1].Threshold), rarest)}
 	high, costs := u.axis(tried)
 	f.high = high
 	var marks []tick
 	for _, t := range scoreTicks() {
-		if t.at >= f.left {
+		if t.at >= f.left && t.at <= f.right {
 			marks = append(marks, t)
 		}
 	}

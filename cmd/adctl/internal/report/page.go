@@ -94,7 +94,7 @@ func (r *Run) page() *page {
 	p.MoreMembers = len(r.bins.readings) - len(p.Charts)
 	for i := range r.bins.bins[:r.bins.n] {
 		b := &r.bins.bins[i]
-		p.Forecast = p.Forecast || b.lower.n+b.upper.n+b.expected.n > 0
+		p.Forecast = p.Forecast || len(r.bins.readings) == 1 && b.lower.n+b.upper.n+b.expected.n > 0
 		if b.rows > 2 {
 			p.Each = duration(time.Duration(r.bins.width))
 		}
