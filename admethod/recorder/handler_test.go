@@ -160,7 +160,7 @@ func TestSlowDownload(t *testing.T) {
 // A client that goes away, or that takes nothing any more, ends its download, which makes room for the next one.
 func TestDownloadIsGivenUp(t *testing.T) {
 	dir := manyReadings(t)
-	for name, stall := range map[string]time.Duration{"cancelled": time.Hour, "stalled": 50 * time.Millisecond} {
+	for name, stall := range map[string]time.Duration{"cancelled": time.Hour, "stalled": 500 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			url, client, ended := serve(t, recorder.HandlerOptions{Dir: dir, Stall: stall})
 			ctx, cancel := context.WithCancel(t.Context())
@@ -177,11 +177,19 @@ func TestDownloadIsGivenUp(t *testing.T) {
 			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
 				t.Error("the client takes a part for the whole")
 			}
-			again := get(t.Context(), t, client, url+day+"&device=dark")
-			defer again.Body.Close()
-			if again.StatusCode != http.StatusOK {
-				t.Errorf("the next download: status %d", again.StatusCode)
-			}
+			// On a busy machine the server itself may take longer over a part than it grants: that one is given up, too.
+			waittest.Eventually(t, "the next download is served", func() bool {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+day+"&device=dark", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := client.Do(req)
+				if err != nil {
+					return false
+				}
+				defer again.Body.Close()
+				return again.StatusCode == http.StatusOK
+			})
 		})
 	}
 }

@@ -198,18 +198,18 @@ func (r *detection) observe(row *input.Row) error {
 		w.text = row.Cells[r.judging.index[0]].Text
 	}
 	if r.shown != nil {
-		for _, i := range r.judging.index {
+		for k, i := range r.judging.index {
 			c := &row.Cells[i]
 			v := report.Value{Number: c.Value, Text: c.Text}
-			if c.Missing && r.wide() {
-				v.Text = ""
+			if c.Missing && r.wide() || r.unread(row, k) {
+				v.Text = "" // a gap, and no state among numbers
 			}
 			w.values = append(w.values, v)
 		}
 	}
 	r.waiting = append(r.waiting, w)
-	for k, i := range r.judging.index {
-		if c := &row.Cells[i]; c.Value != c.Value && !r.judging.columns[k].Text && !row.States && r.dataType != "string" {
+	for k := range r.judging.index {
+		if r.unread(row, k) {
 			r.noNumber++
 		}
 	}
@@ -220,6 +220,12 @@ func (r *detection) observe(row *input.Row) error {
 		t.labels, t.times = append(t.labels, row.Label), append(t.times, row.At)
 	}
 	return r.jury.observe(row)
+}
+
+// unread reports whether a cell of what is judged holds no number, though it should.
+func (r *detection) unread(row *input.Row, k int) bool {
+	v := row.Cells[r.judging.index[k]].Value
+	return v != v && !r.judging.columns[k].Text && !row.States && r.dataType != "string"
 }
 
 // drain writes the rows of all rows that wait for nothing.

@@ -164,6 +164,11 @@ func TestPageWithoutLabels(t *testing.T) {
 			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
 	}
+	for n := range root.Descendants() {
+		if label := attribute(n, "aria-label"); strings.HasPrefix(label, "Incidents a day") && attribute(n, "viewBox") != "0 0 560 220" {
+			t.Errorf("%s is scaled down, and its letters with it: it is %s", label, attribute(n, "viewBox"))
+		}
+	}
 	if strings.Contains(text, "Faults missed") {
 		t.Error("faults are missed, of which there are none")
 	}
