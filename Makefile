@@ -25,7 +25,7 @@ APISERVER_BUILD ?= 12m
 # The module that only pins a Kubernetes API server is left to test-apiserver: it has no code, and hundreds of needs.
 MODULES := . $(patsubst ./%/go.mod,%,$(shell find ./test -name go.mod -not -path '*/testdata/*' -not -path '*/apiserver/tools/*'))
 REFERENCE := docs/reference.md
-PROTOS := anomalydetector/v1/anomalydetector.proto sparkplug/sparkplug.proto
+PROTOS := anomalydetector/v1/anomalydetector.proto remotewrite/remotewrite.proto sparkplug/sparkplug.proto
 
 # Tools are kept by Go version: a linter built by an older Go misreads a newer
 # standard library.

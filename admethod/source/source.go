@@ -93,9 +93,10 @@ const folder = "github.com/kubeedge/edge-anomaly/admethod/source/"
 
 // Sources is the registry that sources register themselves in when they are imported.
 var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{
-	"kubernetes": folder + "kubernetes",
-	"mqtt":       folder + "mqtt",
-	"prometheus": folder + "prometheus",
+	"kubernetes":  folder + "kubernetes",
+	"mqtt":        folder + "mqtt",
+	"prometheus":  folder + "prometheus",
+	"remotewrite": folder + "remotewrite",
 }}}
 
 // Register adds a source to [Sources]. It panics on a duplicate name.

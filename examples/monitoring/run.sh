@@ -29,4 +29,5 @@ if [[ -n "$(missing)" ]]; then
 	[[ -z "${MONITORING_REQUIRED:-}" ]] || exit 1
 fi
 MONITORING=1 "${GO:-go}" test -count=1 -timeout 5m "$@" ./admethod/sink/latest ./admethod/sink/metrics ./admethod/sink/mqtt \
-	./admethod/sink/webhook ./admethod/source/mqtt ./admethod/source/prometheus ./examples/monitoring
+	./admethod/sink/webhook ./admethod/source/mqtt ./admethod/source/prometheus \
+	./admethod/source/remotewrite ./examples/monitoring

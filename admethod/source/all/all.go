@@ -6,7 +6,8 @@
 package all
 
 import (
-	_ "github.com/kubeedge/edge-anomaly/admethod/source/kubernetes" // source
-	_ "github.com/kubeedge/edge-anomaly/admethod/source/mqtt"       // source
-	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus" // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/kubernetes"  // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/mqtt"        // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus"  // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/remotewrite" // source
 )

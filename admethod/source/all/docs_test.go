@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/all"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
 
 // What the guide shows is right, but for the files that it names, and every source has a section in it.
@@ -25,6 +26,7 @@ func TestGuide(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("sesame"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	files := certtest.New().Issue(t, t.TempDir(), "detector")
 	shown := make(map[string]bool)
 	for i, part := range strings.Split(string(guide), "```yaml\n")[1:] {
 		text, _, _ := strings.Cut(part, "```")
@@ -43,6 +45,9 @@ func TestGuide(t *testing.T) {
 					s.Options[key] = secret
 				}
 			}
+			if s.Options["tls"] != nil {
+				s.Options["tls"] = map[string]any{"cert": files.Cert, "key": files.Key}
+			}
 			f, err := source.Sources.Lookup("source", s.Type)
 			if err != nil {
 				t.Errorf("block %d: %v", i+1, err)
@@ -54,7 +59,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"kubernetes", "mqtt", "prometheus"} {
+	for _, name := range []string{"kubernetes", "mqtt", "prometheus", "remotewrite"} {
 		if !shown[name] {
 			t.Errorf("there is no example of %s", name)
 		}

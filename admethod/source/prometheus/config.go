@@ -12,42 +12,40 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/naming"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // Config of the source. Beside it stands queries, a list of [Query].
 type Config struct {
-	URL          string          `param:"url" doc:"address of the server, such as https://prometheus:9090, with the path that it is served under, if any"`
-	Insecure     bool            `param:"insecure" doc:"allows http:// without TLS: anyone on the way can read and change readings, and read the password"`
-	TLS          tlsfiles.Files  `param:"tls"`
-	TokenFile    string          `param:"tokenFile" doc:"file with a bearer token, read again when it changes"`
-	User         string          `param:"user" doc:"name to log in with, instead of a token"`
-	PasswordFile string          `param:"passwordFile" doc:"file with the password of the user, read again when it changes"`
-	Tenant       string          `param:"tenant" doc:"tenant of Mimir, Cortex or Thanos, sent as X-Scope-OrgID"`
-	Step         time.Duration   `param:"step" min:"100ms" max:"1h" doc:"time between two queries, and between two readings of an expression"`
-	History      time.Duration   `param:"history" min:"0s" max:"720h" doc:"how far back it asks at the first start, for detectors to learn from, and at most after a gap"`
-	Delay        time.Duration   `param:"delay" min:"0s" max:"1h" doc:"how long the server is given to have all samples before an expression is evaluated at a time; plain selectors are read at once"`
-	Overlap      time.Duration   `param:"overlap" min:"0s" max:"1h" doc:"how far back samples of a plain selector that came late are looked for"`
-	Lookback     time.Duration   `param:"lookback" min:"0s" max:"1h" doc:"age at which a sample counts no more where an expression is evaluated; 0s leaves it to the server (5 minutes)"`
-	Partial      bool            `param:"partial" doc:"takes answers that Thanos or VictoriaMetrics calls partial, instead of trying again: what is missing in them is lost"`
-	Timeout      time.Duration   `param:"timeout" min:"100ms" max:"10m" doc:"time after which the server counts as away where it does not answer"`
-	MaxReply     int             `param:"maxReply" min:"65536" max:"268435456" doc:"bytes of an answer, decompressed; where there are more it asks for less time at once"`
-	Series       int             `param:"series" min:"1" max:"1000000" doc:"series of one query that are read; others are refused"`
-	Namespace    naming.Template `param:"namespace" doc:"namespace of a reading, made of labels of its series in braces, and {metric}"`
-	Device       naming.Template `param:"device" doc:"its device, likewise"`
-	Property     naming.Template `param:"property" doc:"its property, likewise"`
+	URL          string         `param:"url" doc:"address of the server, such as https://prometheus:9090, with the path that it is served under, if any"`
+	Insecure     bool           `param:"insecure" doc:"allows http:// without TLS: anyone on the way can read and change readings, and read the password"`
+	TLS          tlsfiles.Files `param:"tls"`
+	TokenFile    string         `param:"tokenFile" doc:"file with a bearer token, read again when it changes"`
+	User         string         `param:"user" doc:"name to log in with, instead of a token"`
+	PasswordFile string         `param:"passwordFile" doc:"file with the password of the user, read again when it changes"`
+	Tenant       string         `param:"tenant" doc:"tenant of Mimir, Cortex or Thanos, sent as X-Scope-OrgID"`
+	Step         time.Duration  `param:"step" min:"100ms" max:"1h" doc:"time between two queries, and between two readings of an expression"`
+	History      time.Duration  `param:"history" min:"0s" max:"720h" doc:"how far back it asks at the first start, for detectors to learn from, and at most after a gap"`
+	Delay        time.Duration  `param:"delay" min:"0s" max:"1h" doc:"how long the server is given to have all samples before an expression is evaluated at a time; plain selectors are read at once"`
+	Overlap      time.Duration  `param:"overlap" min:"0s" max:"1h" doc:"how far back samples of a plain selector that came late are looked for"`
+	Lookback     time.Duration  `param:"lookback" min:"0s" max:"1h" doc:"age at which a sample counts no more where an expression is evaluated; 0s leaves it to the server (5 minutes)"`
+	Partial      bool           `param:"partial" doc:"takes answers that Thanos or VictoriaMetrics calls partial, instead of trying again: what is missing in them is lost"`
+	Timeout      time.Duration  `param:"timeout" min:"100ms" max:"10m" doc:"time after which the server counts as away where it does not answer"`
+	MaxReply     int            `param:"maxReply" min:"65536" max:"268435456" doc:"bytes of an answer, decompressed; where there are more it asks for less time at once"`
+	Series       int            `param:"series" min:"1" max:"1000000" doc:"series of one query that are read; others are refused"`
+
+	labelled.Names
 }
 
 // Query is one of the queries. What it leaves out is as in [Config].
 type Query struct {
-	Query     string          `param:"query" maxlen:"16384" doc:"PromQL. A plain selector, such as temperature{hall=\"3\"}, gives each sample once, at its own time; any other expression is evaluated every step"`
-	Metric    string          `param:"metric" doc:"name of what is watched, {metric} in templates; empty: the name of the metric in a plain selector"`
-	Step      time.Duration   `param:"step" min:"100ms" max:"1h" doc:"time between two queries"`
-	Namespace naming.Template `param:"namespace" doc:"namespace of its readings"`
-	Device    naming.Template `param:"device" doc:"their device"`
-	Property  naming.Template `param:"property" doc:"their property"`
+	Query  string        `param:"query" maxlen:"16384" doc:"PromQL. A plain selector, such as temperature{hall=\"3\"}, gives each sample once, at its own time; any other expression is evaluated every step"`
+	Metric string        `param:"metric" doc:"name of what is watched, {metric} in templates; empty: the name of the metric in a plain selector"`
+	Step   time.Duration `param:"step" min:"100ms" max:"1h" doc:"time between two queries"`
+
+	labelled.Names
 
 	plain bool
 }
@@ -59,17 +57,9 @@ const mostQueries = 256
 func DefaultConfig() Config {
 	return Config{
 		Step: 15 * time.Second, History: 6 * time.Hour, Delay: 15 * time.Second, Overlap: time.Minute, Timeout: 30 * time.Second,
-		MaxReply: 16 << 20, Series: 10000,
-		Namespace: template("default"), Device: template("{instance}"), Property: template("{metric}"),
+		MaxReply: 4 << 20, Series: 10000,
+		Names: labelled.DefaultNames(),
 	}
-}
-
-func template(text string) naming.Template {
-	t, err := naming.Parse(text)
-	if err != nil {
-		panic(err) // of this package's own
-	}
-	return t
 }
 
 // decode reads options over the defaults.
@@ -81,7 +71,7 @@ func decode(options map[string]any) (Config, []Query, error) {
 	err := source.Decode(&c, options)
 	var queries []Query
 	listed := params.Each("queries", list, func(settings map[string]any) error {
-		q := Query{Step: c.Step, Namespace: c.Namespace, Device: c.Device, Property: c.Property}
+		q := Query{Step: c.Step, Names: c.Names}
 		err := params.Decode(&q, settings)
 		queries = append(queries, q)
 		return errors.Join(err, queries[len(queries)-1].complete())

@@ -69,9 +69,7 @@ func (k *kept) load(q *query) error {
 		q.end = q.end.Truncate(q.Step) // the step may be another
 	}
 	for labels, last := range p.Series {
-		if len(q.series) < q.config.Series {
-			q.series[labels] = &series{labels: labels, last: time.UnixMilli(last).UTC()}
-		}
+		q.table.Know(labels, time.UnixMilli(last).UTC())
 	}
 	return nil
 }
@@ -83,10 +81,10 @@ func (q *query) save(now bool) {
 		return
 	}
 	k.saved = time.Now()
-	p := progress{Metric: q.Metric, Query: q.Query.Query, End: q.end.UnixMilli(), Series: make(map[string]int64, len(q.series))}
-	for labels, s := range q.series {
-		if !s.last.IsZero() {
-			p.Series[labels] = s.last.UnixMilli()
+	p := progress{Metric: q.Metric, Query: q.Query.Query, End: q.end.UnixMilli(), Series: make(map[string]int64)}
+	for labels, s := range q.table.All() {
+		if !s.Last.IsZero() {
+			p.Series[labels] = s.Last.UnixMilli()
 		}
 	}
 	text, err := json.Marshal(p)

@@ -8,12 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
@@ -38,35 +37,30 @@ type query struct {
 	part   string // of the program, for reports
 	kept   *kept
 
-	floor  time.Time          // of a first start: what is before was not asked for
-	end    time.Time          // up to here all is handed over
-	chunk  time.Duration      // asked for at once
-	series map[string]*series // by labels
-	owners map[driver.Key]*series
+	floor time.Time     // of a first start: what is before was not asked for
+	end   time.Time     // up to here all is handed over
+	chunk time.Duration // asked for at once
+	table labelled.Table
 
 	answers []item // of one answer, in the order of time
 	batch   []source.Reading
-	told    complaint
-}
-
-// series is one of the series of a query.
-type series struct {
-	labels   string
-	key      driver.Key
-	property *source.Property
-	last     time.Time // of the samples that were handed over
+	told    labelled.Complaint
 }
 
 type item struct {
 	source.Reading
-	of *series
+	of *labelled.Series
 }
 
 func newQuery(c *Config, q Query, s source.Settings, server asker) *query {
-	return &query{
+	out := &query{
 		Query: q, config: c, server: server, report: s.Report, part: fmt.Sprintf("source %s: query %s", s.Name, q.Metric),
-		kept: newKept(s.StateDir, &q), chunk: c.History, series: make(map[string]*series), owners: make(map[driver.Key]*series),
+		kept: newKept(s.StateDir, &q), chunk: c.History, table: labelled.Table{Names: q.Names, Most: c.Series, Idle: max(c.Overlap, idle)},
 	}
+	if !q.plain {
+		out.table.Cycle = q.Step
+	}
+	return out
 }
 
 // Risks, for reports.
@@ -213,8 +207,8 @@ func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.
 	case answer.Partial && !q.config.Partial:
 		return errors.New("the answer is partial; the key partial takes it as it is")
 	}
-	q.told = complaint{}
-	q.told.add(answer.Warnings...)
+	q.told = labelled.Complaint{}
+	q.told.Add(answer.Warnings...)
 	q.answers = q.answers[:0]
 	for i := range answer.Series {
 		q.collect(&answer.Series[i], past)
@@ -232,36 +226,36 @@ func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.
 			return &intakeError{err}
 		}
 		for i := range refused {
-			q.told.add(refused[i].Err.Error())
+			q.told.Add(refused[i].Err.Error())
 		}
 		for i := range some {
-			some[i].of.last = some[i].At
+			some[i].of.Last = some[i].At
 		}
 	}
 	clear(q.answers) // the memory of a long past
 	if cap(q.answers) > 16*batch {
 		q.answers = nil
 	}
-	q.report(q.part+": answer", riskRefused, q.told.err())
+	q.report(q.part+": answer", riskRefused, q.told.Err())
 	return nil
 }
 
 // collect notes the samples of a series that were not handed over yet.
 func (q *query) collect(s *promapi.Series, past bool) {
 	if s.Histograms > 0 && len(s.Points) == 0 {
-		q.told.add(fmt.Sprintf("%s: a native histogram: want numbers, such as histogram_quantile gives", s.Labels))
+		q.told.Add(fmt.Sprintf("%s: a native histogram: want numbers, such as histogram_quantile gives", s.Labels))
 		return
 	}
-	of, err := q.find(s)
+	of, err := q.table.Find(s.Labels, q.Metric, q.end)
 	if err != nil {
-		q.told.add(err.Error())
+		q.told.Add(err.Error())
 		return
 	}
-	last := later(of.last, q.floor)
+	last := later(of.Last, q.floor)
 	for _, p := range s.Points {
 		at, err := p.At()
 		if err != nil {
-			q.told.add(fmt.Sprintf("%s: %v", of.labels, err))
+			q.told.Add(fmt.Sprintf("%s: %v", of.Labels, err))
 			continue
 		}
 		if !at.After(last) {
@@ -269,111 +263,10 @@ func (q *query) collect(s *promapi.Series, past bool) {
 		}
 		value, err := p.Float()
 		if err != nil {
-			q.told.add(fmt.Sprintf("%s: %v", of.labels, err))
+			q.told.Add(fmt.Sprintf("%s: %v", of.Labels, err))
 			continue
 		}
 		last = at
-		q.answers = append(q.answers, item{source.Reading{Key: of.key, At: at, Value: value, Property: of.property, Past: past}, of})
+		q.answers = append(q.answers, item{source.Reading{Key: of.Key, At: at, Value: value, Property: of.Property, Past: past}, of})
 	}
-}
-
-// find returns the series of labels.
-func (q *query) find(s *promapi.Series) (*series, error) {
-	labels := s.Labels.String()
-	of, known := q.series[labels]
-	if known && of.property != nil {
-		return of, nil
-	}
-	if !known {
-		if len(q.series) >= q.config.Series {
-			q.forget()
-		}
-		if len(q.series) >= q.config.Series {
-			return nil, fmt.Errorf("%.300s: more series than the key series allows, %d", labels, q.config.Series)
-		}
-		of = &series{labels: labels}
-	}
-	meaning := func(name string) string {
-		if name == "metric" {
-			if label := s.Labels[name]; label != "" {
-				return label
-			}
-			return q.Metric
-		}
-		return s.Labels[name]
-	}
-	var err error
-	for _, part := range []struct {
-		to *string
-		of string
-		by func(func(string) string) (string, error)
-	}{
-		{&of.key.Namespace, "namespace", q.Namespace.Expand}, {&of.key.Device, "device", q.Device.Expand}, {&of.key.Property, "property", q.Property.Expand},
-	} {
-		if *part.to, err = part.by(meaning); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", labels, part.of, err)
-		}
-	}
-	if other := q.owners[of.key]; other != nil && other != of {
-		return nil, fmt.Errorf("%s is %s, and so is %s: want templates that tell them apart, or a query that has one of them", labels, of.key, other.labels)
-	}
-	of.property = &source.Property{Labels: properties(s.Labels)}
-	if !q.plain {
-		of.property.Cycle = q.Step
-	}
-	q.series[labels], q.owners[of.key] = of, of
-	return of, nil
-}
-
-// properties are the labels of a series that an intake takes.
-func properties(all promapi.Labels) map[string]string {
-	out := make(map[string]string, len(all))
-	for name, value := range all {
-		if name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
-			out[name] = value
-		}
-	}
-	return out
-}
-
-// forget forgets series that have ended. Their samples are too old to come again.
-func (q *query) forget() {
-	for labels, s := range q.series {
-		if s.last.Before(q.end.Add(-max(q.config.Overlap, idle))) {
-			delete(q.series, labels)
-			if q.owners[s.key] == s {
-				delete(q.owners, s.key)
-			}
-		}
-	}
-}
-
-// complaint is what is wrong with parts of an answer.
-type complaint struct {
-	first []string
-	more  int
-}
-
-func (c *complaint) add(texts ...string) {
-	const most = 3
-	for _, text := range texts {
-		switch {
-		case slices.Contains(c.first, text):
-		case len(c.first) < most:
-			c.first = append(c.first, text)
-		default:
-			c.more++
-		}
-	}
-}
-
-func (c *complaint) err() error {
-	if len(c.first) == 0 {
-		return nil
-	}
-	text := strings.Join(c.first, "; ")
-	if c.more > 0 {
-		text = fmt.Sprintf("%s; and %d more", text, c.more)
-	}
-	return errors.New(text)
 }

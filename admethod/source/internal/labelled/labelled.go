@@ -1,0 +1,141 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package labelled knows which property each series of a Prometheus is, and how far it was read.
+package labelled
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/naming"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/promapi"
+)
+
+// Names make the parts of a key from the labels of a series, and from {metric}.
+type Names struct {
+	Namespace naming.Template `param:"namespace" doc:"namespace of a reading, made of labels of its series in braces, and {metric}"`
+	Device    naming.Template `param:"device" doc:"its device, likewise"`
+	Property  naming.Template `param:"property" doc:"its property, likewise"`
+}
+
+// DefaultNames are the instance and the metric, in the namespace default.
+func DefaultNames() Names {
+	template := func(text string) naming.Template {
+		t, err := naming.Parse(text)
+		if err != nil {
+			panic(err) // of this package's own
+		}
+		return t
+	}
+	return Names{Namespace: template("default"), Device: template("{instance}"), Property: template("{metric}")}
+}
+
+// Series is one of them.
+type Series struct {
+	Labels   string
+	Key      driver.Key
+	Property *source.Property // nil until it is found
+	Last     time.Time        // of the samples that were handed over
+
+	used time.Time // when it was last asked for
+}
+
+// Table knows series. It is not safe for concurrent use.
+type Table struct {
+	Names Names
+	Most  int           // series that are known at once
+	Cycle time.Duration // of all of them; 0 where it is not known
+	Idle  time.Duration // series that nobody asked for as long make room for others
+
+	series map[string]*Series // by labels
+	owners map[driver.Key]*Series
+}
+
+// All are the series that are known.
+func (t *Table) All() map[string]*Series { return t.series }
+
+// Know notes how far a series was read.
+func (t *Table) Know(labels string, last time.Time) {
+	if len(t.series) < t.Most {
+		t.add(&Series{Labels: labels, Last: last, used: last})
+	}
+}
+
+func (t *Table) add(s *Series) {
+	if t.series == nil {
+		t.series, t.owners = make(map[string]*Series), make(map[driver.Key]*Series)
+	}
+	t.series[s.Labels] = s
+}
+
+// Find returns the series of labels, at a time. The error names them: there is no room for it, its labels do not make a
+// key, or another series has that key.
+func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Series, error) {
+	text := labels.String()
+	of, known := t.series[text]
+	if known {
+		if of.used = now; of.Property != nil {
+			return of, nil
+		}
+	}
+	if !known {
+		if len(t.series) >= t.Most {
+			t.forget(now)
+		}
+		if len(t.series) >= t.Most {
+			return nil, fmt.Errorf("%.300s: more series than the key series allows, %d", text, t.Most)
+		}
+		of = &Series{Labels: text, used: now}
+	}
+	meaning := func(name string) string {
+		if value := labels[name]; value != "" || name != "metric" {
+			return value
+		}
+		return metric
+	}
+	var err error
+	for _, part := range []struct {
+		to   *string
+		name string
+		of   *naming.Template
+	}{
+		{&of.Key.Namespace, "namespace", &t.Names.Namespace}, {&of.Key.Device, "device", &t.Names.Device}, {&of.Key.Property, "property", &t.Names.Property},
+	} {
+		if *part.to, err = part.of.Expand(meaning); err != nil {
+			return nil, fmt.Errorf("%.300s: %s: %w", text, part.name, err)
+		}
+	}
+	if other := t.owners[of.Key]; other != nil && other != of {
+		return nil, fmt.Errorf("%.300s is %s, and so is %.300s: want templates that tell them apart, or one of them only", text, of.Key, other.Labels)
+	}
+	of.Property = &source.Property{Labels: kept(labels), Cycle: t.Cycle}
+	t.add(of)
+	t.owners[of.Key] = of
+	return of, nil
+}
+
+// kept are the labels of a series that an intake takes.
+func kept(all promapi.Labels) map[string]string {
+	out := make(map[string]string, len(all))
+	for name, value := range all {
+		if name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// forget forgets series that have ended.
+func (t *Table) forget(now time.Time) {
+	for labels, s := range t.series {
+		if now.Sub(s.used) > t.Idle {
+			delete(t.series, labels)
+			if t.owners[s.Key] == s {
+				delete(t.owners, s.Key)
+			}
+		}
+	}
+}
