@@ -93,6 +93,7 @@ const folder = "github.com/kubeedge/edge-anomaly/admethod/source/"
 
 // Sources is the registry that sources register themselves in when they are imported.
 var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{
+	"file":        folder + "file",
 	"kubernetes":  folder + "kubernetes",
 	"mqtt":        folder + "mqtt",
 	"prometheus":  folder + "prometheus",

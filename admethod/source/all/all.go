@@ -6,6 +6,7 @@
 package all
 
 import (
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/file"        // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/kubernetes"  // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/mqtt"        // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus"  // source
