@@ -80,9 +80,9 @@ test-long: ## The statistical tests in full: ten streams of each sort, a restart
 
 # The long statistical tests are left to unit, and so are packages that are not made for several goroutines, and whose tests
 # start none: a lock in a test alone is no reason, the templates of scaffold only speak of goroutines, and what adctl runs at
-# once is below cli. The race detector needs cgo.
+# once is below cli; and benchmarks, and checks of documents by a server of the test. The race detector needs cgo.
 STARTS := ^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(
-FIND := grep -rlE --exclude-dir={bin,test,testdata,cli,scaffold}
+FIND := grep -rlE --exclude-dir={bin,test,testdata,cli,scaffold,bench,batch}
 RACED = { $(FIND) --include='*_test.go' '$(STARTS)|"testing/synctest"|\bchan\b' .; \
 	$(FIND) --include='*.go' --exclude='*_test.go' --exclude='*.pb.go' '$(STARTS)|"(sync|sync/atomic)"|\bchan\b' .; } | xargs -rn1 dirname | sort -u
 

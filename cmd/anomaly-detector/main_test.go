@@ -35,7 +35,17 @@ import (
 var scratch string // directory of the run
 
 // binary is the real program, built when it is needed first.
-var binary = sync.OnceValues(func() (string, error) {
+func binary(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds a program, which the race detector does not see")
+	}
+	file, err := built()
+	must(t, err)
+	return file
+}
+
+var built = sync.OnceValues(func() (string, error) {
 	file := filepath.Join(scratch, "anomaly-detector")
 	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
@@ -142,8 +152,7 @@ func (p *program) logged() string {
 // start starts the program and waits until it serves. It ends with the test at the latest.
 func (r *room) start(t *testing.T, args ...string) *program {
 	t.Helper()
-	file, err := binary()
-	must(t, err)
+	file := binary(t)
 	p := &program{done: make(chan struct{})}
 	p.cmd = exec.Command(file, args...)
 	p.cmd.Dir, p.cmd.Stderr = r.dir, p
@@ -388,8 +397,7 @@ func TestCannotServe(t *testing.T) {
 // run runs the program to its end and returns what it prints.
 func (r *room) run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	file, err := binary()
-	must(t, err)
+	file := binary(t)
 	cmd := exec.CommandContext(within(t), file, args...)
 	cmd.Dir = r.dir
 	out, err := cmd.CombinedOutput()

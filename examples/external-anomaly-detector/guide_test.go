@@ -30,6 +30,9 @@ func must(t *testing.T, err error) {
 // The commands of the README's first guide do what it says: but for the place of the program and the ports, which others
 // may use, they are run as they are printed.
 func TestGuide(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program, which the race detector does not see")
+	}
 	for _, tool := range []string{"bash", "curl", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip(err)

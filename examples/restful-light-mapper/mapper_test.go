@@ -287,6 +287,9 @@ func TestMapperEndToEnd(t *testing.T) {
 // The real program ends within five seconds of SIGTERM and with status 0, whether EdgeCore answers or not, and while a
 // device hangs.
 func TestSIGTERM(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program, which the race detector does not see")
+	}
 	binary := filepath.Join(t.TempDir(), "mapper")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -120,6 +120,9 @@ func TestHungDetector(t *testing.T) {
 
 // One that refuses is tried less and less often, and the link does not wait for what it asks for.
 func TestRefusingDetector(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes of virtual time")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newDetector("a"), newDetector("b")
 		b.denies = true
