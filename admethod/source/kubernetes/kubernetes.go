@@ -122,11 +122,11 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := newWatcher(ctx, s, in, cancel)
+	w.unlisted = len(s.config.Namespaces) * len(kinds)
 	var wg sync.WaitGroup
 	for _, namespace := range s.config.Namespaces {
 		for _, k := range kinds {
-			w.unlisted++
-			r := cache.NewReflectorWithOptions(s.listWatch(ctx, client, namespace, k), k.object, &store{w, k, namespace},
+			r := cache.NewReflectorWithOptions(s.listWatch(ctx, client, namespace, k), k.object, &store{watcher: w, kind: k, namespace: namespace},
 				cache.ReflectorOptions{Name: s.name + " " + k.resource})
 			wg.Go(func() { _ = guard.Do("the watch of "+k.resource, func() { r.Run(ctx.Done()) }) }) // is logged
 		}
@@ -247,6 +247,7 @@ type store struct {
 	*watcher
 	kind      *kind
 	namespace string
+	listed    bool // for the first time
 }
 
 var errNotKept = errors.New("the source keeps no objects")
@@ -256,7 +257,11 @@ func (s *store) Update(o any) error { return s.take(s.kind, o) }
 func (s *store) Delete(o any) error { return s.drop(s.kind, o) }
 
 // Replace takes a whole list: what is not in it is gone.
-func (s *store) Replace(list []any, _ string) error { return s.replace(s.kind, s.namespace, list) }
+func (s *store) Replace(list []any, _ string) error {
+	first := !s.listed
+	s.listed = true
+	return s.replace(s.kind, s.namespace, list, first)
+}
 
 func (*store) Resync() error                      { return nil }
 func (*store) List() []any                        { return nil }

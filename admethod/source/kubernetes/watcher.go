@@ -137,8 +137,8 @@ func (w *watcher) gone(k *kind, name id) {
 	}
 }
 
-// replace takes a whole list.
-func (w *watcher) replace(k *kind, namespace string, list []any) error {
+// replace takes a whole list; first says that it is the first one of its kind and namespace.
+func (w *watcher) replace(k *kind, namespace string, list []any, first bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	listed := make(map[id]bool, len(list))
@@ -165,7 +165,7 @@ func (w *watcher) replace(k *kind, namespace string, list []any) error {
 	for _, name := range sorted(missing) {
 		w.gone(k, name)
 	}
-	if w.unlisted > 0 {
+	if first {
 		if w.unlisted--; w.unlisted == 0 {
 			for _, d := range w.devices {
 				w.hand(d)
