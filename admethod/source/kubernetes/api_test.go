@@ -238,7 +238,13 @@ func device(name, model string) *v1beta1.Device {
 	return d
 }
 
-// status is a DeviceStatus whose twins are property, value and time in milliseconds, if not 0.
+// The times of twins are milliseconds after began: an int may have 32 bits.
+const (
+	began int64 = 1_700_000_000_000
+	noon        = 1 // of twins; 0 is none
+)
+
+// status is a DeviceStatus whose twins are property, value and time in milliseconds from noon on, which is began; 0 is none.
 func status(name string, twins ...any) *v1beta1.DeviceStatus {
 	s := &v1beta1.DeviceStatus{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "devices.kubeedge.io/v1beta1", Kind: "DeviceStatus"},
@@ -249,7 +255,7 @@ func status(name string, twins ...any) *v1beta1.DeviceStatus {
 		t := v1beta1.Twin{PropertyName: twins[i].(string)}
 		t.Reported.Value = fmt.Sprint(twins[i+1])
 		if ms := twins[i+2].(int); ms != 0 {
-			t.Reported.Metadata = map[string]string{"timestamp": strconv.Itoa(ms), "type": "string"}
+			t.Reported.Metadata = map[string]string{"timestamp": strconv.FormatInt(began+int64(ms-noon), 10), "type": "string"}
 		}
 		s.Status.Twins = append(s.Status.Twins, t)
 	}

@@ -65,7 +65,7 @@ func TestSource(t *testing.T) {
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source { return open(t, a, nil) },
 			Send: func(t *testing.T, n int) {
-				a.put(t, status(fmt.Sprint("pump-", n%3), "temperature", n, 1_700_000_000_000+n), "DeviceStatus")
+				a.put(t, status(fmt.Sprint("pump-", n%3), "temperature", n, noon+n), "DeviceStatus")
 			},
 			Series: 3, Cuts: 2, Cut: func(*testing.T) { a.CloseClientConnections() }, Ready: func(t *testing.T) { a.watched(t) },
 		}
@@ -74,7 +74,7 @@ func TestSource(t *testing.T) {
 
 func TestWhatIsKnownOfADevice(t *testing.T) {
 	a := newAPI(t)
-	a.put(t, status("pump-1", "temperature", 21.5, 1_700_000_000_123, "temperature-anomaly", "on", 1, "picture", "x", 1, "else", 3, 1, "setpoint", "", 0), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 21.5, noon+123, "temperature-anomaly", "on", 1, "picture", "x", 1, "else", 3, 1, "setpoint", "", 0), "DeviceStatus")
 	d := device("pump-1", "pump")
 	d.Spec.Properties[0].PushMethod = &v1beta1.PushMethod{AnomalyDetection: &v1beta1.AnomalyDetectionConfig{Data: map[string]any{
 		"adMethodName": "grpc", "grpc.target": "t", "sinks": "dmi", "enabled": true, "detector": "ewma", "threshold": 0.9,
@@ -92,7 +92,7 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 	a.watched(t)
 	r := got[0]
 	p := r.Property
-	if len(got) != 1 || r.Key != (driver.Key{Namespace: "plant", Device: "pump-1", Property: "temperature"}) || r.Text != "21.5" || r.At.UnixMilli() != 1_700_000_000_123 {
+	if len(got) != 1 || r.Key != (driver.Key{Namespace: "plant", Device: "pump-1", Property: "temperature"}) || r.Text != "21.5" || r.At.UnixMilli() != began+123 {
 		t.Fatalf("%+v: want one reading of plant/pump-1/temperature", got)
 	}
 	if p.Model != "pump" || p.DataType != "double" || p.Unit != "°C" || *p.Minimum != -20 || *p.Maximum != 120 || p.Labels["hall"] != "3" {
@@ -103,15 +103,15 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 	}
 
 	// A verdict in the extensions is no reading, nor is the same report once more.
-	a.put(t, status("pump-1", "temperature", 21.5, 1_700_000_000_123), "DeviceStatus")
-	a.put(t, status("pump-1", "temperature", 22, 1_700_000_001_123), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 21.5, noon+123), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 22, noon+1123), "DeviceStatus")
 	if got = await(t, &in, 2); got[1].Text != "22" || got[1].Property != p {
 		t.Errorf("%+v: want 22, and nothing anew of its property", got[1:])
 	}
 	d.Labels["hall"] = "4"
 	a.put(t, d, "Device")
 	for i := 0; got[len(got)-1].Property.Labels["hall"] != "4"; i++ { // what is put is seen in its order by kind
-		a.put(t, status("pump-1", "temperature", 23+i, 1_700_000_002_123+i), "DeviceStatus")
+		a.put(t, status("pump-1", "temperature", 23+i, noon+2123+i), "DeviceStatus")
 		got = await(t, &in, len(got)+1)
 	}
 
@@ -123,7 +123,7 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 	}
 	d.Annotations = nil
 	a.put(t, d, "Device")
-	a.put(t, status("pump-1", "temperature", 30, 1_700_000_900_000), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 30, noon+900000), "DeviceStatus")
 	await(t, &in, n+2)
 	a.delete("Device", "plant/pump-1")
 	if got = await(t, &in, n+3); !got[n+2].Gone {
@@ -139,7 +139,7 @@ func TestDesired(t *testing.T) {
 	d.Spec.Properties[0].Desired.Value = "7" // of one that can only be read
 	d.Spec.Properties[2].Desired.Value = "42"
 	a.put(t, d, "Device")
-	a.put(t, status("pump-1", "setpoint", 41, 1_700_000_000_000, "temperature", 9, 1_700_000_000_000), "DeviceStatus")
+	a.put(t, status("pump-1", "setpoint", 41, noon, "temperature", 9, noon), "DeviceStatus")
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, map[string]any{"desired": "1500ms"}), &in)
 	got := await(t, &in, 3)
@@ -148,7 +148,7 @@ func TestDesired(t *testing.T) {
 		!strings.Contains(f.Finding.Message, `"42" is desired, and "41" reported, since `) {
 		t.Fatalf("%+v", f.Finding)
 	}
-	a.put(t, status("pump-1", "setpoint", "42.0", 1_700_000_009_000, "temperature", 9, 1_700_000_000_000), "DeviceStatus")
+	a.put(t, status("pump-1", "setpoint", "42.0", noon+9000, "temperature", 9, noon), "DeviceStatus")
 	for {
 		got = await(t, &in, len(got)+1)
 		if r := got[len(got)-1]; r.Finding != nil && r.Finding.Kind == driver.KindNone {
@@ -162,13 +162,13 @@ func TestOffline(t *testing.T) {
 	a := newAPI(t)
 	a.put(t, model("pump"), "DeviceModel")
 	a.put(t, device("pump-1", "pump"), "Device")
-	away := status("pump-1", "temperature", 9, 1_700_000_000_000, "setpoint", 1, 0)
+	away := status("pump-1", "temperature", 9, noon, "setpoint", 1, 0)
 	away.Status.State = "offline"
 	a.put(t, away, "DeviceStatus")
 	scheduled := device("pump-2", "pump")
 	scheduled.Spec.StateReport = &v1beta1.StateReportConfig{ReportToCloud: true, ReportCycle: 1000}
 	a.put(t, scheduled, "Device")
-	silent := status("pump-2", "temperature", 9, 1_700_000_000_000)
+	silent := status("pump-2", "temperature", 9, noon)
 	silent.Status.State, silent.Status.LastOnlineTime = "online", "2026-01-01T00:00:00Z"
 	a.put(t, silent, "DeviceStatus")
 	var in sourcetest.Intake
@@ -201,7 +201,7 @@ func TestListedAnew(t *testing.T) {
 	a.put(t, model("pump"), "DeviceModel")
 	for i := range 2 {
 		a.put(t, device(fmt.Sprint("pump-", i), "pump"), "Device")
-		a.put(t, status(fmt.Sprint("pump-", i), "temperature", 1, 1_700_000_000_000), "DeviceStatus")
+		a.put(t, status(fmt.Sprint("pump-", i), "temperature", 1, noon), "DeviceStatus")
 	}
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, map[string]any{"namespaces": "plant"}), &in)
@@ -216,7 +216,7 @@ func TestListedAnew(t *testing.T) {
 	if got := await(t, &in, 3); !got[2].Gone || got[2].Key.Device != "pump-0" {
 		t.Errorf("%+v: want pump-0 gone", got[2:])
 	}
-	a.put(t, status("pump-1", "temperature", 5, 1_700_000_001_000), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 5, noon+1000), "DeviceStatus")
 	if got := await(t, &in, 4); got[3].Text != "5" {
 		t.Errorf("%+v: want 5 of pump-1", got[3:])
 	}
@@ -235,7 +235,7 @@ func TestMemoryOfManyDevices(t *testing.T) {
 		d := device(name, "pump")
 		d.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 2000)}
 		a.put(t, d, "Device")
-		a.put(t, status(name, "temperature", 20, 1_700_000_000_000, "setpoint", 7, 1_700_000_000_000), "DeviceStatus")
+		a.put(t, status(name, "temperature", 20, noon, "setpoint", 7, noon), "DeviceStatus")
 	}
 	a.forget()
 	heap := func() int64 {
