@@ -240,8 +240,8 @@ func device(name, model string) *v1beta1.Device {
 
 // The times of twins are milliseconds after began: an int may have 32 bits.
 const (
-	began int64 = 1_700_000_000_000
-	noon        = 1 // of twins; 0 is none
+	began = int64(1_700_000_000_000)
+	noon  = 1 // of twins; 0 is none
 )
 
 // status is a DeviceStatus whose twins are property, value and time in milliseconds from noon on, which is began; 0 is none.
