@@ -169,6 +169,7 @@ func (r *detection) summary() *summary {
 			tests++
 		}
 		n := tests * driver.TailProbability(s.Threshold) * float64(7*24*time.Hour) / float64(c)
+		n = math.Round(n*1e6) / 1e6 // what is beyond comes of the arithmetic
 		s.AlarmsAWeek = &n
 	}
 	if r.labelled {

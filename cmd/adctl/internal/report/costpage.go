@@ -100,12 +100,12 @@ func (r *Run) words(good int) string {
 	switch {
 	case faults == 0:
 		return "The recording has no label of a fault, so it cannot be told which incidents are right, and no threshold is recommended. " +
-			"If it is of a healthy time, all of them are false alarms. adctl label adds labels. To say how many false alarms you can bear, set alarms=1/week."
+			"If it is of a healthy time, all of them are false alarms. adctl label adds labels. To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week."
 	case !found:
 		return "None of the labelled faults is found at any of these thresholds."
 	case faults < leastFaults:
 		return fmt.Sprintf("There are %d labelled faults, too few to recommend a threshold: at least %d would be needed. "+
-			"To say how many false alarms you can bear, set alarms=1/week.", faults, leastFaults)
+			"To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week.", faults, leastFaults)
 	case good < 0:
 		return "Only thresholds that promise more than a false alarm in 1,000 readings find a labelled fault: none is recommended."
 	}
