@@ -116,6 +116,7 @@ type summary struct {
 	worst     driver.Severity
 	tally     *tally
 	done      []account.Incident
+	judges    int      // columns that are judged alone, in each series, and all together
 	named     []string // columns that are blamed; nil where there is one
 	manyFiles bool
 }
@@ -164,11 +165,11 @@ func (r *detection) summary() *summary {
 	}
 	if c := r.src.Cadence(); c > 0 {
 		s.Cadence = lasting(c)
-		tests := float64(len(r.jury.order))
+		s.judges = len(r.jury.order)
 		if r.jury.group != nil {
-			tests++
+			s.judges++
 		}
-		n := tests * driver.TailProbability(s.Threshold) * float64(7*24*time.Hour) / float64(c)
+		n := float64(s.judges) * driver.TailProbability(s.Threshold) * float64(7*24*time.Hour) / float64(c)
 		n = math.Round(n*1e6) / 1e6 // what is beyond comes of the arithmetic
 		s.AlarmsAWeek = &n
 	}
@@ -297,6 +298,9 @@ func (s *summary) words(w io.Writer) {
 	fmt.Fprintf(w, "threshold %.6g", s.Threshold)
 	if s.AlarmsAWeek != nil {
 		fmt.Fprintf(w, ": by chance about %.2g false alarms a week, at a reading every %s", *s.AlarmsAWeek, s.Cadence)
+		if s.judges > 1 {
+			fmt.Fprintf(w, ", %.2g of each of %d that are judged alone or together", *s.AlarmsAWeek/float64(s.judges), s.judges)
+		}
 	}
 	fmt.Fprintln(w)
 }
