@@ -64,10 +64,14 @@ func disturbNobody(t *testing.T, attacks []attack, ask func(t *testing.T, i int)
 					})
 				}
 				attacked := latency(900*time.Millisecond, func(i int) { ask(t, i) }) // longer than a handshake may take
+				harmless := attacked <= 2*calm || raceDetector
+				for late := time.Now().Add(10 * time.Second); harmless && len(l.lines(attack.logged)) == 0 && time.Now().Before(late); {
+					<-time.After(20 * time.Millisecond) // on a busy machine an attack takes its time until it is one
+				}
 				cancel()
 				wg.Wait()
 				t.Logf("p99 %v, attacked %v", calm, attacked)
-				if attacked <= 2*calm || raceDetector { // which makes everything slow, the attackers' own work most of all
+				if harmless { // which makes everything slow, the attackers' own work most of all
 					break
 				}
 				if try == tries {
