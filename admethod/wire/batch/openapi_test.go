@@ -319,15 +319,15 @@ func recorder(tb testing.TB, target string) (address string, taken func() []exch
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		seen := httptest.NewRecorder()
 		proxy.ServeHTTP(seen, r)
-		maps.Copy(w.Header(), seen.Header())
-		w.WriteHeader(seen.Code)
-		_, _ = w.Write(seen.Body.Bytes())
-		mu.Lock()
-		defer mu.Unlock()
+		mu.Lock() // before the client has its answer, after which it may ask what was seen
 		all = append(all, exchange{
 			strings.ToLower(r.Method), r.URL.Path, r.Header.Get("Content-Type"), plain,
 			seen.Code, seen.Header().Get("Content-Type"), seen.Body.Bytes(),
 		})
+		mu.Unlock()
+		maps.Copy(w.Header(), seen.Header())
+		w.WriteHeader(seen.Code)
+		_, _ = w.Write(seen.Body.Bytes())
 	}))
 	tb.Cleanup(s.Close)
 	return s.URL, func() []exchange {
