@@ -50,7 +50,10 @@ type three struct {
 	left int
 }
 
-func (in *three) Take(_ context.Context, readings []source.Reading) error {
+func (in *three) Take(ctx context.Context, readings []source.Reading) error {
+	if ctx.Err() != nil { // as an intake has it; the source's ticker may be as early as the end of its context
+		return context.Cause(ctx)
+	}
 	for _, r := range readings {
 		fmt.Println(r.Key, r.Value)
 		if in.left--; in.left == 0 {
