@@ -167,3 +167,9 @@ func Refused(err error) ([]Refusal, error) {
 	}
 	return nil, err
 }
+
+// EndedError wraps an error of Take after which an intake takes nothing any more: a source that meets one on its way hands
+// over nothing more, and ends with Err.
+type EndedError struct{ Err error }
+
+func (e *EndedError) Error() string { return e.Err.Error() }

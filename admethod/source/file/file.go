@@ -114,12 +114,12 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	}()
 	for backoff := (wait.Backoff{First: lookFor, Longest: 10 * time.Second}); ; {
 		err := s.read(ctx, in)
-		var ended *endedError
+		var ended *source.EndedError
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &ended):
-			return ended.err
+			return ended.Err
 		case err == nil && !s.config.Follow: // all is read
 			<-ctx.Done()
 			return context.Cause(ctx)
@@ -134,11 +134,6 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		}
 	}
 }
-
-// endedError is why the intake takes nothing any more.
-type endedError struct{ err error }
-
-func (e *endedError) Error() string { return e.err.Error() }
 
 // read reads the file to its end: nil where it is replaced, or is not to be followed.
 func (s *Source) read(ctx context.Context, in source.Intake) error {
@@ -187,7 +182,7 @@ func (s *Source) table(ctx context.Context, in source.Intake, src io.Reader, unt
 		if len(readings) > 0 {
 			refused, err := source.Refused(in.Take(ctx, readings))
 			if err != nil {
-				return &endedError{err}
+				return &source.EndedError{Err: err}
 			}
 			for _, f := range refused {
 				s.log.ErrorS("refused", f.Err, "A reading is not judged", "source", s.name)

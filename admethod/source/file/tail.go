@@ -31,6 +31,7 @@ type tail struct {
 
 	at      int64 // bytes that were read of the file
 	waiting []byte
+	room    []byte // for what is read next
 }
 
 // Read reads whole lines, and the last one without an end where nothing is to be followed.
@@ -48,9 +49,11 @@ func (t *tail) Read(p []byte) (int, error) {
 		if err := t.ctx.Err(); err != nil {
 			return 0, io.EOF
 		}
-		room := make([]byte, 64<<10)
-		n, err := t.file.Read(room)
-		t.waiting, t.at = append(t.waiting, room[:n]...), t.at+int64(n)
+		if t.room == nil {
+			t.room = make([]byte, 64<<10)
+		}
+		n, err := t.file.Read(t.room)
+		t.waiting, t.at = append(t.waiting, t.room[:n]...), t.at+int64(n)
 		switch {
 		case n > 0:
 		case err != nil && !errors.Is(err, io.EOF):

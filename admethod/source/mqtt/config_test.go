@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/mqtt"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -42,7 +43,7 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		all := map[string]any{"broker": "mqtt://a", "insecure": true, "topics": []any{plainTopic}}
 		maps.Copy(all, c.options)
-		if _, err := mqtt.New(source.Settings{Name: "test", Options: all, Report: new(reports).report}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := mqtt.New(source.Settings{Name: "test", Options: all, Report: new(sourcetest.Reports).Report}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
 		}
 	}

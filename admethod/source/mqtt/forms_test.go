@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/mqtt"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 )
 
 // now is when messages come in tests without a broker.
@@ -26,11 +27,11 @@ func topics(all ...map[string]any) map[string]any {
 	return map[string]any{"topics": list}
 }
 
-func newSource(tb testing.TB, address, dir string, r *reports, options map[string]any) *mqtt.Source {
+func newSource(tb testing.TB, address, dir string, r *sourcetest.Reports, options map[string]any) *mqtt.Source {
 	tb.Helper()
 	all := map[string]any{"broker": "mqtt://" + address, "insecure": true, "zone": "Europe/Berlin", "timeout": "2s"}
 	maps.Copy(all, options)
-	s, err := mqtt.New(source.Settings{Name: "test", Options: all, StateDir: dir, Report: r.report})
+	s, err := mqtt.New(source.Settings{Name: "test", Options: all, StateDir: dir, Report: r.Report})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func newSource(tb testing.TB, address, dir string, r *reports, options map[strin
 
 func newReader(tb testing.TB, topic map[string]any) mqtt.Reader {
 	tb.Helper()
-	return mqtt.NewReader(newSource(tb, "127.0.0.1:1", "", new(reports), topics(topic)))
+	return mqtt.NewReader(newSource(tb, "127.0.0.1:1", "", new(sourcetest.Reports), topics(topic)))
 }
 
 // show writes readings, a line each.
@@ -163,7 +164,7 @@ func TestRetained(t *testing.T) {
 	}
 	options := topics(jsonTopic, plainTopic3)
 	options["retained"] = true
-	r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(reports), options))
+	r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(sourcetest.Reports), options))
 	for i, c := range []struct {
 		topic, payload string
 		retained       bool
@@ -197,7 +198,7 @@ func TestBounds(t *testing.T) {
 	} {
 		options := topics(c.of)
 		options["series"] = 100
-		r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(reports), options))
+		r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(sourcetest.Reports), options))
 		refused := 0
 		for i := range 20000 {
 			if _, _, err := r.Read(c.topic(i), c.payload(i), false, now); err != nil {

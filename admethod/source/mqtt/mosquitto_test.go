@@ -93,18 +93,18 @@ func TestRealMosquitto(t *testing.T) {
 		})
 		proxy := faultproxy.New(t, m.address)
 		publish, dir := m.publisher(t), t.TempDir()
-		r := new(reports)
+		r := new(sourcetest.Reports)
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source {
-				r = new(reports)
-				r.report("source test", "", fmt.Errorf("not yet"))
+				r = new(sourcetest.Reports)
+				r.Report("source test", "", fmt.Errorf("not yet"))
 				return newSource(t, proxy.Addr(), dir, r, topics(plainTopic))
 			},
 			Send:   func(_ *testing.T, n int) { publish(fmt.Sprintf("plant/press/p%d", n%3), strconv.Itoa(n)) },
 			Series: 3,
 			Cut:    func(*testing.T) { proxy.Cut() },
 			Ready: func(t *testing.T) {
-				waittest.Eventually(t, "it has subscribed", func() bool { return r.told("source test") == "" })
+				waittest.Eventually(t, "it has subscribed", func() bool { return r.Now("source test") == "" })
 			},
 			Replays: true, Again: true,
 		}
@@ -118,10 +118,10 @@ func TestMosquittoRestarts(t *testing.T) {
 	}
 	m := newMosquitto(t)
 	broker := m.start()
-	in, r := new(sourcetest.Intake), new(reports)
-	r.report("source test", "", fmt.Errorf("not yet"))
+	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
+	r.Report("source test", "", fmt.Errorf("not yet"))
 	sourcetest.Run(t, newSource(t, m.address, t.TempDir(), r, topics(plainTopic)), in)
-	waittest.Eventually(t, "it has subscribed", func() bool { return r.told("source test") == "" })
+	waittest.Eventually(t, "it has subscribed", func() bool { return r.Now("source test") == "" })
 	publish, n := m.publisher(t), 0
 	for range 10 {
 		for range 200 {

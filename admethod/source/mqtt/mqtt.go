@@ -142,9 +142,9 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var ended *intakeError
+		var ended *source.EndedError
 		if errors.As(err, &ended) {
-			return ended.err
+			return ended.Err
 		}
 		s.report(s.part, riskAway, err)
 		if err := wait.Sleep(ctx, pause.Next()); err != nil {
@@ -176,11 +176,6 @@ func (s *Source) identity() (id string, lasts bool) {
 	}
 	return id, true
 }
-
-// intakeError is an error of the intake, after which nothing is handed over any more.
-type intakeError struct{ err error }
-
-func (e *intakeError) Error() string { return e.err.Error() }
 
 // listen opens a session, and hands over what comes until it is lost or ctx ends.
 func (s *Source) listen(ctx context.Context, in source.Intake, id string, lasts bool, works func()) error {
@@ -308,7 +303,7 @@ func (s *Source) handOver(ctx context.Context, in source.Intake, session *mqttcl
 	if len(s.readings) > 0 {
 		refused, err := source.Refused(in.Take(ctx, s.readings))
 		if err != nil {
-			return &intakeError{err}
+			return &source.EndedError{Err: err}
 		}
 		for i := range refused {
 			wrong = append(wrong, refused[i].Err)

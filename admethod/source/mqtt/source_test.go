@@ -8,7 +8,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -24,29 +23,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// reports keeps what a source tells.
-type reports struct {
-	mu  sync.Mutex
-	now map[string]string // by part
-}
-
-func (r *reports) report(part, _ string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.now == nil {
-		r.now = make(map[string]string)
-	}
-	if delete(r.now, part); err != nil {
-		r.now[part] = err.Error()
-	}
-}
-
-func (r *reports) told(part string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.now[part]
-}
 
 // broker is a broker that lets everybody in, but to topics below forbidden/.
 type broker struct{ *brokertest.Broker }
@@ -114,7 +90,7 @@ func TestSource(t *testing.T) {
 		dir := t.TempDir()
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source {
-				return newSource(t, b.Address, dir, new(reports), topics(plainTopic))
+				return newSource(t, b.Address, dir, new(sourcetest.Reports), topics(plainTopic))
 			},
 			Send:   func(t *testing.T, n int) { b.publish(t, fmt.Sprintf("plant/press/p%d", n%3), strconv.Itoa(n), false) },
 			Series: 3,
@@ -130,7 +106,7 @@ func TestNothingLost(t *testing.T) {
 	b := start(t, "127.0.0.1:0")
 	in, dir, n := new(sourcetest.Intake), t.TempDir(), 0
 	run := func() (stop func() error) {
-		stop = sourcetest.Run(t, newSource(t, b.Address, dir, new(reports), topics(plainTopic)), in)
+		stop = sourcetest.Run(t, newSource(t, b.Address, dir, new(sourcetest.Reports), topics(plainTopic)), in)
 		b.ready(t, 1)
 		return stop
 	}
@@ -166,7 +142,7 @@ func TestAtMostOnce(t *testing.T) {
 	in := new(sourcetest.Intake)
 	options := topics(plainTopic)
 	options["qos"] = 0
-	sourcetest.Run(t, newSource(t, b.Address, "", new(reports), options), in)
+	sourcetest.Run(t, newSource(t, b.Address, "", new(sourcetest.Reports), options), in)
 	b.ready(t, 1)
 	for i := range 100 {
 		b.publish(t, "plant/press/force", strconv.Itoa(i), false)
@@ -180,7 +156,7 @@ func TestAcknowledgedWhenTaken(t *testing.T) {
 	in := new(sourcetest.Intake)
 	release := in.Hold()
 	defer release()
-	sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(reports), topics(plainTopic)), in)
+	sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(sourcetest.Reports), topics(plainTopic)), in)
 	b.ready(t, 1)
 	for i := range 10 {
 		b.publish(t, "plant/press/force", strconv.Itoa(i), false)
@@ -209,13 +185,13 @@ func TestBrokerAway(t *testing.T) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	in, r := new(sourcetest.Intake), new(reports)
+	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	sourcetest.Run(t, newSource(t, address, t.TempDir(), r, topics(plainTopic)), in)
 	for i := range 2 {
-		waittest.Eventually(t, "it is told that the broker is away", func() bool { return strings.Contains(r.told("source test"), "connect") })
+		waittest.Eventually(t, "it is told that the broker is away", func() bool { return strings.Contains(r.Now("source test"), "connect") })
 		b := start(t, address)
 		b.ready(t, 1)
-		waittest.Eventually(t, "it is told that it is back", func() bool { return r.told("source test") == "" })
+		waittest.Eventually(t, "it is told that it is back", func() bool { return r.Now("source test") == "" })
 		b.publish(t, "plant/press/force", strconv.Itoa(i), false)
 		waittest.Eventually(t, "the reading", func() bool { return len(in.Readings()) == i+1 })
 		b.Stop()
@@ -229,7 +205,7 @@ func TestShared(t *testing.T) {
 	options := topics(plainTopic)
 	options["share"] = "detectors"
 	for range 2 {
-		sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(reports), options), in)
+		sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(sourcetest.Reports), options), in)
 	}
 	waittest.Eventually(t, "both have subscribed", func() bool {
 		n := 0
@@ -254,10 +230,10 @@ func TestShared(t *testing.T) {
 func TestKeptAndWrong(t *testing.T) {
 	b := start(t, "127.0.0.1:0")
 	b.publish(t, "plant/press/force", "1", true)
-	in, r := new(sourcetest.Intake), new(reports)
+	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), r, topics(plainTopic, mapperTopic, map[string]any{"topic": "forbidden/{device}/{property}"})), in)
 	b.ready(t, 2)
-	waittest.Eventually(t, "the topic that is refused is told", func() bool { return strings.Contains(r.told("source test: topics"), "forbidden/+/+") })
+	waittest.Eventually(t, "the topic that is refused is told", func() bool { return strings.Contains(r.Now("source test: topics"), "forbidden/+/+") })
 	b.publish(t, "data/light/temperature", "21.5", false)
 	b.publish(t, "plant/press/force", "2", true) // fresh, though it is kept as well
 	waittest.Eventually(t, "the fresh reading", func() bool { return len(in.Readings()) == 1 })
@@ -265,7 +241,7 @@ func TestKeptAndWrong(t *testing.T) {
 		t.Errorf("got %v, want what is fresh", got.Value)
 	}
 	waittest.Eventually(t, "the wrong message is told", func() bool {
-		return strings.Contains(r.told("source test: messages"), `topic "data/light/temperature"`)
+		return strings.Contains(r.Now("source test: messages"), `topic "data/light/temperature"`)
 	})
 }
 
@@ -282,7 +258,7 @@ func TestRebirth(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := new(sourcetest.Intake)
-	sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(reports), topics(map[string]any{"payload": "sparkplug"})), in)
+	sourcetest.Run(t, newSource(t, b.Address, t.TempDir(), new(sourcetest.Reports), topics(map[string]any{"payload": "sparkplug"})), in)
 	b.ready(t, 1)
 	b.publish(t, "spBv1.0/g/NDATA/n", payload(5, bare(1, 20)), false)
 	select {

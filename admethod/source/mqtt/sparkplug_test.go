@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source/mqtt"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	pb "github.com/kubeedge/edge-anomaly/proto/sparkplug"
 )
 
@@ -146,7 +147,7 @@ func FuzzSparkplug(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind byte, first, second []byte) {
 		options := topics(map[string]any{"payload": "sparkplug"})
 		options["series"] = 10
-		r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(reports), options))
+		r := mqtt.NewReader(newSource(t, "127.0.0.1:1", "", new(sourcetest.Reports), options))
 		kinds := []string{"NBIRTH/n", "NDATA/n", "NDEATH/n", "DBIRTH/n/d", "DDATA/n/d", "DDEATH/n/d"}
 		for i, text := range [][]byte{first, second, first} {
 			all, _, err := r.Read("spBv1.0/g/"+kinds[(int(kind)+i)%len(kinds)], string(text), false, now)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source/prometheus"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -42,7 +43,7 @@ func TestNewRefuses(t *testing.T) {
 		"tenant":         {map[string]any{"tenant": "a\nb"}, []string{"tenant"}},
 		"TLS":            {map[string]any{"tls.ca": "/nowhere"}, []string{"insecure", "tls"}},
 	} {
-		s := settings(t, "", new(reports), c.options)
+		s := settings(t, "", new(sourcetest.Reports), c.options)
 		_, err := prometheus.New(s)
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "sesame") {

@@ -36,7 +36,7 @@ func TestSource(t *testing.T) {
 		last := time.Now().Add(-time.Minute)
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source {
-				s, err := prometheus.New(settings(t, dir, new(reports), map[string]any{"url": server.URL, "step": "100ms"}))
+				s, err := prometheus.New(settings(t, dir, new(sourcetest.Reports), map[string]any{"url": server.URL, "step": "100ms"}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 			if name == "hangs" {
 				t.Cleanup(func() { close(hung) })
 			}
-			var r reports
+			var r sourcetest.Reports
 			in := new(sourcetest.Intake)
 			s, err := prometheus.New(settings(t, "", &r, map[string]any{"url": server.URL, "step": "100ms", "timeout": "200ms", "maxReply": 65536}))
 			if err != nil {
@@ -127,12 +127,12 @@ func TestFaults(t *testing.T) {
 				waittest.Eventually(t, "the readings before", func() bool { return len(in.Readings()) == i+1 })
 				f.behave.Store(&c.behave)
 				waittest.Eventually(t, "it is told", func() bool {
-					_, now := r.told(part)
+					now := r.Now(part)
 					return strings.Contains(now, c.want)
 				})
 				f.behave.Store(nil)
 				waittest.Eventually(t, "it is told that it is over", func() bool {
-					_, now := r.told(part)
+					now := r.Now(part)
 					return now == ""
 				})
 			}
@@ -148,7 +148,7 @@ func TestRefused(t *testing.T) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	var r reports
+	var r sourcetest.Reports
 	in := new(sourcetest.Intake)
 	s, err := prometheus.New(settings(t, "", &r, map[string]any{"url": "http://" + address, "step": "100ms"}))
 	if err != nil {
@@ -156,7 +156,7 @@ func TestRefused(t *testing.T) {
 	}
 	sourcetest.Run(t, s, in)
 	waittest.Eventually(t, "it is told", func() bool {
-		_, now := r.told(part)
+		now := r.Now(part)
 		return strings.Contains(now, "connection refused")
 	})
 	var store store
@@ -223,7 +223,7 @@ func TestWhoAsks(t *testing.T) {
 			for _, m := range []map[string]any{base, c.options} {
 				maps.Copy(options, m)
 			}
-			var r reports
+			var r sourcetest.Reports
 			in := new(sourcetest.Intake)
 			s, err := prometheus.New(settings(t, "", &r, options))
 			if err != nil {
@@ -231,7 +231,7 @@ func TestWhoAsks(t *testing.T) {
 			}
 			sourcetest.Run(t, s, in)
 			waittest.Eventually(t, "it is told", func() bool {
-				_, now := r.told(part)
+				now := r.Now(part)
 				return strings.Contains(now, "401") && strings.Contains(now, "who are you?") && !strings.Contains(now, "wrong")
 			})
 			write("sesame")

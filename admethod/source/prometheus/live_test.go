@@ -105,7 +105,7 @@ func TestRealPrometheus(t *testing.T) {
 	process := s.start()
 	waittest.Eventually(t, "there is a past", func() bool { return len(s.samples(t)) >= 50 })
 	in, dir := new(sourcetest.Intake), t.TempDir()
-	var r reports
+	var r sourcetest.Reports
 	run := func() (stop func() error) {
 		source, err := prometheus.New(settings(t, dir, &r, map[string]any{
 			"url": s.url, "step": "200ms", "delay": "1s", "device": "{i}", "queries": []any{
@@ -138,7 +138,7 @@ func TestRealPrometheus(t *testing.T) {
 	}
 	for range 2 {
 		process.Kill()
-		waittest.Eventually(t, "it is told", func() bool { _, now := r.told(part); return now != "" })
+		waittest.Eventually(t, "it is told", func() bool { now := r.Now(part); return now != "" })
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
@@ -211,7 +211,7 @@ func TestWarmAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r reports
+	var r sourcetest.Reports
 	source, err := prometheus.New(settings(t, "", &r, map[string]any{"url": s.url, "step": "200ms"}))
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 )
 
@@ -146,36 +147,9 @@ func (s *store) decode(form url.Values) (*promapi.Answer, error) {
 	return promapi.Decode(strings.NewReader(text))
 }
 
-// reports keeps what a source tells.
-type reports struct {
-	mu  sync.Mutex
-	all map[string]string // the last that is wrong, by part
-	now map[string]string // of those that are wrong now
-}
-
-func (r *reports) report(part, _ string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil {
-		r.all, r.now = make(map[string]string), make(map[string]string)
-	}
-	if err == nil {
-		delete(r.now, part)
-		return
-	}
-	r.all[part], r.now[part] = err.Error(), err.Error()
-}
-
-// told is what was told of a part at any time, and what is now.
-func (r *reports) told(part string) (ever, now string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all[part], r.now[part]
-}
-
-func settings(t *testing.T, dir string, r *reports, options map[string]any) source.Settings {
+func settings(t *testing.T, dir string, r *sourcetest.Reports, options map[string]any) source.Settings {
 	t.Helper()
 	all := map[string]any{"url": "http://127.0.0.1:1", "insecure": true, "device": "{i}", "queries": []any{map[string]any{"query": "x"}}}
 	maps.Copy(all, options)
-	return source.Settings{Name: "test", Options: all, StateDir: dir, Report: r.report}
+	return source.Settings{Name: "test", Options: all, StateDir: dir, Report: r.Report}
 }

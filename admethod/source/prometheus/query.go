@@ -90,9 +90,9 @@ func (q *query) run(ctx context.Context, in source.Intake) (err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var ended *intakeError
+		var ended *source.EndedError
 		if errors.As(err, &ended) {
-			return ended.err
+			return ended.Err
 		}
 		sleep := q.until(time.Now())
 		if err != nil {
@@ -194,11 +194,6 @@ func (q *query) most() time.Duration {
 	return most.Truncate(q.grain())
 }
 
-// intakeError is an error of the intake, after which nothing is handed over any more.
-type intakeError struct{ err error }
-
-func (e *intakeError) Error() string { return e.err.Error() }
-
 // handOver gives what is new in an answer to the intake, in the order of time.
 func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.Answer, past bool) error {
 	switch {
@@ -223,7 +218,7 @@ func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.
 		}
 		refused, err := source.Refused(in.Take(ctx, q.batch))
 		if err != nil {
-			return &intakeError{err}
+			return &source.EndedError{Err: err}
 		}
 		for i := range refused {
 			q.told.Add(refused[i].Err.Error())

@@ -27,7 +27,7 @@ import (
 type bench struct {
 	*testing.T
 	store   *store
-	reports reports
+	reports sourcetest.Reports
 	in      *sourcetest.Intake
 	dir     string
 	stop    func() error
@@ -168,12 +168,12 @@ func TestServerAndProgramAway(t *testing.T) {
 			b.pass(time.Minute, "a", "b")
 			b.store.breaks(errors.New("away"))
 			b.pass(20*time.Minute, "a", "b")
-			if ever, now := b.reports.told(part); !strings.Contains(now, "away") || ever != now {
+			if ever, now := b.reports.Told(part); !strings.Contains(now, "away") || ever != now {
 				b.Errorf("told %q, want that it is away", now)
 			}
 			b.store.breaks(nil)
 			b.pass(2*time.Minute, "a", "b")
-			if _, now := b.reports.told(part); now != "" {
+			if now := b.reports.Now(part); now != "" {
 				b.Errorf("still told: %q", now)
 			}
 			if err := b.stop(); err != nil {
@@ -226,7 +226,7 @@ func TestLongGap(t *testing.T) {
 		if got := len(b.in.Readings()) - n; got < 300 || got > 361 {
 			b.Errorf("%d readings of a gap, want those of five minutes and the overlap", got)
 		}
-		if ever, _ := b.reports.told(part + ": gap"); !strings.Contains(ever, "nothing was read since") {
+		if ever, _ := b.reports.Told(part + ": gap"); !strings.Contains(ever, "nothing was read since") {
 			b.Errorf("told %q", ever)
 		}
 	})
@@ -305,7 +305,7 @@ func TestOddSeries(t *testing.T) {
 			b.store.add(fmt.Sprint("more", i), time.Now(), 1)
 		}
 		b.pass(30*time.Second, "a")
-		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `"more1"`) || !strings.Contains(now, "more series than the key series allows, 3") {
+		if now := b.reports.Now(part + ": answer"); !strings.Contains(now, `"more1"`) || !strings.Contains(now, "more series than the key series allows, 3") {
 			b.Errorf("told %q", now)
 		}
 		if n := len(b.in.Readings()); n < 4+15 {
@@ -315,7 +315,7 @@ func TestOddSeries(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.pass(time.Minute, "a", "b")
 		b.start(map[string]any{"device": "same"})
-		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `x{i="b"} is default/same/x, and so is x{i="a"}`) {
+		if now := b.reports.Now(part + ": answer"); !strings.Contains(now, `x{i="b"} is default/same/x, and so is x{i="a"}`) {
 			b.Errorf("told %q", now)
 		}
 		b.complete("same", 60)
@@ -323,7 +323,7 @@ func TestOddSeries(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.pass(time.Minute, "a")
 		b.start(map[string]any{"device": "{room}"})
-		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, `x{i="a"}: device: {room} in "{room}" means nothing`) {
+		if now := b.reports.Now(part + ": answer"); !strings.Contains(now, `x{i="a"}: device: {room} in "{room}" means nothing`) {
 			b.Errorf("told %q", now)
 		}
 	})
@@ -361,14 +361,14 @@ func TestPartialAnswers(t *testing.T) {
 		b.store.extra = `,"isPartial":true,"warnings":["a store is away"]`
 		b.pass(time.Minute, "a")
 		b.start(nil)
-		if _, now := b.reports.told(part); !strings.Contains(now, "partial") || len(b.in.Readings()) > 0 {
+		if now := b.reports.Now(part); !strings.Contains(now, "partial") || len(b.in.Readings()) > 0 {
 			b.Errorf("told %q, %d readings", now, len(b.in.Readings()))
 		}
 		if err := b.stop(); err != nil {
 			b.Error(err)
 		}
 		b.start(map[string]any{"partial": true})
-		if _, now := b.reports.told(part + ": answer"); !strings.Contains(now, "a store is away") || len(b.in.Readings()) != 60 {
+		if now := b.reports.Now(part + ": answer"); !strings.Contains(now, "a store is away") || len(b.in.Readings()) != 60 {
 			b.Errorf("told %q, %d readings", now, len(b.in.Readings()))
 		}
 	})

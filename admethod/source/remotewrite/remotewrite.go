@@ -180,12 +180,12 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	pause := wait.Backoff{First: firstPause, Longest: longestPause}
 	for {
 		err := s.serve(ctx, in, pause.Reset)
-		var ended *intakeError
+		var ended *source.EndedError
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &ended):
-			return ended.err
+			return ended.Err
 		}
 		s.report(s.part, riskAway, err)
 		if err := wait.Sleep(ctx, pause.Next()); err != nil {
@@ -193,11 +193,6 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		}
 	}
 }
-
-// intakeError is an error of the intake, after which nothing is handed over any more.
-type intakeError struct{ err error }
-
-func (e *intakeError) Error() string { return e.err.Error() }
 
 // serve answers requests until ctx ends or the intake does.
 func (s *Source) serve(ctx context.Context, in source.Intake, works func()) error {
@@ -212,7 +207,7 @@ func (s *Source) serve(ctx context.Context, in source.Intake, works func()) erro
 		}
 		defer handlers.inside.Done()
 		err := s.write(ctx, in, r)
-		if ended := (*intakeError)(nil); errors.As(err, &ended) {
+		if ended := (*source.EndedError)(nil); errors.As(err, &ended) {
 			end(ended)
 		}
 		if own := (*statusError)(nil); errors.As(err, &own) && own.code != http.StatusUnauthorized && own.code != http.StatusNotFound {
@@ -348,7 +343,7 @@ func (s *Source) handOver(ctx context.Context, in source.Intake, request *pb.Wri
 	if len(s.batch) > 0 {
 		refused, err := source.Refused(in.Take(ctx, s.batch))
 		if err != nil {
-			return &intakeError{err}
+			return &source.EndedError{Err: err}
 		}
 		for i := range refused {
 			told.Add(refused[i].Err.Error())

@@ -40,37 +40,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// reports keeps what a source tells.
-type reports struct {
-	mu  sync.Mutex
-	now map[string]string // by part
-}
-
-func (r *reports) report(part, _ string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.now == nil {
-		r.now = make(map[string]string)
-	}
-	if delete(r.now, part); err != nil {
-		r.now[part] = err.Error()
-	}
-}
-
-func (r *reports) told(part string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.now[part]
-}
-
-func settings(r *reports, options map[string]any) source.Settings {
+func settings(r *sourcetest.Reports, options map[string]any) source.Settings {
 	all := map[string]any{"listen": "127.0.0.1:1", "insecure": true, "device": "{i}"}
 	maps.Copy(all, options)
-	return source.Settings{Name: "test", Options: all, Report: r.report}
+	return source.Settings{Name: "test", Options: all, Report: r.Report}
 }
 
 // run starts a source on an address of its own.
-func run(t *testing.T, in source.Intake, r *reports, options map[string]any) (address string) {
+func run(t *testing.T, in source.Intake, r *sourcetest.Reports, options map[string]any) (address string) {
 	t.Helper()
 	address = sinktest.FreeAddress(t)
 	all := map[string]any{"listen": address}
@@ -161,7 +138,7 @@ func TestSource(t *testing.T) {
 		})
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source {
-				s, err := remotewrite.New(settings(new(reports), map[string]any{"listen": address}))
+				s, err := remotewrite.New(settings(new(sourcetest.Reports), map[string]any{"listen": address}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -181,7 +158,7 @@ func TestSource(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	in, r := new(sourcetest.Intake), new(reports)
+	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	url := "http://" + run(t, in, r, map[string]any{"maxBody": 4096, "series": 3})
 	client := newClient()
 	waittest.Eventually(t, "it listens", func() bool {
@@ -213,7 +190,7 @@ func TestRequests(t *testing.T) {
 			t.Fatalf("%s: readings were taken", name)
 		}
 	}
-	if told := r.told("source test: requests"); !strings.Contains(told, "was refused") {
+	if told := r.Now("source test: requests"); !strings.Contains(told, "was refused") {
 		t.Errorf("told %q", told)
 	}
 	for range 2 { // what comes again is passed over
@@ -233,7 +210,7 @@ func TestRequests(t *testing.T) {
 	if answer, err := post(t.Context(), client, url+remotewrite.Path, odd, nil); err != nil || answer != "204" {
 		t.Errorf("%s, %v", answer, err)
 	}
-	told := r.told("source test: samples")
+	told := r.Now("source test: samples")
 	for _, want := range []string{`z{i=""}: device: {i}`, `x{i="b"}: timestamp`, `x{i="c"}: more series than the key series allows, 3`, "and 1 more"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("told %q, want %q", told, want)
@@ -253,7 +230,7 @@ func TestWhoSends(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := new(sourcetest.Intake)
-	url := "https://" + run(t, in, new(reports), map[string]any{"insecure": false, "tls.cert": files.Cert, "tls.key": files.Key, "tokenFile": token}) + remotewrite.Path
+	url := "https://" + run(t, in, new(sourcetest.Reports), map[string]any{"insecure": false, "tls.cert": files.Cert, "tls.key": files.Key, "tokenFile": token}) + remotewrite.Path
 	loader, err := tlsfiles.New(tlsfiles.Files{CA: files.CA}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +251,7 @@ func TestWhoSends(t *testing.T) {
 
 // An address that somebody else has is told, and taken once it is free.
 func TestAddressTaken(t *testing.T) {
-	in, r := new(sourcetest.Intake), new(reports)
+	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	address := run(t, in, r, nil)
 	client := newClient()
 	listens := func() bool {
@@ -282,20 +259,20 @@ func TestAddressTaken(t *testing.T) {
 		return err == nil && answer == "204"
 	}
 	waittest.Eventually(t, "it listens", listens)
-	second, told := new(sourcetest.Intake), new(reports)
+	second, told := new(sourcetest.Intake), new(sourcetest.Reports)
 	s, err := remotewrite.New(settings(told, map[string]any{"listen": address}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sourcetest.Run(t, s, second)
-	waittest.Eventually(t, "it is told", func() bool { return strings.Contains(told.told("source test"), "address already in use") })
+	waittest.Eventually(t, "it is told", func() bool { return strings.Contains(told.Now("source test"), "address already in use") })
 }
 
 // An intake that ended ends the source, and the sender is asked to try again.
 func TestIntakeEnds(t *testing.T) {
 	why := errors.New("the intake has ended")
 	address := sinktest.FreeAddress(t)
-	s, err := remotewrite.New(settings(new(reports), map[string]any{"listen": address}))
+	s, err := remotewrite.New(settings(new(sourcetest.Reports), map[string]any{"listen": address}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +305,7 @@ func TestNewRefuses(t *testing.T) {
 		"a template":  {map[string]any{"device": "{"}, "device"},
 		"unknown key": {map[string]any{"lisen": "x"}, `"listen"`},
 	} {
-		if _, err := remotewrite.New(settings(new(reports), c.options)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := remotewrite.New(settings(new(sourcetest.Reports), c.options)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
 		}
 	}
@@ -370,7 +347,7 @@ remote_write:
 	}
 	in := new(sourcetest.Intake)
 	start := func() func() error {
-		s, err := remotewrite.New(settings(new(reports), map[string]any{"listen": address, "device": "{instance}"}))
+		s, err := remotewrite.New(settings(new(sourcetest.Reports), map[string]any{"listen": address, "device": "{instance}"}))
 		if err != nil {
 			t.Fatal(err)
 		}
