@@ -134,14 +134,10 @@ const mostVerdicts = 100_000
 // on files that cannot be read.
 func New(config Config, routes *Routes) (*Server, error) {
 	s := &Server{
-		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), ledger: newLedger(mostVerdicts), stop: make(chan struct{}),
+		config: config, routes: routes, most: mostVerdicts, latest: make(map[driver.Key]Verdict), ledger: newLedger(mostVerdicts), stop: make(chan struct{}), page: page.Handler(),
 		stats: func() admethod.Stats { return admethod.Stats{} }, requestTimeout: slowestRequest, answerTimeout: slowestAnswer,
 	}
 	s.events.init()
-	var err error
-	if s.page, err = page.Handler(); err != nil {
-		return nil, err
-	}
 	host, port, err := net.SplitHostPort(config.Address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)

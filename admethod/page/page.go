@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed assets
@@ -31,8 +32,8 @@ type file struct {
 	plain, tiny []byte // tiny is compressed
 }
 
-// Handler serves the page under /. Nothing that it serves is secret: a token is for the API.
-func Handler() (http.Handler, error) {
+// load reads and compresses the files when the page is first asked for: most mappers are never looked at.
+var load = sync.OnceValues(func() (map[string]*file, error) {
 	files := make(map[string]*file)
 	err := fs.WalkDir(assets, "assets", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -56,10 +57,17 @@ func Handler() (http.Handler, error) {
 		files["/"+name] = f
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
+	return files, err
+})
+
+// Handler serves the page under /. Nothing that it serves is secret: a token is for the API.
+func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		files, err := load()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 		f, ok := files[r.URL.Path]
 		switch {
 		case !ok:
@@ -90,5 +98,5 @@ func Handler() (http.Handler, error) {
 		if r.Method == http.MethodGet {
 			_, _ = w.Write(data) // whom it concerns is gone
 		}
-	}), nil
+	})
 }

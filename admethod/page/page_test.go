@@ -26,16 +26,12 @@ import (
 
 func get(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	h, err := page.Handler()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	page.Handler().ServeHTTP(w, r)
 	return w
 }
 

@@ -249,8 +249,10 @@ func (c *clock) parse(t string) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
-	if at, err = abbreviated(at); err != nil {
-		return time.Time{}, fmt.Errorf("time: got %q: %w", clip(t), err)
+	if c.zoned {
+		if at, err = abbreviated(at); err != nil {
+			return time.Time{}, fmt.Errorf("time: got %q: %w", clip(t), err)
+		}
 	}
 	if !c.zoned && c.location != time.UTC {
 		at = c.second(at)
