@@ -69,6 +69,7 @@ type Handler struct {
 	troubles troubles
 	pace     overload
 	account  account
+	abouts   abouts
 
 	// What takes long, such as opening a stream, is done under the lock of its key or group, which is taken before h.mu,
 	// never within; h.mu is held for moments only. Of both kinds, a key's is taken before a group's.
@@ -248,6 +249,7 @@ func (h *Handler) release(b *Binding) {
 		delete(h.setups, b.setup.fingerprint)
 	}
 	h.mu.Unlock()
+	h.abouts.forget(b)
 	for _, q := range b.setup.queues {
 		q.forget(b.Key())
 	}

@@ -95,7 +95,7 @@ func (h *Handler) sink(name string) (*sinkQueue, error) {
 		q = newSinkQueue(name, func() (Sink, error) {
 			return f.New(SinkSettings{
 				Hooks: &h.hooks, Options: h.opts.SinkOptions[name], StateDir: h.opts.StateDir, Stats: h.Stats,
-				Language: h.opts.Language, Accept: h.Accept, Report: h.troubles.report,
+				Language: h.opts.Language, About: h.About, Accept: h.Accept, Report: h.troubles.report,
 			})
 		}, &h.hooks)
 		q.observe, q.report = h.observe, h.troubles.report

@@ -56,6 +56,9 @@ type SinkSettings struct {
 	StateDir string          // directory for what must outlive the process; "" keeps nothing
 	Stats    func() Stats    // what the handler counted so far; never nil
 	Language driver.Language // of what the sink says in its own words; "" is English
+	// About is [Handler.About]; nil where there is no handler. It is known from before the first verdict on a property
+	// until the handler lets the property go.
+	About func(driver.Key) About
 	// Accept is [Handler.Accept], for sinks that people answer; nil where there is no handler.
 	Accept func(context.Context, driver.Key, driver.Span) error
 	Report Report   // tells what fails beside detection; nil tells nobody

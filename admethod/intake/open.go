@@ -183,8 +183,12 @@ func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 		in.leave(c, of.key, p.id)
 	}
 	n, old, err := in.reserve(asker, &p, of.info == nil && !of.fed, of.key, now)
-	if err != nil || n.attached != nil {
-		return n, err
+	if err != nil {
+		return nil, err
+	}
+	if n.attached != nil {
+		n.describe(of)
+		return n, nil
 	}
 	if old != nil {
 		old.close() // what it learned is kept, and found again if it fits
@@ -209,6 +213,7 @@ func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 	n.submitting.Lock()
 	n.attached = attached
 	n.submitting.Unlock()
+	n.describe(of)
 	return n, nil
 }
 

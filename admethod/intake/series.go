@@ -4,6 +4,7 @@
 package intake
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,18 @@ func (n *series) found(member int, now int64, at time.Time, f *source.Finding) b
 	n.used.Store(now)
 	n.attached.Found(member, at, f.Kind, f.Strength, f.Message)
 	return true
+}
+
+// describe tells sinks what the source knows of a member.
+func (n *series) describe(of *member) {
+	if of.about == nil || of.about.Labels == nil && of.about.Predicted == "" {
+		return
+	}
+	n.submitting.Lock()
+	defer n.submitting.Unlock()
+	if i := slices.IndexFunc(n.members, func(m driver.Member) bool { return m.Key == of.key }); i >= 0 && n.attached != nil && !n.closed {
+		n.attached.Describe(i, admethod.About{Labels: of.about.Labels, Predicted: of.about.Predicted})
+	}
 }
 
 // over reports whether the series is closed.

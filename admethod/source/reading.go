@@ -73,6 +73,10 @@ type Property struct {
 	// Labels of the device, for routes and for what is recorded: at most [MaxLabels], of at most [MaxLabel] bytes each.
 	Labels map[string]string
 
+	// Predicted is the name of a metric by which the sink metrics shows what is expected of the property, with its labels;
+	// "" is none.
+	Predicted string
+
 	// Detection is what the author of the device says of its detection: keys of anomalyDetection, of which those count
 	// that a Device may set, over what routes say. nil leaves all to routes.
 	Detection map[string]any
@@ -126,7 +130,23 @@ func (p *Property) Check() error {
 			errs = append(errs, fmt.Errorf("%s of %d bytes: want at most %d", f.name, len(f.text), MaxName))
 		}
 	}
+	if p.Predicted != "" && !MetricName(p.Predicted) {
+		errs = append(errs, &params.Error{Key: "predicted", Value: p.Predicted, Want: "the name of a metric: letters, digits, _ and :"})
+	}
 	return errors.Join(errs...)
+}
+
+// MetricName reports whether a text can be the name of a metric, for every version of Prometheus.
+func MetricName(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '_' || c == ':' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+		case c >= '0' && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return text != "" && len(text) <= MaxName
 }
 
 // Refusal is a reading that was not taken.
