@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes"
+	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes/cloudtest"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -58,14 +59,14 @@ func await(t *testing.T, in *sourcetest.Intake, n int) []source.Reading {
 func TestSource(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 		a := newAPI(t)
-		a.put(t, model("pump"), "DeviceModel")
+		a.put(t, model("pump"))
 		for i := range 3 {
-			a.put(t, device(fmt.Sprint("pump-", i), "pump"), "Device")
+			a.put(t, device(fmt.Sprint("pump-", i), "pump"))
 		}
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source { return open(t, a, nil) },
 			Send: func(t *testing.T, n int) {
-				a.put(t, status(fmt.Sprint("pump-", n%3), "temperature", n, noon+n), "DeviceStatus")
+				a.put(t, status(fmt.Sprint("pump-", n%3), "temperature", n, noon+n))
 			},
 			Series: 3, Cuts: 2, Cut: func(*testing.T) { a.CloseClientConnections() }, Ready: func(t *testing.T) { a.watched(t) },
 		}
@@ -74,18 +75,18 @@ func TestSource(t *testing.T) {
 
 func TestWhatIsKnownOfADevice(t *testing.T) {
 	a := newAPI(t)
-	a.put(t, status("pump-1", "temperature", 21.5, noon+123, "temperature-anomaly", "on", 1, "picture", "x", 1, "else", 3, 1, "setpoint", "", 0), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 21.5, noon+123, "temperature-anomaly", "on", 1, "picture", "x", 1, "else", 3, 1, "setpoint", "", 0))
 	d := device("pump-1", "pump")
 	d.Spec.Properties[0].PushMethod = &v1beta1.PushMethod{AnomalyDetection: &v1beta1.AnomalyDetectionConfig{Data: map[string]any{
 		"adMethodName": "grpc", "grpc.target": "t", "sinks": "dmi", "enabled": true, "detector": "ewma", "threshold": 0.9,
 	}}}
-	a.put(t, d, "Device")
-	a.put(t, model("pump"), "DeviceModel")
+	a.put(t, d)
+	a.put(t, model("pump"))
 	out := device("pump-2", "pump")
 	out.Labels[kubernetes.OptOut] = "false"
-	a.put(t, out, "Device")
-	a.put(t, status("pump-2", "temperature", 1, 1), "DeviceStatus")
-	a.put(t, status("nobody", "temperature", 1, 1), "DeviceStatus")
+	a.put(t, out)
+	a.put(t, status("pump-2", "temperature", 1, 1))
+	a.put(t, status("nobody", "temperature", 1, 1))
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, nil), &in)
 	got := await(t, &in, 1)
@@ -103,29 +104,29 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 	}
 
 	// A verdict in the extensions is no reading, nor is the same report once more.
-	a.put(t, status("pump-1", "temperature", 21.5, noon+123), "DeviceStatus")
-	a.put(t, status("pump-1", "temperature", 22, noon+1123), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 21.5, noon+123))
+	a.put(t, status("pump-1", "temperature", 22, noon+1123))
 	if got = await(t, &in, 2); got[1].Text != "22" || got[1].Property != p {
 		t.Errorf("%+v: want 22, and nothing anew of its property", got[1:])
 	}
 	d.Labels["hall"] = "4"
-	a.put(t, d, "Device")
+	a.put(t, d)
 	for i := 0; got[len(got)-1].Property.Labels["hall"] != "4"; i++ { // what is put is seen in its order by kind
-		a.put(t, status("pump-1", "temperature", 23+i, noon+2123+i), "DeviceStatus")
+		a.put(t, status("pump-1", "temperature", 23+i, noon+2123+i))
 		got = await(t, &in, len(got)+1)
 	}
 
 	d.Annotations = map[string]string{kubernetes.OptOut: "false"}
-	a.put(t, d, "Device")
+	a.put(t, d)
 	n := len(got)
 	if got = await(t, &in, n+1); !got[n].Gone || got[n].Key != r.Key {
 		t.Errorf("opted out: %+v", got[n:])
 	}
 	d.Annotations = nil
-	a.put(t, d, "Device")
-	a.put(t, status("pump-1", "temperature", 30, noon+900000), "DeviceStatus")
+	a.put(t, d)
+	a.put(t, status("pump-1", "temperature", 30, noon+900000))
 	await(t, &in, n+2)
-	a.delete("Device", "plant/pump-1")
+	a.Delete(cloudtest.Devices, "plant", "pump-1")
 	if got = await(t, &in, n+3); !got[n+2].Gone {
 		t.Errorf("deleted: %+v", got[n+2:])
 	}
@@ -134,12 +135,12 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 // What is desired and not reported is found, once, and again when it is over.
 func TestDesired(t *testing.T) {
 	a := newAPI(t)
-	a.put(t, model("pump"), "DeviceModel")
+	a.put(t, model("pump"))
 	d := device("pump-1", "pump")
 	d.Spec.Properties[0].Desired.Value = "7" // of one that can only be read
 	d.Spec.Properties[2].Desired.Value = "42"
-	a.put(t, d, "Device")
-	a.put(t, status("pump-1", "setpoint", 41, noon, "temperature", 9, noon), "DeviceStatus")
+	a.put(t, d)
+	a.put(t, status("pump-1", "setpoint", 41, noon, "temperature", 9, noon))
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, map[string]any{"desired": "1500ms"}), &in)
 	got := await(t, &in, 3)
@@ -148,7 +149,7 @@ func TestDesired(t *testing.T) {
 		!strings.Contains(f.Finding.Message, `"42" is desired, and "41" reported, since `) {
 		t.Fatalf("%+v", f.Finding)
 	}
-	a.put(t, status("pump-1", "setpoint", "42.0", noon+9000, "temperature", 9, noon), "DeviceStatus")
+	a.put(t, status("pump-1", "setpoint", "42.0", noon+9000, "temperature", 9, noon))
 	for {
 		got = await(t, &in, len(got)+1)
 		if r := got[len(got)-1]; r.Finding != nil && r.Finding.Kind == driver.KindNone {
@@ -160,17 +161,17 @@ func TestDesired(t *testing.T) {
 // A device that is offline is told of all of its properties.
 func TestOffline(t *testing.T) {
 	a := newAPI(t)
-	a.put(t, model("pump"), "DeviceModel")
-	a.put(t, device("pump-1", "pump"), "Device")
+	a.put(t, model("pump"))
+	a.put(t, device("pump-1", "pump"))
 	away := status("pump-1", "temperature", 9, noon, "setpoint", 1, 0)
 	away.Status.State = "offline"
-	a.put(t, away, "DeviceStatus")
+	a.put(t, away)
 	scheduled := device("pump-2", "pump")
 	scheduled.Spec.StateReport = &v1beta1.StateReportConfig{ReportToCloud: true, ReportCycle: 1000}
-	a.put(t, scheduled, "Device")
+	a.put(t, scheduled)
 	silent := status("pump-2", "temperature", 9, noon)
 	silent.Status.State, silent.Status.LastOnlineTime = "online", "2026-01-01T00:00:00Z"
-	a.put(t, silent, "DeviceStatus")
+	a.put(t, silent)
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, map[string]any{"offline": "1s"}), &in)
 	found := make(map[driver.Key]string)
@@ -198,25 +199,21 @@ func TestOffline(t *testing.T) {
 // What the server forgot in between is listed anew: what is gone is told, what changed has one reading.
 func TestListedAnew(t *testing.T) {
 	a := newAPI(t)
-	a.put(t, model("pump"), "DeviceModel")
+	a.put(t, model("pump"))
 	for i := range 2 {
-		a.put(t, device(fmt.Sprint("pump-", i), "pump"), "Device")
-		a.put(t, status(fmt.Sprint("pump-", i), "temperature", 1, noon), "DeviceStatus")
+		a.put(t, device(fmt.Sprint("pump-", i), "pump"))
+		a.put(t, status(fmt.Sprint("pump-", i), "temperature", 1, noon))
 	}
 	var in sourcetest.Intake
 	sourcetest.Run(t, open(t, a, map[string]any{"namespaces": "plant"}), &in)
 	await(t, &in, 2)
 	a.watched(t)
-	a.mu.Lock() // nobody comes in while this changes
-	a.version++
-	a.oldest, a.log = a.version, nil
-	delete(a.objects["devices"], "plant/pump-0")
-	a.mu.Unlock()
+	a.Lose(cloudtest.Devices, "plant", "pump-0")
 	a.CloseClientConnections()
 	if got := await(t, &in, 3); !got[2].Gone || got[2].Key.Device != "pump-0" {
 		t.Errorf("%+v: want pump-0 gone", got[2:])
 	}
-	a.put(t, status("pump-1", "temperature", 5, noon+1000), "DeviceStatus")
+	a.put(t, status("pump-1", "temperature", 5, noon+1000))
 	if got := await(t, &in, 4); got[3].Text != "5" {
 		t.Errorf("%+v: want 5 of pump-1", got[3:])
 	}
@@ -229,15 +226,15 @@ func TestMemoryOfManyDevices(t *testing.T) {
 	}
 	a := newAPI(t)
 	const n = 3_000
-	a.put(t, model("pump"), "DeviceModel")
+	a.put(t, model("pump"))
 	for i := range n {
 		name := fmt.Sprint("pump-", i)
 		d := device(name, "pump")
 		d.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 2000)}
-		a.put(t, d, "Device")
-		a.put(t, status(name, "temperature", 20, noon, "setpoint", 7, noon), "DeviceStatus")
+		a.put(t, d)
+		a.put(t, status(name, "temperature", 20, noon, "setpoint", 7, noon))
 	}
-	a.forget()
+	a.Forget()
 	heap := func() int64 {
 		runtime.GC()
 		runtime.GC()
