@@ -44,12 +44,15 @@ help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
-.PHONY: demo demo-live guide
+.PHONY: demo demo-live demo-cloud guide
 demo: ## Simulated EdgeCore, room and mapper: faults are injected, detected and listed
 	$(GO) run ./examples/demo
 
 demo-live: ## The same, left running until Ctrl-C
 	$(GO) run ./examples/demo --live
+
+demo-cloud: ## Devices whose mapper knows nothing of detection, watched by anomaly-detector from KubeEdge's API and a broker; half a minute
+	$(GO) run ./examples/demo-cloud
 
 guide: ## The commands of examples/loop/README.md, as they are printed there: record, train, try, deploy
 	EDGE_ANOMALY_GUIDE=1 $(GO) test -count=1 -timeout 10m -v -run 'TestGuide$$' ./examples/loop
@@ -202,7 +205,7 @@ docs: ## Write the reference of keys, detectors, adapters and sinks into docs/re
 check-docs: ## Fail if that reference is not current
 	$(GO) run ./cmd/adctl docs --check $(REFERENCE)
 
-ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo guide interop monitoring test-page packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
+ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo demo-cloud guide interop monitoring test-page packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
 
 clean: ## Remove what make has built
 	rm -rf bin dist
