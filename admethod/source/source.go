@@ -96,6 +96,7 @@ var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{
 	"file":        folder + "file",
 	"kubernetes":  folder + "kubernetes",
 	"mqtt":        folder + "mqtt",
+	"otlp":        folder + "otlp",
 	"prometheus":  folder + "prometheus",
 	"remotewrite": folder + "remotewrite",
 }}}

@@ -9,6 +9,7 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/file"        // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/kubernetes"  // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/mqtt"        // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/otlp"        // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus"  // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/remotewrite" // source
 )

@@ -59,7 +59,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"file", "kubernetes", "mqtt", "prometheus", "remotewrite"} {
+	for _, name := range []string{"file", "kubernetes", "mqtt", "otlp", "prometheus", "remotewrite"} {
 		if !shown[name] {
 			t.Errorf("there is no example of %s", name)
 		}

@@ -18,25 +18,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"mime"
-	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/klauspost/compress/snappy"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
-	"github.com/kubeedge/edge-anomaly/admethod/internal/httpserver"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/receiver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
-	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
-	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	pb "github.com/kubeedge/edge-anomaly/proto/remotewrite"
 )
 
@@ -46,53 +41,22 @@ const Name = "remotewrite"
 // Path is where requests are posted.
 const Path = "/api/v1/write"
 
-const (
-	idle      = time.Hour // series that were not sent as long make room for others
-	atOnce    = 4         // requests in memory
-	patience  = 25 * time.Second
-	grace     = time.Second
-	connsMost = 256
-
-	firstPause, longestPause = time.Second, time.Minute
-)
+const idle = time.Hour // series that were not sent as long make room for others
 
 // staleBits is the NaN by which Prometheus says that a series has ended.
 const staleBits = 0x7ff0000000000002
 
 // Config of the source.
 type Config struct {
-	Listen    string         `param:"listen" doc:"host:port to listen on; senders post to /api/v1/write"`
-	Insecure  bool           `param:"insecure" doc:"listens without TLS, and takes what anyone sends where there is no token: anyone on the way can read and change readings"`
-	TLS       tlsfiles.Files `param:"tls"`
-	TokenFile string         `param:"tokenFile" doc:"file with the bearer token of senders, read again when it changes"`
-	MaxBody   int            `param:"maxBody" min:"1024" max:"268435456" doc:"bytes of a request, decompressed"`
-	Series    int            `param:"series" min:"1" max:"1000000" doc:"series that are read; others are refused"`
+	receiver.Config
+	Series int `param:"series" min:"1" max:"1000000" doc:"series that are read; others are refused"`
 
 	labelled.Names
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{MaxBody: 4 << 20, Series: 10000, Names: labelled.DefaultNames()}
-}
-
-func (c *Config) validate() error {
-	var errs []error
-	fail := func(key string, value any, want string) {
-		errs = append(errs, &params.Error{Key: key, Value: value, Want: want})
-	}
-	if host, _, err := net.SplitHostPort(c.Listen); err != nil || host == "" {
-		fail("listen", c.Listen, "host:port, such as 127.0.0.1:9201; 0.0.0.0 for every interface")
-	}
-	switch {
-	case c.Insecure && c.TLS != (tlsfiles.Files{}):
-		fail("insecure", true, "no tls.* keys beside it")
-	case !c.Insecure && c.TLS.Cert == "":
-		fail("tls.cert", nil, "must be set; insecure: true allows plaintext")
-	case !c.Insecure && c.TokenFile == "" && c.TLS.CA == "":
-		fail("tokenFile", nil, "must be set, or tls.ca for senders that show a certificate: else anyone could send")
-	}
-	return errors.Join(errs...)
+	return Config{Config: receiver.DefaultConfig(), Series: 10000, Names: labelled.DefaultNames()}
 }
 
 func init() { source.Register(Factory()) }
@@ -109,154 +73,52 @@ func Factory() source.Factory {
 
 // Source is sent samples.
 type Source struct {
-	config Config
-	files  *tlsfiles.Loader // nil in plaintext
-	token  *tlsfiles.Token  // nil: none
-	report admethod.Report
-	part   string
+	config   Config
+	receiver *receiver.Receiver
+	report   admethod.Report
+	part     string
 
-	room chan struct{} // is full while as many requests are in memory as may be
-
-	turn  chan struct{} // is full while a request is handed over, which uses the rest
+	// Whose turn it is uses the rest.
 	table labelled.Table
 	batch []source.Reading
-}
-
-// gate counts who is inside. Nobody enters once it is closed.
-type gate struct {
-	mu     sync.Mutex
-	closed bool
-	inside sync.WaitGroup
-}
-
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed {
-		g.inside.Add(1)
-	}
-	return !g.closed
-}
-
-// close waits until all have left.
-func (g *gate) close() {
-	g.mu.Lock()
-	g.closed = true
-	g.mu.Unlock()
-	g.inside.Wait()
 }
 
 // New makes a source. It listens to nothing before Run.
 func New(s source.Settings) (*Source, error) {
 	c := DefaultConfig()
-	if err := errors.Join(source.Decode(&c, s.Options), c.validate()); err != nil {
+	if err := errors.Join(source.Decode(&c, s.Options), c.Validate()); err != nil {
 		return nil, err
 	}
-	out := &Source{
-		config: c, report: s.Report, part: "source " + s.Name, room: make(chan struct{}, atOnce), turn: make(chan struct{}, 1),
+	r, err := receiver.New(c.Config, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{
+		config: c, receiver: r, report: s.Report, part: "source " + s.Name,
 		table: labelled.Table{Names: c.Names, Most: c.Series, Idle: idle},
-	}
-	trouble := func(err error) { s.Report(out.part+": files", "the old content of the files stays in use", err) }
-	var err error
-	if !c.Insecure {
-		if out.files, err = tlsfiles.New(c.TLS, trouble); err != nil {
-			return nil, err
-		}
-	}
-	if out.token, err = tlsfiles.NewToken(c.TokenFile, trouble); err != nil {
-		return nil, fmt.Errorf("tokenFile: %w", err)
-	}
-	return out, nil
+	}, nil
 }
-
-// Risks, for reports.
-const (
-	riskAway    = "no readings come; senders keep what they have, as long as they can"
-	riskRefused = "what is named is not watched"
-)
 
 // Run listens until ctx ends. An address that is taken is tried again.
 func (s *Source) Run(ctx context.Context, in source.Intake) error {
-	pause := wait.Backoff{First: firstPause, Longest: longestPause}
-	for {
-		err := s.serve(ctx, in, pause.Reset)
-		var ended *source.EndedError
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &ended):
-			return ended.Err
-		}
-		s.report(s.part, riskAway, err)
-		if err := wait.Sleep(ctx, pause.Next()); err != nil {
+	return s.receiver.Run(ctx, "a remote-write request", func() (receiver.Handle, func()) {
+		return func(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+			err := s.write(ctx, in, r)
+			answer(w, err)
 			return err
-		}
-	}
+		}, nil
+	})
 }
-
-// serve answers requests until ctx ends or the intake does.
-func (s *Source) serve(ctx context.Context, in source.Intake, works func()) error {
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	var handlers gate
-	defer handlers.close()
-	server := httpserver.New("a remote-write request", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !handlers.enter() {
-			answer(w, context.Canceled)
-			return
-		}
-		defer handlers.inside.Done()
-		err := s.write(ctx, in, r)
-		if ended := (*source.EndedError)(nil); errors.As(err, &ended) {
-			end(ended)
-		}
-		if own := (*statusError)(nil); errors.As(err, &own) && own.code != http.StatusUnauthorized && own.code != http.StatusNotFound {
-			s.report(s.part+": requests", riskRefused, fmt.Errorf("a request from %s was refused: %w", r.RemoteAddr, err))
-		}
-		answer(w, err)
-	}), patience, 2*patience, connsMost)
-	if s.files != nil {
-		config, err := s.files.Server("h2", "http/1.1")
-		if err != nil {
-			return err
-		}
-		server.TLSConfig = config
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Listen)
-	if err != nil {
-		return err
-	}
-	s.report(s.part, "", nil)
-	works()
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		err = errors.Join(context.Cause(ctx), server.End(context.WithoutCancel(ctx), grace))
-		<-served
-	}
-	end(err) // whoever is at work
-	return err
-}
-
-// statusError is a refusal with a status of its own.
-type statusError struct {
-	code int
-	err  error
-}
-
-func (e *statusError) Error() string { return e.err.Error() }
 
 // answer tells a sender: 4xx has it drop the request, 5xx and 429 has it try again.
 func answer(w http.ResponseWriter, err error) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	var own *statusError
+	var own *receiver.StatusError
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case errors.As(err, &own):
-		http.Error(w, own.Error(), own.code)
+		http.Error(w, own.Error(), own.Code)
 	default:
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -267,66 +129,54 @@ func answer(w http.ResponseWriter, err error) {
 func (s *Source) write(ctx context.Context, in source.Intake, r *http.Request) error {
 	switch {
 	case r.URL.Path != Path:
-		return &statusError{http.StatusNotFound, errors.New("post to " + Path)}
+		return receiver.Refuse(http.StatusNotFound, errors.New("post to "+Path))
 	case r.Method != http.MethodPost:
-		return &statusError{http.StatusMethodNotAllowed, errors.New("want POST")}
-	case s.token != nil && !tlsfiles.Authorizes(r.Header.Get("Authorization"), s.token.Get()):
-		return &statusError{http.StatusUnauthorized, errors.New("want the bearer token")}
+		return receiver.Refuse(http.StatusMethodNotAllowed, errors.New("want POST"))
+	}
+	if err := s.receiver.Authorize(r); err != nil {
+		return err
 	}
 	kind, about, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-protobuf" || about["proto"] != "" && about["proto"] != "prometheus.WriteRequest" {
-		return &statusError{http.StatusUnsupportedMediaType, fmt.Errorf("content type %.100q: want application/x-protobuf of remote-write 1.0", r.Header.Get("Content-Type"))}
+		return receiver.Refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content type %.100q: want application/x-protobuf of remote-write 1.0", r.Header.Get("Content-Type")))
 	}
-	select {
-	case s.room <- struct{}{}:
-		defer func() { <-s.room }()
-	case <-r.Context().Done():
-		return r.Context().Err()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	request, err := s.read(r)
+	leave, err := s.receiver.Enter(ctx, r.Context(), 0)
 	if err != nil {
 		return err
 	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	return s.handOver(ctx, in, request)
-}
-
-// read decodes a request.
-func (s *Source) read(r *http.Request) (*pb.WriteRequest, error) {
-	most := int64(s.config.MaxBody)
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return nil, &statusError{http.StatusRequestEntityTooLarge, fmt.Errorf("want at most %d bytes, as the key maxBody says", most)}
-	}
+	defer leave()
+	body, err := s.receiver.Read(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return Decode(body, s.config.MaxBody)
+	request, err := Decode(body, s.config.MaxBody)
+	if err != nil {
+		return err
+	}
+	done, err := s.receiver.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.handOver(ctx, in, request)
 }
 
 // Decode reads the body of a request that has at most so many bytes, decompressed.
 func Decode(body []byte, most int) (*pb.WriteRequest, error) {
 	n, err := snappy.DecodedLen(body)
 	if err != nil {
-		return nil, &statusError{http.StatusBadRequest, fmt.Errorf("want snappy: %w", err)}
+		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want snappy: %w", err))
 	}
 	if n > most {
-		return nil, &statusError{http.StatusRequestEntityTooLarge, fmt.Errorf("%d bytes: want at most %d, as the key maxBody says", n, most)}
+		return nil, receiver.Refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("%d bytes: want at most %d, as the key maxBody says", n, most))
 	}
 	text, err := snappy.Decode(nil, body)
 	if err != nil {
-		return nil, &statusError{http.StatusBadRequest, fmt.Errorf("want snappy: %w", err)}
+		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want snappy: %w", err))
 	}
 	var request pb.WriteRequest
 	if err := proto.Unmarshal(text, &request); err != nil {
-		return nil, &statusError{http.StatusBadRequest, fmt.Errorf("want a request of remote-write 1.0: %w", err)}
+		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want a request of remote-write 1.0: %w", err))
 	}
 	return &request, nil
 }
@@ -348,11 +198,11 @@ func (s *Source) handOver(ctx context.Context, in source.Intake, request *pb.Wri
 		for i := range refused {
 			told.Add(refused[i].Err.Error())
 		}
-		s.report(s.part+": requests", "", nil)
+		s.report(s.receiver.Requests(), "", nil)
 	}
 	clear(s.batch)
 	if len(request.GetTimeseries()) > 0 {
-		s.report(s.part+": samples", riskRefused, told.Err())
+		s.report(s.part+": samples", receiver.RiskRefused, told.Err())
 	}
 	return nil
 }

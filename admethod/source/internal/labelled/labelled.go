@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package labelled knows which property each series of a Prometheus is, and how far it was read.
+// Package labelled knows which property each series of an origin is that tells them by labels, and how far it was read.
 package labelled
 
 import (
@@ -49,6 +49,10 @@ type Table struct {
 	Most  int           // series that are known at once
 	Cycle time.Duration // of all of them; 0 where it is not known
 	Idle  time.Duration // series that nobody asked for as long make room for others
+	// Yield, where it is not 0, has a series that is new take over the property of another one, as after a restart of what
+	// sends it under other labels. One that comes back, or is asked for at the same time, takes it over only when nobody has
+	// asked for the other one for as long.
+	Yield time.Duration
 
 	series map[string]*Series // by labels
 	owners map[driver.Key]*Series
@@ -71,17 +75,44 @@ func (t *Table) add(s *Series) {
 	t.series[s.Labels] = s
 }
 
+// longest bounds what is kept of the labels of a series, in bytes.
+const longest = 8192
+
+// Known returns a series that Open or Find returned before, by its labels; nil where there is none.
+func (t *Table) Known(labels []byte, now time.Time) *Series {
+	of := t.series[string(labels)]
+	if of == nil || of.Property == nil {
+		return nil
+	}
+	of.used = now
+	return of
+}
+
 // Find returns the series of labels, at a time. The error names them: there is no room for it, its labels do not make a
 // key, or another series has that key.
 func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Series, error) {
 	text := labels.String()
-	of, known := t.series[text]
-	if known {
+	if of := t.series[text]; of != nil {
 		if of.used = now; of.Property != nil {
 			return of, nil
 		}
 	}
+	return t.Open(text, func(name string) string {
+		if value := labels[name]; value != "" || name != "metric" {
+			return value
+		}
+		return metric
+	}, func() *source.Property { return &source.Property{Labels: Kept(labels), Cycle: t.Cycle} }, now)
+}
+
+// Open returns the series of labels that was not known, by what the names in the templates mean and what is known of its
+// property. Errors are those of Find.
+func (t *Table) Open(text string, meaning func(name string) string, property func() *source.Property, now time.Time) (*Series, error) {
+	of, known := t.series[text]
 	if !known {
+		if len(text) > longest {
+			return nil, fmt.Errorf("%.300s: labels of %d bytes: want at most %d", text, len(text), longest)
+		}
 		if len(t.series) >= t.Most {
 			t.forget(now)
 		}
@@ -89,12 +120,6 @@ func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Seri
 			return nil, fmt.Errorf("%.300s: more series than the key series allows, %d", text, t.Most)
 		}
 		of = &Series{Labels: text, used: now}
-	}
-	meaning := func(name string) string {
-		if value := labels[name]; value != "" || name != "metric" {
-			return value
-		}
-		return metric
 	}
 	var err error
 	for _, part := range []struct {
@@ -109,16 +134,22 @@ func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Seri
 		}
 	}
 	if other := t.owners[of.Key]; other != nil && other != of {
-		return nil, fmt.Errorf("%.300s is %s, and so is %.300s: want templates that tell them apart, or one of them only", text, of.Key, other.Labels)
+		if t.Yield == 0 || (known || !now.After(other.used)) && now.Sub(other.used) < t.Yield {
+			return nil, fmt.Errorf("%.300s is %s, and so is %.300s: want templates that tell them apart, or one of them only", text, of.Key, other.Labels)
+		}
+		other.Property = nil
+		if other.Last.After(of.Last) {
+			of.Last = other.Last
+		}
 	}
-	of.Property = &source.Property{Labels: kept(labels), Cycle: t.Cycle}
+	of.Property, of.used = property(), now
 	t.add(of)
 	t.owners[of.Key] = of
 	return of, nil
 }
 
-// kept are the labels of a series that an intake takes.
-func kept(all promapi.Labels) map[string]string {
+// Kept are the labels of a series that an intake takes.
+func Kept(all map[string]string) map[string]string {
 	out := make(map[string]string, len(all))
 	for name, value := range all {
 		if name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
