@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,7 @@ type Handler struct {
 	pace     overload
 	account  account
 	abouts   abouts
+	mutes    mutes
 
 	// What takes long, such as opening a stream, is done under the lock of its key or group, which is taken before h.mu,
 	// never within; h.mu is held for moments only. Of both kinds, a key's is taken before a group's.
@@ -149,6 +151,12 @@ func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // si
 	h.root = context.WithoutCancel(ctx)
 	h.ctx, h.cancel = context.WithCancel(h.root)
 	h.state = started
+	if h.opts.StateDir != "" && !h.opts.Replay {
+		h.mutes.path = filepath.Join(h.opts.StateDir, mutesFile)
+		if err := h.mutes.load(); err != nil {
+			h.troubles.report("mutes", "nothing is muted; set anew what is to be, which replaces the file", err)
+		}
+	}
 	if !h.opts.Replay {
 		h.clock.begin(time.Now())
 		h.account.begin(time.Now())

@@ -78,13 +78,19 @@ func inprocessOnly() *admethod.AdapterRegistry {
 
 func newBench(t *testing.T, opts admethod.Options, factories ...driver.Factory) *bench {
 	t.Helper()
+	opts.DefaultSinks = []string{"memory"}
+	return newBenchOf(t, new(admethod.SinkRegistry), opts, factories...)
+}
+
+// newBenchOf has sinks beside the one that remembers.
+func newBenchOf(t *testing.T, sinks *admethod.SinkRegistry, opts admethod.Options, factories ...driver.Factory) *bench {
+	t.Helper()
 	b := &bench{sink: new(memory)}
-	adapters, sinks := inprocessOnly(), new(admethod.SinkRegistry)
+	adapters := inprocessOnly()
 	sinks.Register("memory", admethod.SinkFactory{
 		Name: "memory", New: func(admethod.SinkSettings) (admethod.Sink, error) { return b.sink, nil },
 	})
 	opts.Drivers, opts.Adapters, opts.Sinks = driver.NewRegistry(factories...), adapters, sinks
-	opts.DefaultSinks = []string{"memory"}
 	var err error
 	if b.Handler, err = admethod.NewHandler(opts); err != nil {
 		t.Fatal(err)

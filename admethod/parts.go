@@ -95,10 +95,11 @@ func (h *Handler) sink(name string) (*sinkQueue, error) {
 		q = newSinkQueue(name, func() (Sink, error) {
 			return f.New(SinkSettings{
 				Hooks: &h.hooks, Options: h.opts.SinkOptions[name], StateDir: h.opts.StateDir, Stats: h.Stats,
-				Language: h.opts.Language, About: h.About, Accept: h.Accept, Report: h.troubles.report,
+				Language: h.opts.Language, About: h.About, Accept: h.Accept, Mute: h.Mute, Mutes: h.Mutes, Watched: h.Watched,
+				Report: h.troubles.report,
 			})
 		}, &h.hooks)
-		q.observe, q.report = h.observe, h.troubles.report
+		q.observe, q.report, q.alerts = h.observe, h.troubles.report, f.Alerts
 		h.sinks[name] = q
 		// The queue outlives h.ctx: Shutdown flushes it before it cancels.
 		ctx, cancel := context.WithCancel(h.root)

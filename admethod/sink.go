@@ -61,8 +61,12 @@ type SinkSettings struct {
 	About func(driver.Key) About
 	// Accept is [Handler.Accept], for sinks that people answer; nil where there is no handler.
 	Accept func(context.Context, driver.Key, driver.Span) error
-	Report Report   // tells what fails beside detection; nil tells nobody
-	_      struct{} // keyed literals only: fields may be added
+	// Mute, Mutes and Watched are those of the [Handler]; nil where there is none.
+	Mute    func(Mute) error
+	Mutes   func() []Mute
+	Watched func(driver.Key) (Watched, bool)
+	Report  Report   // tells what fails beside detection; nil tells nobody
+	_       struct{} // keyed literals only: fields may be added
 }
 
 // SinkFactory makes sinks of one kind.
@@ -73,6 +77,8 @@ type SinkFactory struct {
 	// by [Unavailable]: then it is made again later.
 	New    func(SinkSettings) (Sink, error)
 	Params func() []params.Param // the mapper's settings for it
+	// Alerts says that it calls people or acts: of what is muted it hears nothing, see [Mute].
+	Alerts bool
 }
 
 // SinkRegistry holds sinks by name. The zero value is empty and ready for use.

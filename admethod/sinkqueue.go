@@ -26,6 +26,7 @@ type sinkQueue struct {
 	hooks   *Hooks
 	observe func(*Hooks) // takes the hooks of a sink that is an observer
 	report  Report       // of what fails; may be nil
+	alerts  bool         // hears nothing of what is muted
 	limit   int
 	failing bool          // the last write failed; of run's goroutine
 	tried   chan struct{} // closed after the first try to start

@@ -40,9 +40,11 @@ func (b *Binding) tell(r *driver.Result) {
 	if !b.coalesce.Pass(r, b.incident.Calm()) || len(b.setup.queues) == 0 {
 		return
 	}
-	clone := r.Clone()
+	clone, muted := r.Clone(), b.handler.mutes.hide(r.Key)
 	for _, q := range b.setup.queues {
-		q.push(clone)
+		if !muted || !q.alerts {
+			q.push(clone)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
 		Summary: "runs a script when an incident begins, once until it is unlocked",
+		Alerts:  true,
 		New: func(settings admethod.SinkSettings) (admethod.Sink, error) {
 			config := DefaultConfig()
 			if err := params.Decode(&config, settings.Options); err != nil {

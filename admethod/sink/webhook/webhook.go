@@ -94,6 +94,7 @@ func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
 		Summary: "posts anomalies to Alertmanager, or verdicts as CloudEvents to any receiver",
+		Alerts:  true,
 		New:     func(s admethod.SinkSettings) (admethod.Sink, error) { return New(s) },
 		Params:  func() []params.Param { return params.Describe(DefaultConfig()) },
 	}
