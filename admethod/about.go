@@ -15,6 +15,8 @@ type About struct {
 	Labels map[string]string
 	// Predicted is the name of a metric by which what is expected of the property is to be shown; "" is none.
 	Predicted string
+	// Model is the name of the device's DeviceModel, where the property is bound; "" where it is not known.
+	Model string
 }
 
 // abouts is what is known of the properties that are watched.
@@ -44,8 +46,14 @@ func (a *Attachment) Describe(member int, about About) {
 // About is what is known of a property; the zero value is nothing.
 func (h *Handler) About(key driver.Key) About {
 	h.abouts.mu.RLock()
-	defer h.abouts.mu.RUnlock()
-	return h.abouts.of[key].About
+	about := h.abouts.of[key].About
+	h.abouts.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.bindings[key]; b != nil {
+		about.Model = b.setup.meta.Model
+	}
+	return about
 }
 
 // forget forgets what was known of a binding, unless another one has taken its place.

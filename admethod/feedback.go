@@ -41,19 +41,19 @@ func (h *Handler) Accept(ctx context.Context, key driver.Key, span driver.Span) 
 func (h *Handler) streamOf(key driver.Key) ([]*Binding, Stream) {
 	h.mu.Lock()
 	b := h.bindings[key]
-	for a := range h.attached {
-		for _, m := range a.members {
-			if b == nil && m.Key() == key {
-				h.mu.Unlock()
-				return a.members, a.stream
+	if b == nil {
+		defer h.mu.Unlock()
+		for a := range h.attached {
+			for _, m := range a.members {
+				if m.Key() == key {
+					return a.members, a.stream
+				}
 			}
 		}
+		return nil, nil
 	}
 	h.mu.Unlock()
-	switch {
-	case b == nil:
-		return nil, nil
-	case b.group == nil:
+	if b.group == nil {
 		return []*Binding{b}, b.stream
 	}
 	b.group.mu.Lock()

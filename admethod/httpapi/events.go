@@ -22,8 +22,9 @@ const (
 )
 
 type event struct {
-	id   int64
-	data []byte
+	id        int64
+	namespace string
+	data      []byte
 }
 
 // events hands verdicts to listeners. Its memory is bounded: a listener that does not keep up is cut off.
@@ -42,11 +43,11 @@ func (e *events) init() {
 	e.listeners = make(map[chan event]struct{})
 }
 
-func (e *events) publish(data []byte) {
+func (e *events) publish(namespace string, data []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next++
-	ev := event{e.next, data}
+	ev := event{e.next, namespace, data}
 	if len(e.kept) == keptEvents {
 		e.kept = slices.Delete(e.kept, 0, keptEvents/4)
 	}
@@ -108,8 +109,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, missed []event, l 
 	if !write(": verdicts\n\n") {
 		return
 	}
+	v := viewerOf(r)
 	for _, ev := range missed {
-		if !write("id: %d\ndata: %s\n\n", ev.id, ev.data) {
+		if v.sees(ev.namespace) && !write("id: %d\ndata: %s\n\n", ev.id, ev.data) {
 			return
 		}
 	}
@@ -118,7 +120,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, missed []event, l 
 	for ok := true; ok; {
 		select {
 		case ev, open := <-l:
-			ok = open && write("id: %d\ndata: %s\n\n", ev.id, ev.data)
+			ok = open && (!v.sees(ev.namespace) || write("id: %d\ndata: %s\n\n", ev.id, ev.data))
 		case <-tick.C:
 			ok = write(": alive\n\n")
 		case <-r.Context().Done():

@@ -4,6 +4,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
-	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // What people say of an incident, or of a stretch of readings.
@@ -98,8 +98,7 @@ type Learned struct {
 
 // feedback answers POST /v1/feedback. It changes what detectors learn, so it wants the token also on loopback.
 func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
-	if s.token == nil {
-		http.Error(w, "feedback changes what detectors learn, and is taken with a token only: set tokenFile of the sink api", http.StatusForbidden)
+	if !s.mayChange(w, r, "feedback changes what detectors learn, and") {
 		return
 	}
 	var f Feedback
@@ -135,9 +134,7 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "there is no directory to keep feedback in: set labels of the sink api, or a state directory", http.StatusServiceUnavailable)
 		return
 	}
-	if f.By == "" {
-		f.By = "api"
-	}
+	f.By = cmp.Or(viewerOf(r).name, f.By, "api") // a proxy knows better than who asks
 	if err = os.MkdirAll(s.labels, 0o700); err == nil {
 		err = labels.Add(s.labels, f.Label(time.Now()))
 	}
@@ -150,9 +147,10 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 	if f.Verdict == SaidNormal {
 		answer.Learned, answer.Reason = s.learn(r.Context(), &f)
 	}
-	key := driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}
-	logs.Infof("api: %s from %s to %s was %s, says %q at %s; learned: %v", key, f.From.Format(time.RFC3339), f.To.Format(time.RFC3339),
-		f.Verdict, f.By, r.RemoteAddr, answer.Learned)
+	s.acted(r, Act{
+		By: f.By, What: f.Verdict, Namespace: f.Namespace, Device: f.Device, Property: f.Property, Incident: f.Incident,
+		Begin: f.From, End: f.To, Note: f.Note, Learned: answer.Learned,
+	})
 	WriteJSON(w, http.StatusOK, answer)
 }
 

@@ -2,14 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package httpapi is the sink that answers over HTTP: the latest verdict of each property (GET /v1/verdicts), verdicts as
-// they come (GET /v1/events, server-sent), all of those on one property (GET /v1/live), incidents (GET /v1/incidents), how
-// the mapper itself is (GET /v1/status), and
-// what other packages add with [Routes.Handle]. It takes what people say of incidents (POST /v1/feedback). Import it for
-// its side effect: it registers itself under the name "api".
+// they come (GET /v1/events, server-sent), all of those on one property (GET /v1/live), incidents (GET /v1/incidents),
+// devices by their state (GET /v1/devices), how a property is watched (GET /v1/property), the share of properties that are
+// anomalous (GET /v1/rate), what was most unusual in a span (GET /v1/unusual), how the mapper itself is (GET /v1/status), and
+// what other packages add with [Routes.Handle]. It takes what people say of incidents (POST /v1/feedback) and what is to
+// be muted (POST /v1/mutes), and remembers who did (GET /v1/audit). Import it for its side effect: it registers itself
+// under the name "api".
 //
 // It listens on loopback unless told otherwise. Elsewhere it needs a token, which a request carries as
-// "Authorization: Bearer …". The page for operators (package page) is at /, and asks for it. There is no CORS: pages of other origins get nothing. Token and certificates may change
-// while the server runs. A port that is taken is tried again until it is free: nobody's detection waits for it.
+// "Authorization: Bearer …", or a proxy that says who asks. The operator's token may change what is learned and told, the
+// viewer's sees what is of its namespaces. The page for operators (package page) is at /, and asks for a token. There is no
+// CORS: pages of other origins get nothing. Tokens and certificates may change while the server runs. A port that is taken
+// is tried again until it is free: nobody's detection waits for it.
 package httpapi
 
 import (
@@ -43,9 +47,11 @@ const Name = "api"
 
 // Config of the sink.
 type Config struct {
-	Address   string         `param:"address" doc:"host and port to listen on; only a loopback address may do without a token"`
+	Address   string         `param:"address" doc:"host and port to listen on; only a loopback address may do without a token or proxy"`
 	TokenFile string         `param:"tokenFile" doc:"file with the token that requests must carry, at least 16 characters"`
 	Labels    string         `param:"labels" doc:"directory where feedback is kept as labels, such as that of the recorder; the state directory where unset"`
+	Viewer    ViewerConfig   `param:"viewer"`
+	Proxy     ProxyConfig    `param:"proxy"`
 	TLS       tlsfiles.Files `param:"tls"` // with a certificate, the API speaks TLS; with a CA, it asks clients for theirs
 }
 
@@ -85,7 +91,8 @@ func Factory() admethod.SinkFactory {
 			}
 			server.stats, server.report = s.Stats, s.Report
 			server.labels = cmp.Or(config.Labels, s.StateDir)
-			server.accept = s.Accept
+			server.accept, server.mute, server.mutes, server.watched, server.about = s.Accept, s.Mute, s.Mutes, s.Watched, s.About
+			server.audit.dir = s.StateDir
 			return server, nil
 		},
 		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
@@ -96,10 +103,15 @@ func Factory() admethod.SinkFactory {
 type Server struct {
 	config   Config
 	routes   *Routes
-	token    *tlsfiles.Token // nil where none is required
+	trust    trust
 	loopback bool
 	labels   string                                               // directory for feedback; "" keeps none
 	accept   func(context.Context, driver.Key, driver.Span) error // tells a detector; nil: nobody can
+	mute     func(admethod.Mute) error                            // nil: nothing can be
+	mutes    func() []admethod.Mute
+	watched  func(driver.Key) (admethod.Watched, bool)
+	about    func(driver.Key) admethod.About
+	audit    audit
 	page     http.Handler
 	tls      *tls.Config // nil: plain text
 
@@ -119,6 +131,7 @@ type Server struct {
 	excess   bool // more properties than are remembered
 	events   events
 	live     live
+	rates    rates
 	server   *httpserver.Server
 	listener net.Listener // nil while the port is not there
 	cancel   context.CancelFunc
@@ -146,15 +159,13 @@ func New(config Config, routes *Routes) (*Server, error) {
 		return nil, &params.Error{Key: "address", Value: config.Address, Want: "host:port, such as 127.0.0.1:6806"}
 	}
 	s.loopback = isLoopback(host)
-	switch {
-	case config.TokenFile != "":
-		if s.token, err = tlsfiles.NewToken(config.TokenFile, s.trouble("tokenFile")); err != nil {
-			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %w", err))
+	if err := s.setTrust(); err != nil {
+		if errors.As(err, new(*params.Error)) {
+			return nil, err
 		}
-		if n := len(s.token.Get()); n < shortestToken {
-			return nil, admethod.Unavailable(fmt.Errorf("tokenFile: %s holds %d characters, want at least %d", config.TokenFile, n, shortestToken))
-		}
-	case !s.loopback:
+		return nil, admethod.Unavailable(err)
+	}
+	if !s.trust.any() && !s.loopback {
 		return nil, fmt.Errorf("address: %q is not a loopback address and needs a token; set tokenFile", config.Address)
 	}
 	switch {
@@ -197,6 +208,7 @@ func (s *Server) Start(ctx context.Context) error {
 		s.cancel()
 		return fmt.Errorf("api: %w", err)
 	}
+	s.done.Go(func() { s.watchRates(ctx) })
 	s.done.Go(func() {
 		if l == nil {
 			if l = s.retry(ctx, err); l == nil {
@@ -280,12 +292,13 @@ func (s *Server) Write(_ context.Context, batch []driver.Result) error {
 			return admethod.Permanent(fmt.Errorf("api: verdict on %v: %w", batch[i].Key, err))
 		}
 		s.remember(&batch[i], v)
-		s.events.publish(data)
+		s.events.publish(batch[i].Key.Namespace, data)
 	}
 	return nil
 }
 
 func (s *Server) remember(r *driver.Result, v Verdict) {
+	s.rates.warm(r, s.most)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ledger.take(r, s.most)
@@ -318,6 +331,13 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/incidents", s.incidents)
 	mux.HandleFunc("POST /v1/feedback", s.feedback)
+	mux.HandleFunc("GET /v1/devices", s.devices)
+	mux.HandleFunc("GET /v1/property", s.property)
+	mux.HandleFunc("GET /v1/rate", s.rate)
+	mux.HandleFunc("GET /v1/unusual", s.unusual)
+	mux.HandleFunc("GET /v1/audit", s.acts)
+	mux.HandleFunc("GET /v1/mutes", s.muted)
+	mux.HandleFunc("POST /v1/mutes", s.setMute)
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -330,12 +350,13 @@ func (s *Server) Handler() http.Handler {
 			s.page.ServeHTTP(w, r)
 			return
 		}
-		if !s.allowed(r) {
+		v := s.identify(r)
+		if v == nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "want the header Authorization: Bearer with the token", http.StatusUnauthorized)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(w, withViewer(r, v))
 	}))
 }
 
@@ -344,19 +365,6 @@ func hostOf(hostport string) string {
 		return host
 	}
 	return strings.Trim(hostport, "[]")
-}
-
-// allowed reports whether a request shows the token, where there is one.
-func (s *Server) allowed(r *http.Request) bool {
-	if s.token == nil {
-		return true
-	}
-	token := s.token.Get()
-	if len(token) < shortestToken {
-		s.trouble("tokenFile")(fmt.Errorf("%s holds %d characters now, want at least %d: nobody is let in", s.config.TokenFile, len(token), shortestToken))
-		return false
-	}
-	return tlsfiles.Authorizes(r.Header.Get("Authorization"), token)
 }
 
 // WriteJSON answers with a JSON document.

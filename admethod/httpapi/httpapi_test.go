@@ -231,7 +231,7 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 	e.init()
 	_, slow := e.listen(0)
 	for range listenerQueue + 1 {
-		e.publish(nil)
+		e.publish("", nil)
 	}
 	n := 0
 	for range slow {
@@ -241,7 +241,7 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 		t.Errorf("%d events, %d listeners", n, len(e.listeners))
 	}
 	for range 10 * keptEvents {
-		e.publish(nil)
+		e.publish("", nil)
 	}
 	if len(e.kept) > keptEvents {
 		t.Errorf("%d events kept", len(e.kept))

@@ -40,11 +40,12 @@ type IncidentFilter struct {
 	Open                        *bool           // those that last, or those that are over
 	After                       *Incident       // those behind it, in the order of [shared.Compare]
 	Limit                       int             // so many at most; 0 means 100
+	Seen                        []string        // namespaces that may be seen, globs; empty is all
 }
 
 // Matches reports whether an incident is one of those.
 func (f *IncidentFilter) Matches(i *Incident) bool {
-	return (f.ID == "" || f.ID == i.ID) &&
+	return seen(f.Seen, i.Namespace) && (f.ID == "" || f.ID == i.ID) &&
 		fits(f.Namespace, i.Namespace) && fits(f.Device, i.Device) && fits(f.Property, i.Property) &&
 		(f.Kind == "" || f.Kind == i.Kind) && i.Severity >= f.Severity &&
 		(f.Since.IsZero() || i.End == nil || !i.End.Before(f.Since)) &&
@@ -219,6 +220,7 @@ func (s *Server) incidents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	more := f
+	more.Seen = viewerOf(r).namespaces
 	more.Limit++ // by which it is known whether there is another page
 	found, err := s.find(r.Context(), more)
 	if err != nil {

@@ -226,7 +226,7 @@ func TestFeedbackWantsTheToken(t *testing.T) {
 			t.Errorf("%q: %d %s", auth, w.Code, w.Body)
 		}
 	}
-	f.token = nil
+	f.trust = trust{}
 	if code, body := f.ask(t, http.MethodPost, "/v1/feedback", body); code != http.StatusForbidden || !strings.Contains(body, "tokenFile") {
 		t.Errorf("without a token at all: %d %s", code, body)
 	}

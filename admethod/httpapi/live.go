@@ -56,7 +56,7 @@ func (l *live) see(r *driver.Result) {
 		return // the sink's Write tells of it
 	}
 	k.told, k.severity = now, r.Severity
-	k.publish(data)
+	k.publish(r.Key.Namespace, data)
 }
 
 // listen returns a channel of what comes on a property; nil when there are too many listeners.
@@ -93,6 +93,10 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request) {
 	key := driver.Key{Namespace: q.Get("namespace"), Device: q.Get("device"), Property: q.Get("property")}
 	if key.Device == "" {
 		http.Error(w, "device: want the name of one", http.StatusBadRequest)
+		return
+	}
+	if !viewerOf(r).sees(key.Namespace) {
+		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
 		return
 	}
 	c, leave := s.live.listen(key)

@@ -30,8 +30,23 @@ var Default = new(Routes)
 
 // Handle adds a route. The pattern is one of [http.ServeMux] with a method and a path below /v1/, for example
 // "GET /v1/locks"; a later route of the same pattern hides an earlier one. Requests reach the handler only after token,
-// host and origin were checked. The route ends when remove is called.
+// host and origin were checked. Who sees some namespaces only is shown none of it, and who only looks changes none of it.
+// The route ends when remove is called.
 func (rs *Routes) Handle(pattern string, handler http.Handler) (remove func(), err error) {
+	if handler == nil {
+		return rs.HandleSeen(pattern, nil)
+	}
+	return rs.HandleSeen(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := viewerOf(r); len(v.namespaces) > 0 || v.role == roleViewer && r.Method != http.MethodGet {
+			http.Error(w, "this is for operators", http.StatusForbidden)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+}
+
+// HandleSeen is Handle for a handler that changes nothing and asks [Sees] itself.
+func (rs *Routes) HandleSeen(pattern string, handler http.Handler) (remove func(), err error) {
 	if _, path, ok := strings.Cut(pattern, " "); !ok || !strings.HasPrefix(path, "/v1/") || handler == nil {
 		return nil, fmt.Errorf("route %q: want a handler for a method and a path below /v1/", pattern)
 	}

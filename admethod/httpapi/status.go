@@ -61,7 +61,23 @@ func StatusOf(stats *admethod.Stats) Status {
 	return s
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	stats := s.stats()
-	WriteJSON(w, http.StatusOK, StatusOf(&stats))
+// you says who asks, and what that may do.
+type you struct {
+	Name       string   `json:"name,omitempty"` // as a proxy says it
+	Role       string   `json:"role"`           // operator, viewer, or anonymous
+	Namespaces []string `json:"namespaces,omitempty"`
+}
+
+// status answers GET /v1/status. Who sees some namespaces only is not told how the mapper is beside its state.
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	stats, v := s.stats(), viewerOf(r)
+	answer := struct {
+		Status
+		You       you  `json:"you"`
+		Recording bool `json:"recording"` // GET /v1/readings and /v1/try answer
+	}{StatusOf(&stats), you{v.name, v.role, v.namespaces}, stats.Sinks["recorder"].Started}
+	if len(v.namespaces) > 0 {
+		answer.Status = Status{State: answer.State, Troubles: []Trouble{}, Sinks: map[string]SinkStatus{}}
+	}
+	WriteJSON(w, http.StatusOK, answer)
 }

@@ -47,8 +47,9 @@ func (s *Server) verdicts(w http.ResponseWriter, r *http.Request) {
 	}}, answerChunk)
 	_, _ = out.WriteString(`{"verdicts":[`) // a bufio.Writer keeps its first error
 	separator := ""
+	viewer := viewerOf(r)
 	for _, key := range s.keys() {
-		if !fits(namespace, key.Namespace) || !fits(device, key.Device) || !fits(property, key.Property) {
+		if !viewer.sees(key.Namespace) || !fits(namespace, key.Namespace) || !fits(device, key.Device) || !fits(property, key.Property) {
 			continue
 		}
 		s.mu.Lock()

@@ -11,7 +11,8 @@
 // properties recorded which are not watched, gives readings by [Recorder.Record].
 //
 // While it runs, the sink "api", where that is in use, answers GET /v1/dataset with what was recorded and
-// GET /v1/dataset/status with the state of recording.
+// GET /v1/dataset/status with the state of recording, GET /v1/readings with those of a property for a chart, and
+// GET /v1/try with what other settings would have told of them.
 package recorder
 
 import (
@@ -64,6 +65,7 @@ func Factory() admethod.SinkFactory {
 			}
 			r := New(c)
 			r.report, r.tell = s.Hooks, s.Report
+			r.watched, r.stateDir = s.Watched, s.StateDir
 			return r, nil
 		},
 		Params: func() []params.Param { return params.Describe(defaults()) },
@@ -77,6 +79,12 @@ type Recorder struct {
 	report *admethod.Hooks             // hear of trouble; may be nil
 	store  atomic.Pointer[store.Store] // nil before Start and after Shutdown
 
+	watched  func(driver.Key) (admethod.Watched, bool) // nil where there is no handler
+	stateDir string                                    // where the API may keep what people say; may be ""
+	drivers  *driver.Registry                          // to try; nil means driver.Default
+	scans    chan struct{}                             // readings that are being looked for
+	trying   chan struct{}                             // what is being tried
+
 	tell    admethod.Report // of trouble; nil tells the log alone
 	limiter logs.Limiter
 	failing bool // of the store's goroutine
@@ -88,7 +96,7 @@ type Recorder struct {
 
 // New makes a recorder; it records from Start to Shutdown.
 func New(c Config) *Recorder {
-	r := &Recorder{config: c}
+	r := &Recorder{config: c, scans: make(chan struct{}, scansAtOnce), trying: make(chan struct{}, 1)}
 	r.hooks.Reading, r.hooks.Verdict = r.reading, r.verdict
 	return r
 }
@@ -115,6 +123,13 @@ func (r *Recorder) Start(context.Context) error {
 
 // mount adds the routes. The server of the sink "api" has checked who asks before it passes a request on.
 func (r *Recorder) mount() error {
+	for pattern, h := range map[string]http.HandlerFunc{"GET /v1/readings": r.readings, "GET /v1/try": r.tryOut} {
+		remove, err := httpapi.Default.HandleSeen(pattern, h)
+		if err != nil {
+			return err
+		}
+		r.routes = append(r.routes, remove)
+	}
 	for pattern, h := range map[string]http.Handler{
 		"GET " + Path:             Handler(HandlerOptions{Dir: r.config.Dir, Authorize: func(*http.Request) bool { return true }}),
 		"GET " + Path + "/status": http.HandlerFunc(r.status),

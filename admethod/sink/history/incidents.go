@@ -223,6 +223,13 @@ func condition(f *httpapi.IncidentFilter) (where string, args []any) {
 			add(c.column+" GLOB ?", c.glob)
 		}
 	}
+	if len(f.Seen) > 0 {
+		globs := make([]any, len(f.Seen))
+		for i, g := range f.Seen {
+			globs[i] = g
+		}
+		add(strings.Repeat("namespace GLOB ? OR ", len(globs)-1)+"namespace GLOB ?", globs...)
+	}
 	if f.ID != "" {
 		add("incident = ?", f.ID)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/bench/nab"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 )
 
 type nabOptions struct {

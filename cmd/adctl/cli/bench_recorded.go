@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/bench/streams"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -57,7 +58,7 @@ type trial struct {
 	jury      *jury
 	labels    []bool // of rows that are not judged yet
 	times     []time.Time
-	truth     report.Truth
+	truth     replay.Truth
 }
 
 // title is what messages call the file.

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 )
@@ -37,7 +37,7 @@ type tally struct {
 	firstAt, judgedFrom          time.Time
 	worst                        driver.Severity
 	labelled                     bool // the input says what is anomalous
-	truth                        report.Truth
+	truth                        replay.Truth
 	errors                       map[string]int // of rows that cannot be used
 	order                        []string       // of errors, as they came
 }

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 

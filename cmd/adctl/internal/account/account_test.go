@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -38,7 +39,7 @@ type Cost struct {
 }
 
 // CostOf is that of a run at a threshold.
-func CostOf(threshold float64, t *Truth) Cost {
+func CostOf(threshold float64, t *replay.Truth) Cost {
 	return Cost{Threshold: threshold, Alerts: t.Alerts, False: t.False(), Found: t.Found(), Delay: t.Delay()}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -31,7 +32,7 @@ func TestTruth(t *testing.T) {
 		"two incidents":         {pattern: "dd..eee", alerts: 2, wrong: 2},
 		"median of the delays":  {pattern: "D..__D..____E", faults: 3, found: 3, alerts: 2, delay: 2 * time.Minute},
 	} {
-		var truth Truth
+		var truth replay.Truth
 		for i, l := range c.pattern {
 			var told driver.Incident
 			if strings.ContainsRune("dDeE", l) {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 )
 
 //go:embed page.html
@@ -166,14 +166,14 @@ func (r *Run) alertRow(i int) alertRow {
 	}
 	if r.info.Labelled {
 		row.Verdict = "false alarm"
-		if slices.ContainsFunc(r.truth.Faults, func(f Fault) bool { return overlap(a, &f) }) {
+		if slices.ContainsFunc(r.truth.Faults, func(f replay.Fault) bool { return overlap(a, &f) }) {
 			row.Verdict = "right"
 		}
 	}
 	return row
 }
 
-func overlap(a *replay.Incident, f *Fault) bool {
+func overlap(a *replay.Incident, f *replay.Fault) bool {
 	return !a.Start.After(f.End) && !a.End.Before(f.Begin)
 }
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -64,7 +64,7 @@ type Run struct {
 	incidents  replay.Incidents
 	blamed     []map[string]int // of each incident
 	tried      []Cost           // by threshold; nil where none were
-	truth      *Truth
+	truth      *replay.Truth
 }
 
 // New begins a report.
@@ -72,7 +72,7 @@ func New(info Info) *Run {
 	members := max(len(info.Members), 1)
 	return &Run{
 		info: info, bins: newBins(members), categories: make([]categories, members),
-		truth: new(Truth),
+		truth: new(replay.Truth),
 	}
 }
 

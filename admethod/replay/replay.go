@@ -45,6 +45,8 @@ type Options struct {
 	Config  admethod.ADMethodConfig // sinks are ignored: verdicts are returned
 	Meta    admethod.Meta
 	Drivers *driver.Registry // nil means driver.Default
+	// ModelDir is where the model of Config is looked up; "" where it has none.
+	ModelDir string
 }
 
 // Session scores the readings of several properties, each in order and alone. It is not safe for concurrent use.
@@ -78,6 +80,10 @@ type Stream struct {
 
 // OpenSession opens a session without a property. The caller ends it with Close.
 func OpenSession(ctx context.Context, drivers *driver.Registry) (*Session, error) {
+	return openSession(ctx, drivers, "")
+}
+
+func openSession(ctx context.Context, drivers *driver.Registry, modelDir string) (*Session, error) {
 	if drivers == nil {
 		drivers = driver.Default
 	}
@@ -93,7 +99,8 @@ func OpenSession(ctx context.Context, drivers *driver.Registry) (*Session, error
 		AdapterOptions: map[string]map[string]any{
 			"inprocess": {"lanes": 1, "queue": queueRoom},
 		},
-		Replay: true,
+		ModelDir: modelDir,
+		Replay:   true,
 		Hooks: admethod.Hooks{
 			Verdict: func(r *driver.Result) {
 				if r.Detector == driver.QualityStage {
@@ -150,7 +157,7 @@ func (s *Session) Close(ctx context.Context) error { return s.handler.Shutdown(c
 
 // Open opens a session of one property. The caller ends it with Close.
 func Open(ctx context.Context, o Options) (*Stream, error) {
-	s, err := OpenSession(ctx, o.Drivers)
+	s, err := openSession(ctx, o.Drivers, o.ModelDir)
 	if err != nil {
 		return nil, err
 	}

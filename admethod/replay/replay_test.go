@@ -18,7 +18,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"

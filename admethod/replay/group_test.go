@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )

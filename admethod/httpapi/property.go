@@ -1,0 +1,105 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/driver"
+)
+
+// Property is how one is watched, with the latest verdict, in the answer to GET /v1/property.
+type Property struct {
+	Watched   bool              `json:"watched"` // what follows but the verdict is known
+	Unit      string            `json:"unit,omitempty"`
+	Model     string            `json:"model,omitempty"` // of the device
+	Labels    map[string]string `json:"labels,omitempty"`
+	Cycle     float64           `json:"cycle,omitempty"` // seconds between two readings
+	Detector  string            `json:"detector,omitempty"`
+	Threshold float64           `json:"threshold,omitempty"`
+	Settings  map[string]any    `json:"settings"` // that say how it is judged
+	Members   []Member          `json:"members"`  // those that are judged together, itself among them: who is to blame first, then as they are named
+	Muted     *admethod.Mute    `json:"muted,omitempty"`
+	Verdict   *Verdict          `json:"verdict,omitempty"` // the latest
+}
+
+// Member is one of those that are judged together.
+type Member struct {
+	Device   string          `json:"device"`
+	Property string          `json:"property"`
+	Severity driver.Severity `json:"severity"`
+	Blame    float64         `json:"blame,omitempty"` // its share
+	Value    *float64        `json:"value,omitempty"`
+}
+
+// property answers GET /v1/property: how the property of that namespace, device and property is watched.
+func (s *Server) property(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	key := driver.Key{Namespace: q.Get("namespace"), Device: q.Get("device"), Property: q.Get("property")}
+	switch {
+	case key.Device == "":
+		http.Error(w, "device: want the name of one", http.StatusBadRequest)
+		return
+	case !viewerOf(r).sees(key.Namespace):
+		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
+		return
+	}
+	answer := Property{Settings: map[string]any{}, Members: []Member{}}
+	latest := func(key driver.Key) (Verdict, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		v, ok := s.latest[key]
+		return v, ok
+	}
+	v, judged := latest(key)
+	if judged {
+		answer.Verdict = &v
+	}
+	var watched admethod.Watched
+	if s.watched != nil {
+		watched, answer.Watched = s.watched(key)
+	}
+	if !judged && !answer.Watched {
+		http.Error(w, "it is not known here", http.StatusNotFound)
+		return
+	}
+	answer.Unit, answer.Model, answer.Cycle = watched.Meta.Unit, watched.Meta.Model, watched.Meta.Cycle.Seconds()
+	answer.Detector, answer.Threshold = watched.Config.Detector, watched.Config.Threshold
+	answer.Settings = watched.Config.Settings()
+	maps.DeleteFunc(answer.Settings, func(k string, _ any) bool { // where the detector is, and by which credentials, is not for viewers
+		prefix, _, dotted := strings.Cut(k, ".")
+		return dotted && prefix != "detector" && prefix != "quality" && prefix != "rows"
+	})
+	if s.about != nil {
+		answer.Labels = s.about(key).Labels
+	}
+	for _, k := range watched.Members {
+		m := Member{Device: k.Device, Property: k.Property}
+		if of, ok := latest(k); ok {
+			m.Severity, m.Value = of.Severity, of.Value
+		}
+		for _, c := range v.Causes {
+			if c.Device == k.Device && c.Property == k.Property {
+				m.Blame = c.Weight
+			}
+		}
+		answer.Members = append(answer.Members, m)
+	}
+	slices.SortStableFunc(answer.Members, func(a, b Member) int { return cmp.Compare(b.Blame, a.Blame) })
+	if s.mutes != nil {
+		now := time.Now()
+		for _, m := range s.mutes() {
+			if m.Namespace == key.Namespace && m.Device == key.Device && (m.Property == "" || m.Property == key.Property) && m.Until.After(now) {
+				answer.Muted = &m
+			}
+		}
+	}
+	WriteJSON(w, http.StatusOK, &answer)
+}

@@ -1,0 +1,195 @@
+// Copyright The edge-anomaly Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
+)
+
+const (
+	mostPoints  = 4000
+	usualPoints = 800
+	mostOdd     = 500
+	scansAtOnce = 2
+)
+
+// Points are the readings of a property in a span, in parts of equal length of which the least and the greatest are kept:
+// no extreme is lost, however long the span.
+type Points struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	N    int       `json:"n"`   // readings
+	At   []float64 `json:"at"`  // of the last reading of each part that has some, in seconds since 1970
+	Min  []float64 `json:"min"` // of the part
+	Max  []float64 `json:"max"`
+	Odd  []Stretch `json:"odd"` // where something was found
+}
+
+// Stretch is a part of a span.
+type Stretch struct {
+	From     float64 `json:"from"` // seconds since 1970
+	To       float64 `json:"to"`
+	Severity string  `json:"severity"`
+	Kind     string  `json:"kind,omitempty"`
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()/1e3) / 1e6 }
+
+// thinner makes points of readings that come about in the order of time.
+type thinner struct {
+	Points
+	from, each int64 // ns
+	part       int64
+}
+
+func newThinner(from, to time.Time, points int) *thinner {
+	return &thinner{Points: Points{From: from, To: to}, from: from.UnixNano(), each: max(1, int64(to.Sub(from))/int64(points)), part: -1}
+}
+
+func (t *thinner) add(at time.Time, v float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
+	t.N++
+	part := (at.UnixNano() - t.from) / t.each
+	if k := len(t.At) - 1; k >= 0 && part <= t.part { // also what comes out of order
+		t.Min[k], t.Max[k] = min(t.Min[k], v), max(t.Max[k], v)
+		t.At[k] = max(t.At[k], seconds(at))
+		return
+	}
+	t.part = part
+	t.At, t.Min, t.Max = append(t.At, seconds(at)), append(t.Min, v), append(t.Max, v)
+}
+
+// found notes what a verdict said of a reading.
+func (t *thinner) found(at time.Time, severity, kind string) {
+	if severity != driver.Warning.String() && severity != driver.Critical.String() {
+		return
+	}
+	s := seconds(at)
+	if k := len(t.Odd) - 1; k >= 0 && t.Odd[k].Severity == severity && s-t.Odd[k].To <= 3*float64(t.each)/1e9 {
+		t.Odd[k].To = max(s, t.Odd[k].To)
+		return
+	}
+	if len(t.Odd) < mostOdd {
+		t.Odd = append(t.Odd, Stretch{s, s, severity, kind})
+	}
+}
+
+// asked is what a request wants to see.
+type asked struct {
+	key      driver.Key
+	from, to time.Time
+}
+
+func parseAsked(q url.Values, now time.Time) (a asked, err error) {
+	a.key = driver.Key{Namespace: q.Get("namespace"), Device: q.Get("device"), Property: q.Get("property")}
+	if a.key.Device == "" || a.key.Property == "" {
+		return a, errors.New("want namespace, device and property")
+	}
+	a.to = now
+	for name, t := range map[string]*time.Time{"from": &a.from, "to": &a.to} {
+		if text := q.Get(name); text != "" {
+			if *t, err = time.Parse(time.RFC3339, text); err != nil {
+				return a, fmt.Errorf("%s: got %q, want a time such as 2026-03-01T00:00:00Z", name, text)
+			}
+		}
+	}
+	if !a.from.Before(a.to) {
+		return a, fmt.Errorf("to: %s is not after from", a.to.Format(time.RFC3339))
+	}
+	return a, nil
+}
+
+// scan calls each with what is recorded of a property. A directory that is not there yet has nothing.
+func (r *Recorder) scan(ctx context.Context, a *asked, each func(*store.Entry) error) error {
+	q := store.Query{
+		From: a.from, To: a.to, Namespace: labels.Exactly(a.key.Namespace), Device: labels.Exactly(a.key.Device), Property: labels.Exactly(a.key.Property),
+	}
+	err := store.Scan(ctx, r.config.Dir, q, func(batch []store.Entry) error {
+		for i := range batch {
+			if err := each(&batch[i]); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// begin is when what is recorded begins, as far as it is kept.
+func (a *asked) begin(age time.Duration) {
+	if oldest := a.to.Add(-age); a.from.Before(oldest) {
+		a.from = oldest
+	}
+}
+
+// readings answers GET /v1/readings: those of one property in a span, in as many parts as points says, each with its
+// least and greatest reading. Without from it is all that is recorded.
+func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
+	q := req.URL.Query()
+	a, err := parseAsked(q, time.Now())
+	points := usualPoints
+	if text := q.Get("points"); text != "" && err == nil {
+		if points, err = strconv.Atoi(text); err != nil || points < 2 || points > mostPoints {
+			err = fmt.Errorf("points: got %q, want a number from 2 to %d", text, mostPoints)
+		}
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !httpapi.Sees(req, a.key.Namespace) {
+		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
+		return
+	}
+	select { // they wait for each other: one that shows a chart can
+	case r.scans <- struct{}{}:
+		defer func() { <-r.scans }()
+	case <-req.Context().Done():
+		return
+	}
+	whole := a.from.IsZero()
+	a.begin(r.config.MaxAge)
+	var t *thinner
+	err = r.scan(req.Context(), &a, func(e *store.Entry) error {
+		if t == nil {
+			if whole {
+				a.from = e.At
+			}
+			t = newThinner(a.from, a.to, points)
+		}
+		t.add(e.At, e.Value)
+		t.found(e.At, e.Severity, e.Kind)
+		return nil
+	})
+	if err != nil && (t == nil || req.Context().Err() != nil) {
+		if req.Context().Err() == nil {
+			logs.Warningf("recorder: readings of %v: %v", a.key, err)
+			http.Error(w, "the readings cannot be read now; the log says why", http.StatusServiceUnavailable)
+		}
+		return
+	}
+	if t == nil {
+		t = newThinner(a.from, a.to, points)
+	}
+	httpapi.WriteJSON(w, http.StatusOK, &t.Points)
+}
