@@ -43,7 +43,7 @@ func TestMute(t *testing.T) {
 			read := func(n int, v float64) {
 				for range n {
 					binding.Observe(time.Now(), v)
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				}
 				b.flush(t)
 			}

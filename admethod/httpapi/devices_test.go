@@ -65,21 +65,21 @@ func TestDevices(t *testing.T) {
 		"?text=" + strings.Repeat("x", 500): "400",
 	} {
 		code, body := f.ask(t, http.MethodGet, "/v1/devices"+query, "")
-		got := fmt.Sprint(code)
+		words := []string{fmt.Sprint(code)}
 		if code == http.StatusOK {
 			var list DeviceList
 			if err := json.Unmarshal([]byte(body), &list); err != nil {
 				t.Fatal(err)
 			}
-			got = fmt.Sprintf("%d of %d:", list.Fit, list.All)
+			words[0] = fmt.Sprintf("%d of %d:", list.Fit, list.All)
 			for _, d := range list.Devices {
-				got += fmt.Sprintf(" %s(%s)", d.Device, d.Severity)
+				words = append(words, fmt.Sprintf("%s(%s)", d.Device, d.Severity))
 			}
 			if fmt.Sprint(list.Counts) != "map[critical:1 normal:1 unknown:1 warning:1]" || fmt.Sprint(list.Models, list.Namespaces) != "[boiler pump] [plant yard]" {
 				t.Error(list.Counts, list.Models, list.Namespaces)
 			}
 		}
-		if got != want {
+		if got := strings.Join(words, " "); got != want {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
@@ -101,18 +101,19 @@ func TestRate(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		t.Fatal(body, err)
 	}
-	got := ""
+	var words strings.Builder
 	for _, r := range answer.Rates {
-		got += fmt.Sprintf("%s/%s %d:", r.Namespace, r.Model, r.Properties)
+		fmt.Fprintf(&words, "%s/%s %d:", r.Namespace, r.Model, r.Properties)
 		for _, share := range r.Share {
 			if share == nil {
-				got += " -"
+				words.WriteString(" -")
 			} else {
-				got += fmt.Sprintf(" %.2f", *share)
+				fmt.Fprintf(&words, " %.2f", *share)
 			}
 		}
-		got += "; "
+		words.WriteString("; ")
 	}
+	got := words.String()
 	if want := "plant/boiler 5: - - 0.25 0.25 - 0.50; yard/pump 1: - - 1.00 1.00 - 1.00; "; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
