@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	fastGain  = 0.1        // of the level now
-	slowGain  = 1.0 / 1000 // of the level that it is compared with
-	noiseGain = 1.0 / 16   // of the scatter now
-	scaleGain = 1.0 / 512  // of the usual scatter
-	mostMove  = 4          // usual moves that one move counts for in the scatter
-	mostPull  = 6          // usual deviations that one reading counts for in the level now
+	fastGain   = 0.1        // of the level now
+	slowGain   = 1.0 / 1000 // of the level that it is compared with
+	noiseGain  = 1.0 / 16   // of the scatter now
+	scaleGain  = 1.0 / 512  // of the usual scatter
+	mostMove   = 4          // usual moves that one move counts for in the scatter
+	backWithin = 1.5        // usual deviations that a reading is off which is back
+	mostPull   = 6          // usual deviations that one reading counts for in the level now
 )
 
 // alphas are the gains of the forecasts that compete: of a noisy level, something between, and a random walk.
@@ -86,6 +87,9 @@ func (v *residual) learn(y float64, hold bool) {
 	}
 	young := 1 / v.n
 	step := math.Abs(y - v.last)
+	if hold && v.returned(y) {
+		v.fast = (y + v.last) / 2
+	}
 	v.last = y
 	for i, a := range alphas {
 		e := y - v.forecast[i]
@@ -106,6 +110,13 @@ func (v *residual) learn(y float64, hold bool) {
 		pull = max(-2*v.away, min(2*v.away, pull))
 	}
 	v.slow += max(slowGain, young) * pull
+}
+
+// returned reports whether the two newest readings are back where the stream usually is, though the level now, which
+// follows slowly, is still far from there.
+func (v *residual) returned(y float64) bool {
+	near := backWithin * v.away
+	return math.Abs(v.fast-v.slow) > 3*near && math.Abs(y-v.slow) < near && math.Abs(v.last-v.slow) < near
 }
 
 // settle makes the level now the usual one, to be learned anew as at first.
