@@ -92,7 +92,7 @@ func loadAll(dir string) (files map[string][]byte, modes map[string]fs.FileMode,
 		return err
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("not a generated mapper: %w", err)
+		return nil, nil, unread(dir, err)
 	}
 	if _, ok := files["go.mod"]; !ok {
 		return nil, nil, fmt.Errorf("not a generated mapper: %s: %w", filepath.Join(dir, "go.mod"), fs.ErrNotExist)
@@ -214,4 +214,12 @@ func checkModule(path string) error {
 		return fmt.Errorf("module %q: is that of the library", path)
 	}
 	return nil
+}
+
+// unread says why the files of a mapper cannot be read.
+func unread(dir string, err error) error {
+	if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
+		return fmt.Errorf("there is no directory %s; give the one that make generate of KubeEdge wrote", dir)
+	}
+	return fmt.Errorf("read the mapper: %w", err)
 }

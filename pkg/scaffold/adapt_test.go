@@ -132,7 +132,7 @@ func TestAdaptRefuses(t *testing.T) {
 		{dir, func(o *Options) { o.Module = "a b" }, "module: malformed"},
 		{dir, func(o *Options) { o.SDKVersion = "" }, "want a published version"},
 		{t.TempDir(), func(*Options) {}, "not a generated mapper"},
-		{filepath.Join(dir, "none"), func(*Options) {}, "not a generated mapper"},
+		{filepath.Join(dir, "none"), func(*Options) {}, "there is no directory " + filepath.Join(dir, "none")},
 		{broken, func(*Options) {}, filepath.Join(broken, "device", "device.go") + ":1: does not import"},
 		{linked, func(*Options) {}, "link is neither a file nor a directory"},
 	} {

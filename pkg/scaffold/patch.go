@@ -145,7 +145,7 @@ func load(dir string) (map[string][]byte, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("not a generated mapper: %w", err)
+		return nil, unread(dir, err)
 	}
 	return files, nil
 }

@@ -150,9 +150,9 @@ func TestPatchRefuses(t *testing.T) {
 			}
 		})
 	}
-	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
-		if _, err := Patch(dir, Options{}); err == nil || !strings.Contains(err.Error(), "not a generated mapper") {
-			t.Errorf("no mapper: %v", err)
+	for dir, want := range map[string]string{t.TempDir(): "not a generated mapper", filepath.Join(t.TempDir(), "none"): "there is no directory"} {
+		if _, err := Patch(dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no mapper: %v, want %q", err, want)
 		}
 	}
 }

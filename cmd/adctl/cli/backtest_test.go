@@ -60,7 +60,7 @@ func TestLabelsAreTheTruthOfBacktests(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	has(t, "standard error", stderr, "labels: 1 faults, 1 found after 0s in the median; 0 false alarms")
+	has(t, "standard error", stderr, "labels: 1 fault, 1 found after 0s in the median; 0 false alarms")
 	if lines := strings.Split(stdout, "\n"); len(lines) != 1442 || !strings.Contains(lines[1201], ",critical,") {
 		t.Errorf("%d lines, at 20:00 %q", len(lines), lines[1201])
 	}
@@ -83,7 +83,7 @@ func TestLabelsAreTheTruthOfBacktests(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	has(t, "standard error", stderr, "labels: 1 faults")
+	has(t, "standard error", stderr, "labels: 1 fault")
 }
 
 func TestExportFilters(t *testing.T) {

@@ -285,19 +285,19 @@ func TestCorpus(t *testing.T) {
 			} else {
 				return fmt.Sprintf("%s;%d.%03d", at.Format(time.RFC3339), n/1000, n%1000)
 			}
-		}), nil, want{exitFailed, small, 1, []string{"1 incidents"}}},
+		}), nil, want{exitFailed, small, 1, []string{"1 incident"}}},
 		"states": {lines("time,state", func(i int, at time.Time, _ float64) string {
 			return at.Format(time.RFC3339) + "," + []string{"on", "off"}[i%2]
 		}), nil, fine(`"on", "off"`)},
 		// labels
-		"labels 0 and 1":           {labelled("0", "1"), nil, all("labels: 1 faults, 1 found")},
-		"labels true and false":    {labelled("false", "true"), nil, all("labels: 1 faults, 1 found")},
-		"labels 1 and -1":          {labelled("1", "-1"), nil, all("labels: 1 faults, 1 found")},
-		"labels in words":          {labelled("normal", "anomaly"), nil, all("labels: 1 faults, 1 found")},
-		"labels yes and no":        {labelled("no", "yes"), nil, all("labels: 1 faults, 1 found")},
-		"labels Benign and Attack": {labelled("Benign", "Attack"), nil, all("labels: 1 faults, 1 found")},
-		"labels of numbers":        {labelled("0.0", "1.0"), nil, all("labels: 1 faults, 1 found")},
-		"labels ja and nein":       {labelled("nein", "ja"), nil, all("labels: 1 faults, 1 found")},
+		"labels 0 and 1":           {labelled("0", "1"), nil, all("labels: 1 fault, 1 found")},
+		"labels true and false":    {labelled("false", "true"), nil, all("labels: 1 fault, 1 found")},
+		"labels 1 and -1":          {labelled("1", "-1"), nil, all("labels: 1 fault, 1 found")},
+		"labels in words":          {labelled("normal", "anomaly"), nil, all("labels: 1 fault, 1 found")},
+		"labels yes and no":        {labelled("no", "yes"), nil, all("labels: 1 fault, 1 found")},
+		"labels Benign and Attack": {labelled("Benign", "Attack"), nil, all("labels: 1 fault, 1 found")},
+		"labels of numbers":        {labelled("0.0", "1.0"), nil, all("labels: 1 fault, 1 found")},
+		"labels ja and nein":       {labelled("nein", "ja"), nil, all("labels: 1 fault, 1 found")},
 		"labels that are empty":    {labelled("", ""), nil, all()},
 		// columns and series
 		"three columns":             {several("time,temp,pressure,flow", 1), nil, all("judged by auto: temp", "all together by autogroup", "pressure")},
@@ -311,7 +311,7 @@ func TestCorpus(t *testing.T) {
 		"device and property":       {long("time,device,property,value", "TIME,d1,lux,VALUE", "TIME,d1,watt,VALUE"), nil, want{exitFailed, 2 * small, 1, []string{"d1/lux", "d1/watt"}}},
 		"series columns named":      {long("time,plant,value", "TIME,a,VALUE", "TIME,b,VALUE"), []string{"--series-columns", "plant"}, want{exitFailed, 2 * small, 1, []string{"a", "b"}}},
 		"no such column":            {iso, []string{"--value-column", "lux"}, refused(`no column "lux"`)},
-		"a door among thermometers": {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "binary_sensor.door,on,TIME"), nil, want{exitFailed, 2 * small, 1, []string{`series "binary_sensor.door" is of texts ("on"): its readings are states`, "1 incidents"}}},
+		"a door among thermometers": {long("entity_id,state,last_changed", "sensor.a,VALUE,TIME", "binary_sensor.door,on,TIME"), nil, want{exitFailed, 2 * small, 1, []string{`series "binary_sensor.door" is of texts ("on"): its readings are states`, "1 incident"}}},
 		"two columns of one name":   {several("time,value,value", 0), nil, all("and not value (column 3): --columns chooses")},
 		"the second of one name":    {several("time,temp,temp", 1), []string{"--columns", "temp (column 3)", "--detector", "auto"}, all("judged by auto: temp (column 3)")},
 		"columns without a name":    {several("time,,", 0), nil, all("column 2", "column 3", "all together by autogroup")},
@@ -349,7 +349,7 @@ func TestCorpus(t *testing.T) {
 		"one, but in the header":     {strings.Replace(strings.ReplaceAll(iso, "\n", ",\n"), "value,", "value", 1), nil, all("judged by auto: value")},
 		"gzip that is cut off":       {packed(iso)[:600], nil, refused("the compressed file is cut off")},
 		"an error of Prometheus":     {`{"status":"error","errorType":"bad_data","error":"no such metric"}`, nil, refused("no such metric")},
-		"InfluxDB, of two types":     {long2(influx("double", "temp", "VALUE"), influx("string", "valve", "open")), nil, want{exitFailed, 2 * small, 1, []string{`series "valve" is of texts`, "1 incidents"}}},
+		"InfluxDB, of two types":     {long2(influx("double", "temp", "VALUE"), influx("string", "valve", "open")), nil, want{exitFailed, 2 * small, 1, []string{`series "valve" is of texts`, "1 incident"}}},
 		"carriage returns":           {strings.ReplaceAll(iso, "\n", "\r\n"), nil, all()},
 		"titles before":              {"Report of the boiler\nPlant 7\n\n" + iso, nil, all()},
 		"comments":                   {"# boiler\n" + iso, nil, all()},

@@ -21,14 +21,14 @@ type backtest struct {
 }
 
 // backtest returns nil where no report is wanted.
-func (o *detectOptions) backtest(p *plan, threshold float64, columns []input.Column, labelled bool) *backtest {
+func (o *detectOptions) backtest(p *plan, threshold float64, src *input.Reader, columns []input.Column) *backtest {
 	if o.report == "" && o.png == "" {
 		return nil
 	}
 	b := &backtest{html: o.report, png: o.png}
 	info := report.Info{
 		Input: filepath.Base(o.files[0]), Detector: p.judges(), Threshold: threshold, Settings: p.settings(o.set),
-		Labelled: labelled,
+		Labelled: src.LabelColumn(), AsWritten: src.AsWritten(),
 	}
 	for _, c := range columns {
 		info.Members, info.Units = append(info.Members, c.Name), append(info.Units, c.Unit)
@@ -55,9 +55,9 @@ func (b *backtest) row(w *waitingRow, o *account.Row) {
 }
 
 // write writes the files with what other thresholds lead to, each whole or not at all.
-func (b *backtest) write(tried []report.Cost) error {
+func (b *backtest) write(tried []report.Cost, long bool) error {
 	if tried != nil {
-		b.run.Tried(tried)
+		b.run.Tried(tried, long)
 	}
 	var errs []error
 	for name, draw := range map[string]func(io.Writer) error{b.html: b.run.HTML, b.png: b.run.PNG} {

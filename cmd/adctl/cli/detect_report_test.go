@@ -49,7 +49,7 @@ func TestDetectReports(t *testing.T) {
 		if code != exitOK {
 			t.Fatalf("%s: exit code %d: %s", name, code, stderr)
 		}
-		has(t, name+": standard error", stderr, "labels: 1 faults, 1 found after ")
+		has(t, name+": standard error", stderr, "labels: 1 fault, 1 found after ")
 		html := read(t, page)
 		for _, says := range []string{c.says, "1 of 1", "What each threshold costs"} {
 			if !strings.Contains(html, says) {

@@ -86,12 +86,12 @@ yesterday;21
 `
 	const summary = `--input is deprecated: adctl detect FILE…
 line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
-8 readings, 4 judged, 2 anomalous, 1 incidents; 1 rows skipped
+8 readings, 4 judged, 2 anomalous, 1 incident; 1 row skipped
 2 cells hold no number, such as an empty one, N/A, ERR or a code for no reading
 judged by range: value
 threshold 0.95: by chance about 1.3 false alarms a week, at a reading every 1m
-began                 ended                 as     kind   severity  worst score  readings
-2026-03-01T00:02:00Z  2026-03-01T00:05:00Z  lasts  range  critical  1.0000       2
+began                ended                as     kind   severity  worst score  readings
+2026-03-01T00:02:00  2026-03-01T00:05:00  lasts  range  critical  1.0000       2
 `
 	args := []string{"detect", "--detector", "range", "--set", "detector.lower=10", "--set", "detector.upper=30"}
 	in, out := file(t, "in.csv", input), filepath.Join(t.TempDir(), "out.csv")
@@ -129,7 +129,7 @@ func TestDetectFindsWhatIsThere(t *testing.T) {
 		if got[0][3] != "unknown" || got[2400][3] != "normal" || got[2500][3] != "critical" {
 			t.Errorf("%s: the first reading is %q, one before the step %q, the step %q", detector, got[0], got[2400], got[2500])
 		}
-		has(t, detector+": summary", stderr, "2026-03-02T17:40:00Z", "critical")
+		has(t, detector+": summary", stderr, "2026-03-02T17:40:00", "critical")
 	}
 }
 

@@ -35,6 +35,7 @@ type detection struct {
 	src     *input.Reader
 	jury    *jury
 	trials  []*trial
+	thinned bool      // some thresholds are not tried to the end
 	shown   *backtest // nil for none
 	out     *dataset.CSVWriter
 	waiting []waitingRow
@@ -51,6 +52,10 @@ type waitingRow struct {
 	values    []report.Value // of the columns, where a report is wanted
 	bad       bool           // it cannot be used, and has no outcome
 }
+
+// mostTried is how many readings are judged at all of report.Thresholds. After that only some go on, so that a long
+// recording is not judged twelve times; no cost is told of the others, as they did not see it whole.
+const mostTried = 250_000
 
 // trial is a run of the same rows at another threshold.
 type trial struct {
@@ -99,7 +104,7 @@ func (r *detection) run(ctx context.Context, in io.Reader) (err error) {
 	for _, t := range r.trials {
 		costs = append(costs, report.CostOf(t.threshold, &t.truth))
 	}
-	return r.shown.write(costs)
+	return r.shown.write(costs, r.thinned)
 }
 
 // end closes what begin opened, and writes what is left.
@@ -140,7 +145,7 @@ func (r *detection) begin(ctx context.Context) error {
 	}
 	r.labelled = r.src.LabelColumn()
 	threshold := r.judging.threshold()
-	if r.shown = r.backtest(r.plan, threshold, r.judging.columns, r.labelled); r.shown == nil || r.report == "" {
+	if r.shown = r.backtest(r.plan, threshold, r.src, r.judging.columns); r.shown == nil || r.report == "" {
 		return nil
 	}
 	for _, t := range report.Thresholds {
@@ -223,6 +228,22 @@ func (r *detection) observe(row *input.Row) error {
 	return r.jury.observe(row)
 }
 
+// thin ends the trials that a long recording does without.
+func (r *detection) thin(ctx context.Context) error {
+	r.thinned = true
+	var kept []*trial
+	var errs []error
+	for _, t := range r.trials {
+		if slices.Contains(report.LongThresholds[:], t.threshold) {
+			kept = append(kept, t)
+		} else {
+			errs = append(errs, t.jury.close(ctx))
+		}
+	}
+	r.trials = kept
+	return errors.Join(errs...)
+}
+
 // unread reports whether a cell of what is judged holds no number, though it should.
 func (r *detection) unread(row *input.Row, k int) bool {
 	v := row.Cells[r.judging.index[k]].Value
@@ -256,6 +277,11 @@ func (r *detection) drain(ctx context.Context, last bool) error {
 			return err
 		}
 		t.labels, t.times = append(t.labels[:0], t.labels[n:]...), append(t.times[:0], t.times[n:]...)
+	}
+	if !r.thinned && r.read*len(r.judging.index) > mostTried {
+		if err := r.thin(ctx); err != nil {
+			return err
+		}
 	}
 	r.progress.set(r.src.Offset(), r.read)
 	return r.out.Flush()

@@ -66,11 +66,11 @@ func (t *tally) repeated(w io.Writer) {
 	for _, text := range t.order {
 		n := t.errors[text]
 		if named += n; n > 1 {
-			fmt.Fprintf(w, "%d rows more: %s\n", n-1, text)
+			fmt.Fprintf(w, "%s more: %s\n", counted(n-1, "row"), text)
 		}
 	}
 	if n := t.bad - named; n > 0 {
-		fmt.Fprintf(w, "%d rows more that cannot be used, for other reasons\n", n)
+		fmt.Fprintf(w, "%s more that cannot be used, for other reasons\n", counted(n, "row"))
 	}
 }
 
@@ -105,7 +105,8 @@ type summary struct {
 	NoNumber    int               `json:"noNumber"` // cells that are empty or say that there is no reading, such as N/A
 	WarmUp      int               `json:"warmUp"`   // rows that were learned from before the first was judged
 	WarmUpTime  string            `json:"warmUpTime,omitempty"`
-	Cadence     string            `json:"cadence,omitempty"` // time between two readings
+	Cadence     string            `json:"cadence,omitempty"`        // time between two readings
+	AsWritten   bool              `json:"timesAsWritten,omitempty"` // without a zone: Z in times stands for the clock of the file
 	Threshold   float64           `json:"threshold"`
 	AlarmsAWeek *float64          `json:"alarmsAWeek,omitempty"` // expected at the threshold by chance
 	JudgedBy    []judgedBy        `json:"judgedBy"`
@@ -115,6 +116,7 @@ type summary struct {
 
 	worst     driver.Severity
 	tally     *tally
+	location  *time.Location // of what is shown to people
 	done      []account.Incident
 	judges    int      // columns that are judged alone, in each series, and all together
 	named     []string // columns that are blamed; nil where there is one
@@ -154,7 +156,7 @@ type incidentSummary struct {
 func (r *detection) summary() *summary {
 	s := &summary{
 		File: r.title(), Readings: r.read, Judged: r.judged, Anomalous: r.anomalous, Skipped: r.bad, NoNumber: r.noNumber, WarmUp: r.learned,
-		Threshold: r.judging.threshold(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
+		Threshold: r.judging.threshold(), AsWritten: r.src.AsWritten(), location: r.src.Location(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
 		Incidents: []incidentSummary{}, JudgedBy: r.jury.judgedBy(r.judged),
 	}
 	if len(r.jury.names) > 1 {
@@ -237,18 +239,18 @@ func (s *summary) text(w io.Writer) {
 	if s.manyFiles {
 		fmt.Fprintf(w, "%s: ", s.File)
 	}
-	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %d incidents; %d rows skipped\n", s.Readings, s.Judged, s.Anomalous, len(s.done), s.Skipped)
+	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %s; %s skipped\n", s.Readings, s.Judged, s.Anomalous, counted(len(s.done), "incident"), counted(s.Skipped, "row"))
 	t.repeated(w)
 	if s.NoNumber > 0 {
 		fmt.Fprintf(w, "%d cells hold no number, such as an empty one, N/A, ERR or a code for no reading\n", s.NoNumber)
 	}
 	s.words(w)
 	if l := s.Labels; l != nil {
-		fmt.Fprintf(w, "labels: %d faults, %d found", l.Faults, l.Found)
+		fmt.Fprintf(w, "labels: %s, %d found", counted(l.Faults, "fault"), l.Found)
 		if l.Found > 0 {
 			fmt.Fprintf(w, " after %s in the median", t.truth.Delay())
 		}
-		fmt.Fprintf(w, "; %d false alarms\n", l.FalseAlarms)
+		fmt.Fprintf(w, "; %s\n", counted(l.FalseAlarms, "false alarm"))
 	}
 	s.table(w)
 }
@@ -355,7 +357,7 @@ func (s *summary) table(w io.Writer) {
 	fmt.Fprintln(t, head)
 	for i := range shown {
 		a := &shown[i]
-		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%v\t%s\t%d", stamp(a.Start), stamp(a.End), a.Phase, a.Kind, a.Severity, scoreText(a.Score), a.Readings)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%v\t%s\t%d", s.stamp(a.Start), s.stamp(a.End), a.Phase, a.Kind, a.Severity, scoreText(a.Score), a.Readings)
 		if series {
 			fmt.Fprintf(t, "\t%s", cell(a.Series))
 		}
@@ -382,7 +384,26 @@ func (o *detectOptions) write(w io.Writer, all []*summary) error {
 	return encode(w, o.format, all)
 }
 
+// stamp shows a time by the clock of the file: without a zone where the file has none, or in the one that was told.
+func (s *summary) stamp(t time.Time) string {
+	switch {
+	case s.AsWritten:
+		return t.Format("2006-01-02T15:04:05")
+	case s.location != nil:
+		return t.In(s.location).Format(time.RFC3339)
+	}
+	return stamp(t)
+}
+
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
+}
 
 // lasting is a duration for people.
 func lasting(d time.Duration) string {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,5 +75,37 @@ func TestClocksThatAreSetAreNoFault(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A summary tells the time by the clock that wrote the file, and calls no time UTC that nobody says is.
+func TestTimesAreShownByTheClockOfTheFile(t *testing.T) {
+	place, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := time.Date(2026, time.March, 29, 1, 0, 0, 0, time.UTC)
+	fault := set.AddDate(0, 0, 7) // 03:00 in summer
+	text := rhythm(place, set, func(_, utc time.Time) float64 {
+		if d := utc.Sub(fault); d >= 0 && d < 3*time.Hour {
+			return 30
+		}
+		return 20
+	})
+	name := file(t, "a.csv", text)
+	for _, c := range []struct {
+		args       []string
+		says, html string
+	}{
+		{nil, "2026-04-05T03:00:00  2026-04-05T0", "<th>Began</th>"},
+		{[]string{"--timezone", "Europe/Berlin"}, "2026-04-05T03:00:00+02:00  2026-04-05T0", "<th>Began (UTC)</th>"},
+	} {
+		page := filepath.Join(t.TempDir(), "page.html")
+		code, _, stderr := adctl(t, "", append([]string{"detect", name, "--report", page, "--output", os.DevNull}, c.args...)...)
+		if code != exitOK {
+			t.Fatalf("exit status %d: %s", code, stderr)
+		}
+		has(t, "summary", stderr, c.says)
+		has(t, "report", read(t, page), c.html)
 	}
 }

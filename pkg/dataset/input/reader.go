@@ -273,6 +273,16 @@ func (r *Reader) Columns() []Column { return r.plan.columns }
 // Cadence is the time between two rows of a series in the median of those looked at first; 0 where they do not tell.
 func (r *Reader) Cadence() time.Duration { return r.cadence }
 
+// AsWritten reports whether the times are those of a clock that nobody says the place of: they carry no zone, and
+// Options.Location tells none.
+func (r *Reader) AsWritten() bool {
+	c := r.plan.clock
+	return r.opts.Location == nil && (c.unit == excel || c.unit == text && !c.zoned)
+}
+
+// Location is Options.Location.
+func (r *Reader) Location() *time.Location { return r.opts.Location }
+
 // Headed reports whether the columns have names in the file, as opposed to such as "column 2".
 func (r *Reader) Headed() bool { return r.header != nil }
 

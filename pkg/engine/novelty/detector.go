@@ -43,18 +43,13 @@ type Detector struct {
 // Next takes a reading and returns its score, from 0 for the ordinary up to about 19; see [TailProbability]. NaN and
 // infinities score 0 and are not learned.
 func (d *Detector) Next(x float64) float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
+	x, ok := d.take(x)
+	if !ok {
 		return 0
 	}
-	x = max(-largest, min(largest, x))
-	t := d.t
+	t := d.t - 1
 	if t == 0 {
 		d.prev, d.slow = x, x
-	}
-	d.t++
-	if d.t == math.MaxInt32 { // the counter would wrap: start anew rather than misjudge all times
-		*d = Detector{}
-		return 0
 	}
 	d.slow += max(1.0/slowRows, 1/float64(d.t)) * (x - d.slow)
 	d.remember(x, t)
@@ -79,6 +74,27 @@ func (d *Detector) Next(x float64) float64 {
 		d.fade()
 	}
 	return d.returns.weigh(e/channels, t)
+}
+
+// Follow takes a reading for the season alone, at a third of the cost: [Detector.Period] and [Detector.Fold] tell what
+// they would after Next. A detector that follows ranks nothing.
+func (d *Detector) Follow(x float64) {
+	if x, ok := d.take(x); ok {
+		d.seas.residual(x)
+	}
+}
+
+// take counts a reading and bounds it, unless it is none.
+func (d *Detector) take(x float64) (float64, bool) {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, false
+	}
+	d.t++
+	if d.t == math.MaxInt32 { // the counter would wrap: start anew rather than misjudge all times
+		*d = Detector{}
+		return 0, false
+	}
+	return max(-largest, min(largest, x)), true
 }
 
 // scales are the channels of single values.

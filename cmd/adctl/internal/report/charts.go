@@ -77,7 +77,7 @@ func (r *Run) readingsChart(p *part, member int, width, height float64, marks in
 	f.axes(nil, r.valueTicks(member, f.low, f.high, max(2, int(plot/30))))
 	bottom := f.y0 + f.h + strips*(stripH+5)
 	timeMarks(f, timeTicks(from, to, marks), bottom)
-	f.titles("time (UTC)", r.axisTitle(member), height-4)
+	f.titles("time"+r.info.Zone(), r.axisTitle(member), height-4)
 	if len(r.bins.readings) == 1 {
 		c.path("band", p.band(f))
 		c.path("expected", p.curve(f, func(b *bin) mean { return b.expected }))
@@ -117,7 +117,7 @@ func (r *Run) scoreChart(p *part, width, height float64, marks int) *chart {
 	from, to := p.span()
 	p.alerts(f, -1, f.y0, f.h, "shade ")
 	f.axes(timeTicks(from, to, marks), scoreTicks())
-	f.titles("time (UTC)", "score, 0 … 1", height-4)
+	f.titles("time"+r.info.Zone(), "score, 0 … 1", height-4)
 	var b strings.Builder
 	previous, begun := 0.0, false
 	p.columns(f, func(x float64, from, to int, broken bool) {

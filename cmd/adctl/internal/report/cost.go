@@ -29,6 +29,9 @@ func rarity(score float64) float64 {
 // readings, and each one costs a run.
 var Thresholds = [...]float64{0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999}
 
+// LongThresholds are those of them that are tried on all of a long recording.
+var LongThresholds = [...]float64{0.95, 0.99, 0.999, 0.9999}
+
 // Cost is what a run at a threshold leads to.
 type Cost struct {
 	Threshold float64

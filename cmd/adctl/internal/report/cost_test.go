@@ -76,7 +76,7 @@ func TestAdvice(t *testing.T) {
 			}
 			r.Add(row)
 		}
-		r.Tried([]Cost{{Threshold: 0.5, Alerts: 100, False: 90, Found: faults}})
+		r.Tried([]Cost{{Threshold: 0.5, Alerts: 100, False: 90, Found: faults}}, false)
 		return r
 	}
 	for name, c := range map[string]struct {

@@ -76,6 +76,9 @@ func (r *Run) showCosts(p *page) {
 	}
 	good := best(r.tried, len(r.truth.Faults))
 	p.CostWords = append(p.CostWords, r.words(good))
+	if r.long {
+		p.CostWords = append(p.CostWords, "The recording is long: only these thresholds were tried. --threshold tries another.")
+	}
 	for k := range r.tried {
 		t := &r.tried[k]
 		row := costRow{

@@ -230,7 +230,7 @@ func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
 		named = append(named, tick{lo - room + 1.8*strip, "labels"})
 	}
 	p.Y.Tick.Marker = marks(named)
-	p.X.Label.Text, p.Y.Label.Text = "time (UTC)", r.axisTitle(member)
+	p.X.Label.Text, p.Y.Label.Text = "time"+r.info.Zone(), r.axisTitle(member)
 	box := func(c color.Color, x0, x1, y0, y1 float64) {
 		area(p, c, plotter.XYs{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}})
 	}
@@ -315,7 +315,7 @@ func (r *Run) bandPlot(p *plot.Plot, part *part, lo, hi float64) {
 func (r *Run) scorePlot(part *part) *plot.Plot {
 	p := newPlot("Scores")
 	part.timeAxis(p)
-	p.X.Label.Text, p.Y.Label.Text = "time (UTC)", "score, 0 … 1"
+	p.X.Label.Text, p.Y.Label.Text = "time"+r.info.Zone(), "score, 0 … 1"
 	p.Y.Min, p.Y.Max = 0, rarest*1.03
 	p.Y.Tick.Marker = marks(scoreTicks())
 	var points plotter.XYs
@@ -349,7 +349,11 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 		var points plotter.XYs
 		for k := range tried {
 			if v := u.of(&tried[k]); !math.IsNaN(v) {
-				points = append(points, plotter.XY{X: rarity(tried[k].Threshold), Y: v})
+				x := rarity(tried[k].Threshold)
+				if n := len(points); n > 0 { // a step, as nobody knows what lies between
+					points = append(points, plotter.XY{X: x, Y: points[n-1].Y})
+				}
+				points = append(points, plotter.XY{X: x, Y: v})
 			}
 		}
 		if len(points) > 0 {

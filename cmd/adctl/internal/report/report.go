@@ -27,6 +27,15 @@ type Info struct {
 	Members   []string // names of the properties; one where readings are scored alone
 	Units     []string // of the members; "" for none, nil where none has one
 	Labelled  bool     // the recording says what is anomalous
+	AsWritten bool     // its times are of a clock that nobody says the zone of
+}
+
+// Zone names what times are in, after a word.
+func (i *Info) Zone() string {
+	if i.AsWritten {
+		return ""
+	}
+	return " (UTC)"
 }
 
 // Value is a reading of a member: a number, or a text where Number is NaN. Neither is a reading that was not made.
@@ -64,6 +73,7 @@ type Run struct {
 	incidents  replay.Incidents
 	blamed     []map[string]int // of each incident
 	tried      []Cost           // by threshold; nil where none were
+	long       bool             // only LongThresholds were tried on all of it
 	truth      *replay.Truth
 }
 
@@ -115,8 +125,10 @@ func (r *Run) Add(row *Row) {
 	r.truth.Add(row.At, row.Label, row.Incident)
 }
 
-// Tried takes what runs of the same rows at other thresholds led to. That of this run is known.
-func (r *Run) Tried(costs []Cost) {
+// Tried takes what runs of the same rows at other thresholds led to, in a long recording at LongThresholds. That of this
+// run is known.
+func (r *Run) Tried(costs []Cost, long bool) {
+	r.long = long
 	r.tried = append(slices.Clone(costs), CostOf(r.info.Threshold, r.truth))
 	slices.SortStableFunc(r.tried, func(a, b Cost) int { return cmp.Compare(a.Threshold, b.Threshold) })
 }

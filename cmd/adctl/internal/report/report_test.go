@@ -70,7 +70,7 @@ func week() *Run {
 		}
 		r.Add(row)
 	}
-	r.Tried([]Cost{{Threshold: 0.9, Alerts: 5, False: 3, Found: 2}, {Threshold: 0.99, Alerts: 1, Found: 1}})
+	r.Tried([]Cost{{Threshold: 0.9, Alerts: 5, False: 3, Found: 2}, {Threshold: 0.99, Alerts: 1, Found: 1}}, false)
 	return r
 }
 
@@ -156,7 +156,7 @@ func TestPageWithoutLabels(t *testing.T) {
 	for i := range 100 {
 		r.Add(reading(i, 10, 0.5, false))
 	}
-	r.Tried([]Cost{{Threshold: 0.5, Alerts: 1}})
+	r.Tried([]Cost{{Threshold: 0.5, Alerts: 1}}, false)
 	_, root := rendered(t, r)
 	text := texts(root)
 	for _, want := range []string{"Incidents a day", "no label of a fault", "None."} {
