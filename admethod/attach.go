@@ -6,6 +6,7 @@ package admethod
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -74,6 +75,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	for i := range s.Members {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
+		if s.Observed {
+			b.row[0].Value = math.NaN() // until there is one
+		}
 		if b.convert, err = stage.NewConverter(s.Members[i].DataType, s.Config.Categories); err != nil {
 			return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 		}

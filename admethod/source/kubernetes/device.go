@@ -33,6 +33,7 @@ type device struct {
 	twins  map[string]*twin // by property
 	state  string
 	online time.Time // the last time that it said so; zero where it never did
+	stood  *standing // of it when the program ended; nil is nothing, or looked at already
 	away   time.Time // since when it is not; zero while it is
 }
 
@@ -51,6 +52,7 @@ type twin struct {
 	opened   bool // something was handed over
 	about    *source.Property
 	observed string    // as the edge knows what is desired
+	wanted   string    // what is desired of it, as it was when it began to differ
 	differs  time.Time // since when it reports something else than is desired; zero while it does not
 	told     told
 }
@@ -177,11 +179,18 @@ func (d *device) report(s *v1beta1.DeviceStatusStatus, now time.Time) {
 	}
 	switch d.state {
 	case "offline", "unhealthy":
-		if d.away.IsZero() {
+		switch {
+		case !d.away.IsZero():
+		case d.stood != nil && d.stood.Away.Before(now) && !d.stood.Away.IsZero():
+			d.away = d.stood.Away
+		default:
 			d.away = now
 		}
 	default:
 		d.away = time.Time{}
+	}
+	if d.stood != nil {
+		d.stood.Away = time.Time{}
 	}
 	for i := range s.Twins {
 		reported := &s.Twins[i]
@@ -232,7 +241,7 @@ func stamp(text string, now time.Time) (at time.Time, ok bool) {
 }
 
 // compare notes since when a property reports something else than is desired of it.
-func (t *twin) compare(w *want, m *v1beta1.ModelProperty, now time.Time) {
+func (t *twin) compare(w *want, m *v1beta1.ModelProperty, stood differs, now time.Time) {
 	desired := w.desired
 	if desired == "" {
 		desired = t.observed
@@ -240,9 +249,21 @@ func (t *twin) compare(w *want, m *v1beta1.ModelProperty, now time.Time) {
 	switch {
 	case desired == "", m != nil && m.AccessMode == v1beta1.ReadOnly, same(desired, t.reported):
 		t.differs = time.Time{}
-	case t.differs.IsZero():
-		t.differs = now
+	case !t.differs.IsZero():
+	case stood.Desired == desired && stood.Since.Before(now):
+		t.differs, t.wanted = stood.Since, desired
+	default:
+		t.differs, t.wanted = now, desired
 	}
+}
+
+// stoodOf is since when a property differed when the program ended, the first time that it is asked for.
+func (d *device) stoodOf(property string) (s differs) {
+	if d.stood != nil {
+		s = d.stood.Differs[property]
+		delete(d.stood.Differs, property)
+	}
+	return s
 }
 
 // same reports whether two texts say the same, as numbers or truth values where they are such.

@@ -61,7 +61,7 @@ func FuzzDeviceStatus(f *testing.F) {
 					t.Errorf("%q: a reading %q at %v", name, tw.reported, tw.at)
 				}
 				tw.fresh = false
-				tw.compare(&want{desired: tw.observed}, nil, now)
+				tw.compare(&want{desired: tw.observed}, nil, differs{}, now)
 			}
 		}
 	})

@@ -15,6 +15,8 @@
 // longer than the option desired; and by the kind missing, of all properties of a device whose state is offline, or whose
 // lastOnlineTime is of long ago though its state is to be reported, for longer than the option offline.
 //
+// Since when that is so is kept in the state directory: nobody else says.
+//
 // Only twins are looked at, and of them only changes: what the sink devicestatus writes into the extensions is no reading.
 // Of twins that a mapper of this project writes beside a property, named by it and "-anomaly", none is made either.
 //
@@ -90,6 +92,7 @@ type Source struct {
 	config Config
 	name   string
 	report admethod.Report
+	kept   kept
 }
 
 // New makes a source. It reaches no server before Run.
@@ -104,7 +107,7 @@ func New(s source.Settings) (*Source, error) {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{metav1.NamespaceAll}
 	}
-	return &Source{config: c, name: s.Name, report: s.Report}, nil
+	return &Source{config: c, name: s.Name, report: s.Report, kept: newKept(s.StateDir)}, nil
 }
 
 func (c *Config) connection() (*rest.Config, error) {
@@ -123,6 +126,9 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	defer cancel(nil)
 	w := newWatcher(ctx, s, in, cancel)
 	w.unlisted = len(s.config.Namespaces) * len(kinds)
+	if w.stood, err = s.kept.load(); err != nil {
+		s.report(s.part("state"), riskKept, err)
+	}
 	var wg sync.WaitGroup
 	for _, namespace := range s.config.Namespaces {
 		for _, k := range kinds {
@@ -135,6 +141,7 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		guard.Loop(ctx, "the watch over devices", func(ctx context.Context) { wait.Tick(ctx, lookEach, w.look) })
 	})
 	wg.Wait()
+	w.save(time.Now())
 	return context.Cause(ctx)
 }
 

@@ -5,8 +5,12 @@ package kubernetes_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -31,13 +35,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(tb testing.TB, a *api, options map[string]any) source.Source {
 	tb.Helper()
+	return openWith(tb, a, "", options)
+}
+
+func openWith(tb testing.TB, a *api, state string, options map[string]any) source.Source {
+	tb.Helper()
 	all := map[string]any{"server": a.URL}
 	maps.Copy(all, options)
 	f, err := source.Sources.Lookup("source", kubernetes.Name)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := f.New(source.Settings{Name: "cluster", Options: all, Report: func(string, string, error) {}})
+	s, err := f.New(source.Settings{Name: "cluster", Options: all, StateDir: state, Report: func(string, string, error) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -155,6 +164,85 @@ func TestDesired(t *testing.T) {
 		if r := got[len(got)-1]; r.Finding != nil && r.Finding.Kind == driver.KindNone {
 			break
 		}
+	}
+}
+
+// For how long something stands is counted over restarts; what was desired or well in between counts anew.
+func TestStandsOverRestarts(t *testing.T) {
+	a := newAPI(t)
+	a.put(t, model("pump"))
+	pump := func(i int, desired string) *v1beta1.Device {
+		d := device(fmt.Sprint("pump-", i), "pump")
+		d.Spec.Properties[2].Desired.Value = desired
+		return d
+	}
+	for i := range 3 {
+		a.put(t, pump(i, "42"))
+		a.put(t, status(fmt.Sprint("pump-", i), "setpoint", 41, noon))
+	}
+	away := status("pump-3", "temperature", 9, noon)
+	away.Status.State = "offline"
+	a.put(t, pump(3, ""))
+	a.put(t, away)
+	state := t.TempDir()
+	watch := func(readings int) []source.Reading {
+		var in sourcetest.Intake
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- openWith(t, a, state, nil).Run(ctx, &in) }()
+		got := await(t, &in, readings)
+		a.watched(t)
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		return got
+	}
+	for _, r := range watch(4) { // nothing is told for half a minute
+		if r.Finding != nil {
+			t.Errorf("%s: %+v", r.Key, r.Finding)
+		}
+	}
+
+	// An hour later.
+	file := filepath.Join(state, "standing.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ago := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	text = regexp.MustCompile(`20\d\d-[^"]+`).ReplaceAll(text, []byte(ago))
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.put(t, pump(1, "43"))
+	a.put(t, status("pump-2", "setpoint", 42, noon+1000))
+	want := map[string]string{
+		"pump-0": `"42" is desired, and "41" reported, since ` + ago, "pump-3": "the device is offline since " + ago,
+	}
+	for range 2 {
+		found, read := make(map[string]string), make(map[string]bool)
+		for _, r := range watch(6) {
+			if r.Finding == nil {
+				read[r.Key.Device] = true
+				continue
+			}
+			if read[r.Key.Device] {
+				t.Errorf("%s: a reading that is well goes before what stands", r.Key)
+			}
+			found[r.Key.Device] = r.Finding.Message
+		}
+		if !maps.Equal(found, want) {
+			t.Errorf("found %v, want %v", found, want)
+		}
+	}
+
+	// A file that is damaged is told, and costs no more than that.
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := watch(4); got[0].Finding != nil {
+		t.Errorf("%+v", got)
 	}
 }
 

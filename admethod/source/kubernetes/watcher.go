@@ -37,6 +37,7 @@ type watcher struct {
 	unlisted int
 	models   map[id]map[string]*v1beta1.ModelProperty
 	devices  map[id]*device
+	stood    map[id]*standing // when the program ended, of devices that are not listed yet
 	batch    []source.Reading
 }
 
@@ -98,7 +99,7 @@ func (w *watcher) modelChanged(name id) {
 func (w *watcher) device(name id) *device {
 	d := w.devices[name]
 	if d == nil {
-		d = &device{id: name, twins: make(map[string]*twin)}
+		d = &device{id: name, twins: make(map[string]*twin), stood: w.stood[name]}
 		w.devices[name] = d
 	}
 	return d
@@ -167,6 +168,7 @@ func (w *watcher) replace(k *kind, namespace string, list []any, first bool) err
 	}
 	if first {
 		if w.unlisted--; w.unlisted == 0 {
+			w.stood = nil
 			for _, d := range w.devices {
 				w.hand(d)
 			}
@@ -203,17 +205,21 @@ func (w *watcher) hand(d *device) {
 			t.about = d.about(want, model[name])
 		}
 		r.Property = t.about
-		t.compare(want, model[name], now)
+		t.compare(want, model[name], d.stoodOf(name), now)
+		first := !t.opened
+		found := r
+		found.At, found.Finding = now, w.finding(d, t, want, now)
+		if found.Finding != nil && first { // before a reading that is well ends what stood when the program ended
+			t.opened = true
+			w.add(found)
+		}
 		if t.fresh {
 			t.fresh, t.opened = false, true
-			fresh := r
-			fresh.At, fresh.Text = t.at, t.reported
-			w.add(fresh)
-		}
-		if f := w.finding(d, t, want, now); f != nil {
-			t.opened = true
-			r.At, r.Finding = now, f
+			r.At, r.Text = t.at, t.reported
 			w.add(r)
+		}
+		if found.Finding != nil && !first {
+			w.add(found)
 		}
 	}
 }
@@ -242,13 +248,36 @@ func (w *watcher) flush() {
 }
 
 // look looks for what time alone shows.
-func (w *watcher) look(time.Time) {
+func (w *watcher) look(now time.Time) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, d := range w.devices {
 		w.hand(d)
 	}
 	w.flush()
+	w.mu.Unlock()
+	if w.source.kept.due(now) {
+		w.save(now)
+	}
+}
+
+// save keeps what stands for the next start.
+func (w *watcher) save(now time.Time) {
+	k := &w.source.kept
+	if k.path == "" {
+		return
+	}
+	w.mu.Lock()
+	unlisted := w.unlisted
+	var all []*standing
+	for _, d := range w.devices {
+		if s := d.standing(); s != nil && d.known {
+			all = append(all, s)
+		}
+	}
+	w.mu.Unlock()
+	if unlisted == 0 { // until then the file knows better
+		w.source.report(w.source.part("state"), riskKept, k.save(all, now))
+	}
 }
 
 // optedOut reports whether a Device is not to be watched.
