@@ -76,7 +76,7 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 		b := &Binding{handler: h, setup: shared, config: &shared.config, refs: 1, resumed: h.clock.resumed.Load()}
 		b.row[0].Key = s.Members[i].Key
 		if s.Observed {
-			b.row[0].Value = math.NaN() // until there is one
+			b.afar, b.row[0].Value = true, math.NaN() // until there is one
 		}
 		if b.convert, err = stage.NewConverter(s.Members[i].DataType, s.Config.Categories); err != nil {
 			return nil, fmt.Errorf("%s: %w", settings.ID(), err)

@@ -44,6 +44,7 @@ type Binding struct {
 	quality stage.Quality
 	resumed int64 // the handler's, as far as the quality stage knows of it
 	steady  bool  // the mapper stamps the readings, see [clock]
+	afar    bool  // a source brings the readings: their times are of any clock
 	row     [1]driver.Sample
 	stream  Stream  // nil for a member of a group
 	charge  *charge // of stream
@@ -270,7 +271,8 @@ func (b *Binding) flagged(s *driver.Sample) (r driver.Result, told bool) {
 	if kind == driver.KindNone {
 		kind, strength, message = b.found.kind, b.found.strength, b.found.message
 	}
-	if kind == driver.KindNone && !before && !b.silent {
+	// What is known already, as of a device that is listed again after a restart, ends no silence.
+	if kind == driver.KindNone && !before && (!b.silent || s.Flags&driver.Duplicate != 0) {
 		return r, false
 	}
 	b.silent = false

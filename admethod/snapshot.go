@@ -47,7 +47,11 @@ func (b *Binding) UnmarshalBinary(data []byte) error {
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("%v: state of the stages: %w", b.Key(), err)
 	}
-	q.Resume(b.onClock(b.handler.clock.now.Load()))
+	if b.afar {
+		q.Resume(0) // how long nothing comes is counted from what comes first, see [Attachment.listen]
+	} else {
+		q.Resume(b.onClock(b.handler.clock.now.Load()))
+	}
 	b.convert, b.quality = c, q
 	b.silent = i.OfQuality() // the next reading tells whether what the quality stage found goes on
 	b.telling.Lock()

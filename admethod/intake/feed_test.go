@@ -37,6 +37,11 @@ type detects func(row driver.Row, out *driver.Result)
 
 func (f detects) Detect(row driver.Row, out *driver.Result) { f(row, out) }
 
+// MarshalBinary has nothing to keep, and so what stages know is kept.
+func (detects) MarshalBinary() ([]byte, error) { return []byte{}, nil }
+
+func (detects) UnmarshalBinary([]byte) error { return nil }
+
 func TestRoutesDecideByWhatASourceKnows(t *testing.T) {
 	route := func(threshold string, r intake.Route) intake.Route {
 		r.Settings = map[string]any{"threshold": threshold}
@@ -334,6 +339,74 @@ func TestSilence(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Silence is told after a restart too, whatever time the readings have; what a source brings again, as it was, ends none and
+// begins none.
+func TestSilenceOverARestart(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		before, after time.Duration // of silence
+		began         []int         // incidents, before and after the restart
+	}{
+		{"silent before", 10 * time.Second, time.Minute, []int{1, 0}},
+		{"silent since", time.Second, 10 * time.Second, []int{0, 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				ago := time.Now().Add(-time.Hour) // by the clock of the device
+				reading := func(i int) source.Reading {
+					return source.Reading{Key: key("silent"), At: ago.Add(time.Duration(i) * time.Second), Value: 1}
+				}
+				began := func(told *verdicts) (n int, last driver.Phase) {
+					for _, r := range told.told(key("silent")) {
+						if r.Incident.Phase == driver.Began {
+							n++
+						}
+						if r.Incident.ID != 0 {
+							last = r.Incident.Phase
+						}
+					}
+					return n, last
+				}
+				for i := range 2 {
+					var told verdicts
+					_, f, stop := restartable(t, intake.Config{Drivers: echo(), Defaults: map[string]any{"detector": "echo"}, Hooks: told.hooks(), StateDir: dir})
+					silence := tt.before
+					if i > 0 {
+						silence = tt.after
+						if _, err := take(t, f, reading(99)); err != nil {
+							t.Fatal(err)
+						}
+					} else {
+						for n := range 100 {
+							if _, err := take(t, f, reading(n)); err != nil {
+								t.Fatal(err)
+							}
+							time.Sleep(time.Second) //nolint:forbidigo // in a bubble
+						}
+					}
+					time.Sleep(silence) //nolint:forbidigo // in a bubble
+					if n, last := began(&told); n != tt.began[i] || tt.began[0]+tt.began[i] > 0 && !last.Open() {
+						t.Errorf("run %d: %d incidents, the last one %v, want %d", i, n, last, tt.began[i])
+					}
+					if i > 0 {
+						for n := range 30 {
+							if _, err := take(t, f, reading(200+n)); err != nil {
+								t.Fatal(err)
+							}
+							time.Sleep(time.Second) //nolint:forbidigo // in a bubble
+						}
+						if _, last := began(&told); last != driver.Returned {
+							t.Errorf("it speaks again: %v", last)
+						}
+					}
+					stop()
+				}
+			})
+		})
+	}
 }
 
 // What a source finds beside readings is one incident of its property, for as long as it stands.

@@ -24,6 +24,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // running is an intake, and a feed of a source that may use limits, and bring everything. They end with the test.
 func running(tb testing.TB, c intake.Config, limits intake.Limits) (*intake.Intake, *intake.Feed) {
 	tb.Helper()
+	in, f, _ := startedWith(tb, c, limits)
+	return in, f
+}
+
+// restartable is the same, which may be stopped before.
+func restartable(tb testing.TB, c intake.Config) (*intake.Intake, *intake.Feed, func()) {
+	tb.Helper()
+	return startedWith(tb, c, intake.Limits{})
+}
+
+func startedWith(tb testing.TB, c intake.Config, limits intake.Limits) (*intake.Intake, *intake.Feed, func()) {
+	tb.Helper()
 	in, err := intake.New(c)
 	if err != nil {
 		tb.Fatal(err)
@@ -33,13 +45,14 @@ func running(tb testing.TB, c intake.Config, limits intake.Limits) (*intake.Inta
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- in.Run(ctx, in.Source(client, lends{feeds})) }()
-	tb.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			tb.Error(err)
 		}
 	})
-	return in, (<-feeds).(*intake.Feed)
+	tb.Cleanup(stop)
+	return in, (<-feeds).(*intake.Feed), stop
 }
 
 // lends is a source that gives its intake away.
