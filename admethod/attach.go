@@ -9,6 +9,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/stage"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -26,7 +27,10 @@ type AttachSettings struct {
 	Answer func(number uint64, r *driver.Result, row driver.Row)
 	// Observed says that members are read by [Attachment.Observe]: their silence is watched, as that of bindings is.
 	Observed bool
-	_        struct{} // keyed literals only: fields may be added
+	// Replays is how far back the origin of such readings may begin after a restart. What is kept of a member says which
+	// of them it knows: they are passed over.
+	Replays time.Duration
+	_       struct{} // keyed literals only: fields may be added
 }
 
 // Attachment is a stream below the stages convert, quality and group: what a server of detectors needs, whose clients
@@ -40,6 +44,7 @@ type Attachment struct {
 	answer  func(uint64, *driver.Result, driver.Row)
 	past    atomic.Int64 // time of the newest reading on which no verdict is told, Unix ns; 0 where there is none
 	arrived []arrival    // of the members that are observed
+	replays time.Duration
 }
 
 // Attach opens a stream. Its verdicts are answered one by one, and reach the sinks as those of bindings do.
@@ -68,7 +73,7 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
-	a := &Attachment{handler: h, group: s.Group != "", answer: s.Answer}
+	a := &Attachment{handler: h, group: s.Group != "", answer: s.Answer, replays: s.Replays}
 	if s.Observed {
 		a.arrived = make([]arrival, len(s.Members))
 	}

@@ -114,17 +114,26 @@ func TestIncidentsAreAbandoned(t *testing.T) {
 	}
 }
 
-// Where a detector keeps nothing over a restart, its incident ends with the mapper, state directory or not.
+// A detector that has nothing to keep has its incident kept all the same; where there is no directory for it, that ends with
+// the mapper.
 func TestIncidentOfADetectorWithoutState(t *testing.T) {
-	b := newBench(t, admethod.Options{Replay: true, StateDir: t.TempDir()}, over)
-	binding := b.bind(t, "t", "over", nil, admethod.Meta{Cycle: time.Second})
-	observe(binding, 0, 20, 20)
-	observe(binding, 20, 50, 500)
-	if err := b.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := b.sink.incidents("t"), "began@20 abandoned@49"; got != want {
-		t.Errorf("the sink heard of %q, want %q", got, want)
+	dir := t.TempDir()
+	for _, life := range []struct {
+		dir, want string
+		from      int
+	}{{"", "began@20 abandoned@49", 0}, {dir, "began@20", 0}, {dir, "", 50}} {
+		b := newBench(t, admethod.Options{Replay: true, StateDir: life.dir}, over)
+		binding := b.bind(t, "t", "over", nil, admethod.Meta{Cycle: time.Second})
+		if life.from == 0 {
+			observe(binding, 0, 20, 20)
+		}
+		observe(binding, max(life.from, 20), life.from+50, 500)
+		if err := b.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.sink.incidents("t"); got != life.want {
+			t.Errorf("from %d on, kept in %q: the sink heard of %q, want %q", life.from, life.dir, got, life.want)
+		}
 	}
 }
 

@@ -24,6 +24,11 @@ func (a *Attachment) Observe(member int, text string, past bool, s *driver.Sampl
 	b, h := a.members[member], a.handler
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.quality.Replayed(s.At.UnixNano(), a.replays) {
+		b.held(s, &answer)
+		answer.Message = "not judged: it is known from before a restart"
+		return answer, false
+	}
 	if text != "" {
 		s.Value, s.Text, s.Flags = b.convert.Text(text)
 	} else {

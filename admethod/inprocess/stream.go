@@ -121,7 +121,7 @@ func (s *stream) Close() {
 // record is the state of the stream. ok is false where there is nothing to keep. It is called on the lane's goroutine.
 func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
 	m, can := s.detector.(encoding.BinaryMarshaler)
-	if !can || !s.judged {
+	if !can && s.aux == nil || !s.judged {
 		return rec, false, nil
 	}
 	defer func() {
@@ -133,8 +133,10 @@ func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
 	if s.adapter.store != nil {
 		rec.run = s.adapter.store.run
 	}
-	if rec.state, err = m.MarshalBinary(); err != nil {
-		return rec, false, fmt.Errorf("detector %q: %w", s.name, err)
+	if can { // one that keeps nothing has an incident all the same
+		if rec.state, err = m.MarshalBinary(); err != nil {
+			return rec, false, fmt.Errorf("detector %q: %w", s.name, err)
+		}
 	}
 	if s.aux != nil {
 		if rec.stages, err = s.aux.MarshalBinary(); err != nil {
@@ -150,7 +152,7 @@ func (s *stream) restore(rec record) (err error) {
 		return nil // another driver or model was configured since: nothing to restore, nothing wrong
 	}
 	u, can := s.detector.(encoding.BinaryUnmarshaler)
-	if !can {
+	if !can && s.aux == nil {
 		return nil
 	}
 	defer func() {
@@ -158,8 +160,10 @@ func (s *stream) restore(rec record) (err error) {
 			err = fmt.Errorf("detector %q: UnmarshalBinary panicked: %v", s.name, p)
 		}
 	}()
-	if err := u.UnmarshalBinary(rec.state); err != nil {
-		return fmt.Errorf("detector %q: %w", s.name, err)
+	if can {
+		if err := u.UnmarshalBinary(rec.state); err != nil {
+			return fmt.Errorf("detector %q: %w", s.name, err)
+		}
 	}
 	s.judged = true
 	if s.aux != nil {

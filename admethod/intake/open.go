@@ -162,6 +162,9 @@ func (in *Intake) planned(c *Client, of *member) (p plan, err error) {
 	return p, nil
 }
 
+// replayMargin is how much further back than the last snapshot an origin may begin after a restart.
+const replayMargin = time.Minute
+
 // openSeries returns the series of a property, attached anew where its configuration or its members changed.
 //
 // The first one wins: while a session uses a series, no other client may use it, and no other session may configure it
@@ -202,7 +205,7 @@ func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 		name = fmt.Sprintf("%s#%08x", name, h.Sum32())
 	}
 	attached, err := in.handler.Attach(admethod.AttachSettings{
-		Group: name, Members: p.members, Config: p.config, Tenant: c.Name, Answer: n.settled, Observed: of.fed,
+		Group: name, Members: p.members, Config: p.config, Tenant: c.Name, Answer: n.settled, Observed: of.fed, Replays: in.Config.Snapshot + replayMargin,
 	})
 	if err != nil {
 		in.mu.Lock()

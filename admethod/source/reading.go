@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 )
 
 // Reading is one reading of one property, as its origin has it.
@@ -130,23 +131,10 @@ func (p *Property) Check() error {
 			errs = append(errs, fmt.Errorf("%s of %d bytes: want at most %d", f.name, len(f.text), MaxName))
 		}
 	}
-	if p.Predicted != "" && !MetricName(p.Predicted) {
+	if p.Predicted != "" && (!promapi.MetricName(p.Predicted) || len(p.Predicted) > MaxName) {
 		errs = append(errs, &params.Error{Key: "predicted", Value: p.Predicted, Want: "the name of a metric: letters, digits, _ and :"})
 	}
 	return errors.Join(errs...)
-}
-
-// MetricName reports whether a text can be the name of a metric, for every version of Prometheus.
-func MetricName(text string) bool {
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '_' || c == ':' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
-		case c >= '0' && c <= '9' && i > 0:
-		default:
-			return false
-		}
-	}
-	return text != "" && len(text) <= MaxName
 }
 
 // Refusal is a reading that was not taken.

@@ -28,6 +28,7 @@ package source
 
 import (
 	"context"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -65,10 +66,13 @@ type Intake interface {
 
 // Settings is what a source is made with.
 type Settings struct {
-	Name     string          // of this source, for logs and files: several may be of one factory
-	Options  map[string]any  // its settings, nested as in the configuration; nil where there are none
-	StateDir string          // directory of this source for what must outlive the process, such as how far it came; "" keeps nothing. It may not be there yet
-	Report   admethod.Report // tells what fails and works again; never nil
+	Name     string         // of this source, for logs and files: several may be of one factory
+	Options  map[string]any // its settings, nested as in the configuration; nil where there are none
+	StateDir string         // directory of this source for what must outlive the process, such as how far it came; "" keeps nothing. It may not be there yet
+	// Behind is how much older than the last reading what was learned may be after a crash. An origin that can tells that
+	// much again, then: what detectors know of it is passed over.
+	Behind time.Duration
+	Report admethod.Report // tells what fails and works again; never nil
 
 	_ struct{} // keyed literals only: fields may be added
 }

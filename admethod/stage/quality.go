@@ -238,6 +238,12 @@ func (q *Quality) over(i int, c *QualityConfig) bool {
 	return 2*q.levels[i] < q.rhythm.trigger(i, c)+q.rhythm.usual[i]
 }
 
+// Replayed reports whether a reading was known to the process before: its origin tells again what it told since it was
+// asked last, at most as long before as within. Nobody is at fault then, and it is to be passed over.
+func (q *Quality) Replayed(at int64, within time.Duration) bool {
+	return q.resumed && q.last != 0 && at <= q.last && q.last-at <= int64(within)
+}
+
 // Resume says that nobody was there to take readings until now: the silence until then says nothing of the device.
 func (q *Quality) Resume(now int64) { q.since, q.resumed = now, true }
 

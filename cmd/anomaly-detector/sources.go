@@ -114,7 +114,7 @@ func (c *configuration) openSources() error {
 			continue
 		}
 		o.tells = new(teller)
-		settings := source.Settings{Name: o.Name, Options: o.options, Report: o.tells.report}
+		settings := source.Settings{Name: o.Name, Options: o.options, Behind: c.Limits.Snapshot, Report: o.tells.report}
 		if dir := c.Detection.StateDir; dir != "" {
 			settings.StateDir = filepath.Join(dir, "sources", o.Name)
 		}

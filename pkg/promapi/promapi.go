@@ -76,6 +76,19 @@ func (l Labels) String() string {
 	return b.String()
 }
 
+// MetricName reports whether a text can be the name of a metric, for every version of Prometheus.
+func MetricName(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '_' || c == ':' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+		case c >= '0' && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return text != ""
+}
+
 // Point is a sample as it is written. One that makes no sense is kept as it is, so that it spoils no other.
 type Point struct {
 	Time  string // Unix seconds

@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -68,7 +67,14 @@ func Factory() admethod.SinkFactory {
 			if err := params.Decode(&config, settings.Options); err != nil {
 				return nil, err
 			}
-			return newSink(config, settings.StateDir, httpapi.Default)
+			s, err := newSink(config, settings.StateDir, httpapi.Default)
+			if err != nil {
+				return nil, err
+			}
+			if settings.About != nil {
+				s.about = settings.About
+			}
+			return s, nil
 		},
 		Params: func() []params.Param { return params.Describe(DefaultConfig()) },
 	}
@@ -79,6 +85,7 @@ type sink struct {
 	folder     string // absolute, without links
 	activities []Activity
 	routes     *httpapi.Routes
+	about      func(driver.Key) admethod.About
 	now        func() time.Time
 
 	mu       sync.Mutex // locks, status, closed
@@ -107,6 +114,7 @@ type sink struct {
 
 type job struct {
 	activity *Activity
+	lock     lockID
 	result   driver.Result
 }
 
@@ -143,6 +151,7 @@ func newSink(config Config, stateDir string, routes *httpapi.Routes) (*sink, err
 	}
 	s := &sink{
 		config: config, folder: folder, routes: routes, now: time.Now,
+		about:  func(driver.Key) admethod.About { return admethod.About{} },
 		status: make(map[string]*status),
 		lined:  make(map[string][]job), waiting: make(map[string]int), running: make(map[string]int),
 	}
@@ -239,12 +248,17 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 	var jobs []job
 	for i := range batch {
 		r := &batch[i]
+		metric := s.about(r.Key).Predicted
 		for j := range s.activities {
 			a := &s.activities[j]
-			id := lockID{a.Name, r.Key}
+			id := a.lockOf(r.Key, metric)
 			s.locks.seen(id)
 			s.unlock(a, id, r)
-			if _, locked := s.locks.held[id]; locked || !a.matches(r) {
+			_, locked := s.locks.held[id]
+			if !a.matches(r, metric) {
+				continue
+			} else if locked {
+				s.locks.hold(id, r)
 				continue
 			}
 			if !s.room(r.Key.Namespace) || s.locks.full(r.Key.Namespace) {
@@ -253,17 +267,21 @@ func (s *sink) Write(_ context.Context, batch []driver.Result) error {
 			}
 			s.waiting[r.Key.Namespace]++
 			s.queued++
-			s.locks.add(id, Lock{
-				Activity: a.Name, Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property,
+			l := Lock{
+				Activity: a.Name, Namespace: id.key.Namespace, Device: id.key.Device, Property: id.key.Property,
 				Since: s.now().UTC(), began: s.now(), Model: r.Model, Incident: name(r.Incident.ID),
-			})
-			jobs = append(jobs, job{a, r.Clone()})
+			}
+			if id.key != r.Key {
+				l.Ran, l.Holds = r.Key.String(), map[string]string{r.Key.String(): l.Incident}
+			}
+			s.locks.add(id, l)
+			jobs = append(jobs, job{a, id, r.Clone()})
 		}
 	}
 	if err := s.locks.save(s.now()); err != nil {
 		for _, j := range jobs {
 			s.taken(&j)
-			s.locks.drop(lockID{j.activity.Name, j.result.Key})
+			s.locks.drop(j.lock)
 		}
 		return fmt.Errorf("activity: %d runs wait for their locks to be written: %w", len(jobs), err)
 	}
@@ -278,31 +296,19 @@ func (s *sink) Forget(key driver.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.activities {
-		s.locks.gone(lockID{s.activities[i].Name, key}, s.now())
+		a := &s.activities[i]
+		if a.Lock == LockProperty || a.Lock == LockMetric {
+			s.locks.gone(lockID{a.Name, key}, s.now())
+		}
+	}
+	for id, l := range s.sharedLocks() {
+		if l.Ran == key.String() {
+			s.locks.gone(id, s.now())
+		}
 	}
 	if err := s.locks.save(s.now()); err != nil {
 		logs.Warningf("activity: locks: %v", err) // the next change tries again
 	}
-}
-
-// unlock releases a lock that a verdict, or the time, ends.
-func (s *sink) unlock(a *Activity, id lockID, r *driver.Result) {
-	l, held := s.locks.held[id]
-	if held && (over(&l, r) && slices.Contains(a.Unlock, OnStatusChange) ||
-		r.Model != l.Model && r.Model != "" && slices.Contains(a.Unlock, OnRetraining) || s.expired(a, &l)) {
-		s.locks.drop(id)
-	}
-}
-
-// over reports whether the incident of a lock has ended: with this verdict, or before it.
-func over(l *Lock, r *driver.Result) bool {
-	switch i := &r.Incident; {
-	case i.Phase.Open():
-		return l.Incident != "" && l.Incident != name(i.ID)
-	case i.ID != 0:
-		return true
-	}
-	return r.Severity == driver.Normal
 }
 
 // name is that of an incident; "" where there is none.
@@ -313,31 +319,6 @@ func name(id uint64) string {
 	return shared.ID(id)
 }
 
-func (s *sink) expired(a *Activity, l *Lock) bool {
-	return a.After > 0 && s.now().Sub(l.began) >= a.After
-}
-
-// keepGone is how long locks are kept of properties that nobody watches.
-const keepGone = 24 * time.Hour
-
-// release drops the locks that time or a reloaded model ends, and those of activities and properties that are no more.
-func (s *sink) release() {
-	s.reloaded.Lock()
-	reloaded := s.reloaded.keys
-	s.reloaded.keys = make(map[driver.Key]struct{})
-	s.reloaded.Unlock()
-	for id, l := range s.locks.held {
-		i := slices.IndexFunc(s.activities, func(a Activity) bool { return a.Name == id.activity })
-		if i < 0 || s.expired(&s.activities[i], &l) || l.Gone != nil && s.now().Sub(l.left) >= keepGone {
-			s.locks.drop(id)
-			continue
-		}
-		if _, ok := reloaded[id.key]; ok && slices.Contains(s.activities[i].Unlock, OnRetraining) {
-			s.locks.drop(id)
-		}
-	}
-}
-
 // begin notes that a run begins; the status is nil where it is too late to.
 func (s *sink) begin(ctx context.Context, j *job) (*status, time.Time) {
 	s.mu.Lock()
@@ -345,7 +326,7 @@ func (s *sink) begin(ctx context.Context, j *job) (*status, time.Time) {
 	s.taken(j)
 	st := s.status[j.activity.Name]
 	if ctx.Err() != nil { // the next process may
-		s.locks.drop(lockID{j.activity.Name, j.result.Key})
+		s.locks.drop(j.lock)
 		return nil, time.Time{}
 	}
 	st.Running++

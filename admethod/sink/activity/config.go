@@ -27,6 +27,14 @@ const (
 	OnRetraining   = "onRetraining"          // the model was retrained or reloaded
 )
 
+// What one lock of an activity is for.
+const (
+	LockProperty  = "property"  // each property has its own
+	LockDevice    = "device"    // all properties of a device
+	LockMetric    = "metric"    // all of a namespace whose source names the same predicted metric
+	LockNamespace = "namespace" // all of a namespace
+)
+
 // Activity is one entry of the file of activities.
 type Activity struct {
 	Name    string        `yaml:"name" json:"name"`
@@ -35,13 +43,18 @@ type Activity struct {
 	Timeout time.Duration `yaml:"timeout" json:"-"` // 0 means 30 s
 	Unlock  []string      `yaml:"unlock" json:"unlock,omitempty"`
 	After   time.Duration `yaml:"after" json:"-"` // releases the lock too; 0 never does
+
+	// Lock is what one lock is for. Where several properties share one, the activity runs once for all of them: on the first
+	// that matches, and again when all that did are back.
+	Lock string `yaml:"lock" json:"lock,omitempty"`
 }
 
-// Match says which verdicts start an activity. Namespace, device and property are globs; what is empty matches all.
+// Match says which verdicts start an activity. Namespace, device, property and metric are globs; what is empty matches all.
 type Match struct {
 	Namespace string `yaml:"namespace" json:"namespace,omitempty"`
 	Device    string `yaml:"device" json:"device,omitempty"`
 	Property  string `yaml:"property" json:"property,omitempty"`
+	Metric    string `yaml:"metric" json:"metric,omitempty"`     // predicted metric that the source of the property names
 	Severity  string `yaml:"severity" json:"severity,omitempty"` // that or worse; warning where empty
 	Kind      string `yaml:"kind" json:"kind,omitempty"`
 }
@@ -124,7 +137,7 @@ func (a *Activity) check(allowed []string) (errs []error) {
 		fail("name: want 1 … 100 letters, digits, _, - or ., and a letter, digit or _ first")
 	}
 	if m := a.Match; m != nil {
-		for _, p := range []string{m.Namespace, m.Device, m.Property} {
+		for _, p := range []string{m.Namespace, m.Device, m.Property, m.Metric} {
 			if _, err := path.Match(p, ""); err != nil {
 				fail("match: got %q, want a glob such as light-*", p)
 			}
@@ -144,6 +157,13 @@ func (a *Activity) check(allowed []string) (errs []error) {
 	}
 	if a.After < 0 {
 		fail("after: got %v, want more than 0", a.After)
+	}
+	switch a.Lock {
+	case "":
+		a.Lock = LockProperty
+	case LockProperty, LockDevice, LockMetric, LockNamespace:
+	default:
+		fail("lock: got %q, want %s, %s, %s or %s", a.Lock, LockProperty, LockDevice, LockMetric, LockNamespace)
 	}
 	for _, u := range a.Unlock {
 		if u != OnStatusChange && u != OnRetraining {
@@ -185,14 +205,15 @@ func (c *Command) split(allowed []string) (program, script string, args []string
 	return program, script, args, nil
 }
 
-// matches reports whether a verdict starts the activity: by its incident, where it is of one.
-func (a *Activity) matches(r *driver.Result) bool {
+// matches reports whether a verdict starts the activity: by its incident, where it is of one. metric is the predicted metric
+// of its property.
+func (a *Activity) matches(r *driver.Result, metric string) bool {
 	severity, kind := incidents.Standing(r)
 	m := a.Match
 	if m == nil || !severity.Anomalous() || m.Severity == driver.Critical.String() && severity != driver.Critical {
 		return false
 	}
-	return glob(m.Namespace, r.Key.Namespace) && glob(m.Device, r.Key.Device) && glob(m.Property, r.Key.Property) &&
+	return glob(m.Namespace, r.Key.Namespace) && glob(m.Device, r.Key.Device) && glob(m.Property, r.Key.Property) && glob(m.Metric, metric) &&
 		(m.Kind == "" || m.Kind == string(kind))
 }
 

@@ -30,6 +30,11 @@ type Lock struct {
 	Model     string    `json:"model,omitempty"`    // that judged when the activity ran
 	Incident  string    `json:"incident,omitempty"` // that it ran on
 
+	// Ran is the property that the activity ran on, and Holds the incidents that hold the lock, by their properties, where
+	// several share it; Device and Property are empty then as far as it is for all of them.
+	Ran   string            `json:"ran,omitempty"`
+	Holds map[string]string `json:"holds,omitempty"`
+
 	// Gone is since when the property is not watched, as far as is known: not since this process began, if it has given
 	// no verdict on it.
 	Gone *time.Time `json:"gone,omitempty"`
@@ -53,7 +58,50 @@ func (l *Lock) id() lockID {
 }
 
 // name is how people and the API call a lock.
-func (id lockID) name() string { return id.activity + "@" + id.key.String() }
+func (id lockID) name() string {
+	parts := slices.DeleteFunc([]string{id.key.Namespace, id.key.Device, id.key.Property}, func(part string) bool { return part == "" })
+	return id.activity + "@" + strings.Join(parts, "/")
+}
+
+// lockOf is the lock that an activity has for a property with that predicted metric.
+func (a *Activity) lockOf(key driver.Key, metric string) lockID {
+	switch {
+	case a.Lock == LockNamespace:
+		key = driver.Key{Namespace: key.Namespace}
+	case a.Lock == LockDevice:
+		key.Property = ""
+	case a.Lock == LockMetric && metric != "":
+		key = driver.Key{Namespace: key.Namespace, Property: metric}
+	}
+	return lockID{a.Name, key}
+}
+
+// shared reports whether a lock is for several properties.
+func (l *Lock) shared() bool { return l.Ran != "" }
+
+// hold notes that the incident of one more property holds a lock.
+func (t *locks) hold(id lockID, r *driver.Result) {
+	l := t.held[id]
+	if now, is := l.Holds[r.Key.String()]; l.shared() && (!is || now != name(r.Incident.ID)) && (is || len(l.Holds) < maxLocks) {
+		if l.Holds == nil {
+			l.Holds = make(map[string]string)
+			t.held[id] = l
+		}
+		l.Holds[r.Key.String()], t.dirty = name(r.Incident.ID), true
+	}
+}
+
+// left reports whether nothing holds a shared lock any more, with this verdict.
+func (t *locks) left(l *Lock, r *driver.Result) bool {
+	key := r.Key.String()
+	incident, is := l.Holds[key]
+	if !is || !over(&Lock{Incident: incident}, r) {
+		return false
+	}
+	delete(l.Holds, key)
+	t.dirty = true
+	return len(l.Holds) == 0
+}
 
 // These bound memory and file. Beyond them no activity starts: without a lock it might run over and over. No namespace can
 // take the locks of another, nor can many together: each has a few of its own.
@@ -165,9 +213,13 @@ func seconds(s float64) time.Duration {
 }
 
 func (t *locks) list() []Lock {
-	return slices.SortedFunc(maps.Values(t.held), func(a, b Lock) int {
+	all := slices.SortedFunc(maps.Values(t.held), func(a, b Lock) int {
 		return cmp.Or(strings.Compare(a.Activity, b.Activity), strings.Compare(a.id().name(), b.id().name()))
 	})
+	for i := range all {
+		all[i].Holds = maps.Clone(all[i].Holds)
+	}
+	return all
 }
 
 func (t *locks) drop(id lockID) bool {

@@ -53,12 +53,24 @@ type shown struct {
 	incident driver.Incident // that is open; the zero value is none
 	lasted   time.Duration   // it, by the time of the reading
 	taken    time.Time       // when the verdict came
+
+	predicted *predicted // nil: there is none
+}
+
+// anomaly is 1 of what is anomalous, else 0.
+func (s *shown) anomaly() float64 {
+	if s.severity.Anomalous() {
+		return 1
+	}
+	return 0
 }
 
 // collector makes metrics of the latest verdicts and of the handler's counts when it is asked: nothing is kept twice.
 type collector struct {
-	limit int
-	stats func() admethod.Stats
+	limit  int
+	stats  func() admethod.Stats
+	about  func(driver.Key) admethod.About
+	report admethod.Report
 
 	sinkSeen, detectorSeen func(name string) // a name was met, perhaps again
 	began, ended           func(severity driver.Severity, kind string, outcome driver.Phase)
@@ -74,11 +86,15 @@ type collector struct {
 	kinds  map[string]struct{}                  // of incidents, as labels
 	seen   map[driver.Key]admethod.BindingStats // at the last scrape
 	total  admethod.BindingStats                // must not fall when a property is forgotten
+
+	owners  map[string]driver.Key // of predicted metrics, by their id
+	clashes map[driver.Key]error  // why those of properties are not shown
 }
 
 func newCollector(limit int, stats func() admethod.Stats) *collector {
 	return &collector{
-		limit: limit, stats: stats, sinkSeen: func(string) {}, detectorSeen: func(string) {},
+		limit: limit, stats: stats, about: func(driver.Key) admethod.About { return admethod.About{} }, report: func(string, string, error) {},
+		owners: make(map[string]driver.Key), clashes: make(map[driver.Key]error), sinkSeen: func(string) {}, detectorSeen: func(string) {},
 		began: func(driver.Severity, string, driver.Phase) {}, ended: func(driver.Severity, string, driver.Phase) {},
 		book: incidents.NewBook(limit), latest: make(map[driver.Key]shown),
 		names: make(map[string]struct{}), kinds: make(map[string]struct{}),
@@ -99,7 +115,8 @@ func (c *collector) take(batch []driver.Result) {
 	for i := range batch {
 		r := &batch[i]
 		key := labelKey(r.Key)
-		if _, ok := c.latest[key]; !ok && len(c.latest) >= c.limit {
+		before, ok := c.latest[key]
+		if !ok && len(c.latest) >= c.limit {
 			c.excess++
 			continue
 		}
@@ -115,7 +132,7 @@ func (c *collector) take(batch []driver.Result) {
 		c.latest[key] = shown{
 			detector: label(r.Detector), model: label(r.Model), severity: severity,
 			score: r.Score, value: r.Value, expected: r.Expected, lower: r.Lower, upper: r.Upper,
-			incident: news.Now, lasted: news.Now.Duration(r.At), taken: time.Now(),
+			incident: news.Now, lasted: news.Now.Duration(r.At), taken: time.Now(), predicted: c.predict(r.Key, key, before.predicted),
 		}
 	}
 }
@@ -180,6 +197,10 @@ func (c *collector) forget(key driver.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count(&incidents.News{Ended: c.book.Forget(key, time.Now())})
+	if p := c.latest[labelKey(key)].predicted; p != nil {
+		delete(c.owners, p.id)
+	}
+	c.hidden(labelKey(key), nil)
 	delete(c.latest, labelKey(key))
 	c.judges.Delete(labelKey(key))
 }
@@ -239,12 +260,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 				gauge(d, value, k.Namespace, k.Device, k.Property, v.detector)
 			}
 		}
-		anomaly := 0.0
-		if v.severity.Anomalous() {
-			anomaly = 1
-		}
 		show(scoreDesc, v.score)
-		show(anomalyDesc, anomaly)
+		show(anomalyDesc, v.anomaly())
 		show(severityDesc, float64(v.severity))
 		show(valueDesc, v.value)
 		if v.incident.ID != 0 {

@@ -29,7 +29,7 @@ const Name = "metrics"
 // Config holds the mapper's settings for the sink.
 type Config struct {
 	Address       string `param:"address" doc:"host and port to listen on"`
-	MaxProperties int    `param:"maxProperties" min:"1" max:"1000000" doc:"most properties shown, each by up to nine series; verdicts on more are counted only"`
+	MaxProperties int    `param:"maxProperties" min:"1" max:"1000000" doc:"most properties shown, each by up to nine series, and five of a predicted metric; verdicts on more are counted only"`
 }
 
 func defaults() Config { return Config{Address: "127.0.0.1:9464", MaxProperties: 10_000} }
@@ -50,7 +50,14 @@ func Factory() admethod.SinkFactory {
 				// An address without a host would listen on every interface, by oversight.
 				return nil, &params.Error{Key: "address", Value: c.Address, Want: "host:port, such as 127.0.0.1:9464; 0.0.0.0 for every interface"}
 			}
-			return newSink(c, s.Stats), nil
+			out := newSink(c, s.Stats)
+			if s.About != nil {
+				out.verdicts.about = s.About
+			}
+			if s.Report != nil {
+				out.verdicts.report = s.Report
+			}
+			return out, nil
 		},
 		Params: func() []params.Param { return params.Describe(defaults()) },
 	}
@@ -119,7 +126,7 @@ func newSink(c Config, stats func() admethod.Stats) *sink {
 		s.ended.WithLabelValues(severity.String(), kind, outcome.String()).Inc()
 	}
 	registry := prometheus.NewRegistry() // not the global one: a mapper has several parts that may use that
-	registry.MustRegister(s.verdicts, s.took, s.failures, s.failed, s.loads, s.ended, s.state)
+	registry.MustRegister(s.verdicts, predictions{s.verdicts}, s.took, s.failures, s.failed, s.loads, s.ended, s.state)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

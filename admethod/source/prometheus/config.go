@@ -42,7 +42,7 @@ type Config struct {
 // Query is one of the queries. What it leaves out is as in [Config].
 type Query struct {
 	Query  string        `param:"query" maxlen:"16384" doc:"PromQL. A plain selector, such as temperature{hall=\"3\"}, gives each sample once, at its own time; any other expression is evaluated every step"`
-	Metric string        `param:"metric" doc:"name of what is watched, {metric} in templates; empty: the name of the metric in a plain selector"`
+	Metric string        `param:"metric" doc:"name of what is watched, {metric} in templates; empty: the name of the metric in a plain selector, or what predicted says"`
 	Step   time.Duration `param:"step" min:"100ms" max:"1h" doc:"time between two queries"`
 
 	labelled.Names
@@ -68,6 +68,7 @@ func decode(options map[string]any) (Config, []Query, error) {
 	options = maps.Clone(options)
 	list := options["queries"]
 	delete(options, "queries")
+	list, renamed := peers(options, list)
 	err := source.Decode(&c, options)
 	var queries []Query
 	listed := params.Each("queries", list, func(settings map[string]any) error {
@@ -76,7 +77,41 @@ func decode(options map[string]any) (Config, []Query, error) {
 		queries = append(queries, q)
 		return errors.Join(err, queries[len(queries)-1].complete())
 	})
-	return c, queries, errors.Join(err, listed, c.validate(), distinct(queries))
+	return c, queries, errors.Join(renamed, err, listed, c.validate(), distinct(queries))
+}
+
+// peerList is the list of queries in the configuration of the detectors for Prometheus that came before.
+const peerList = "prometheus_metric_list"
+
+// peers takes that list for one of queries, so that it need not be written anew.
+func peers(options map[string]any, list any) (queries any, err error) {
+	theirs, has := options[peerList]
+	if !has {
+		return list, nil
+	}
+	delete(options, peerList)
+	items, ok := theirs.([]any)
+	if !ok || list != nil {
+		return list, &params.Error{Key: peerList, Value: theirs, Want: "a list, and no queries beside it"}
+	}
+	var errs []error
+	var all []any
+	for i, item := range items {
+		settings, _ := item.(map[string]any)
+		query := make(map[string]any)
+		for key, value := range settings {
+			switch key {
+			case "metric_query":
+				query["query"] = value
+			case "predicted_metric_name":
+				query["predicted"] = value
+			default:
+				errs = append(errs, &params.Error{Key: fmt.Sprintf("%s[%d].%s", peerList, i, key), Value: value, Want: "metric_query and predicted_metric_name; queries know more"})
+			}
+		}
+		all = append(all, query)
+	}
+	return all, errors.Join(errs...)
 }
 
 func (c *Config) validate() error {
@@ -117,10 +152,13 @@ func (q *Query) complete() error {
 	if q.Metric == "" {
 		q.Metric = name
 	}
+	if q.Metric == "" && q.Predicted.Names() == nil {
+		q.Metric = q.Predicted.String()
+	}
 	if q.Metric == "" {
 		return &params.Error{Key: "metric", Want: fmt.Sprintf("must be set, as %.60q is not the plain name of a metric", q.Query)}
 	}
-	return nil
+	return q.Validate()
 }
 
 func distinct(queries []Query) error {

@@ -40,6 +40,9 @@ func TestNewRefuses(t *testing.T) {
 		"both":           {map[string]any{"user": "me", "passwordFile": "/nowhere", "tokenFile": "/nowhere"}, []string{"either a token or a user"}},
 		"no token":       {map[string]any{"tokenFile": "/nowhere"}, []string{"tokenFile", "/nowhere"}},
 		"no password":    {map[string]any{"user": "me", "passwordFile": "/nowhere"}, []string{"passwordFile", "/nowhere"}},
+		"their list":     {map[string]any{"prometheus_metric_list": []any{map[string]any{"metric_query": "x", "models": 1}}, "queries": nil}, []string{"prometheus_metric_list[0].models", "predicted_metric_name"}},
+		"both lists":     {map[string]any{"prometheus_metric_list": []any{}}, []string{"no queries beside it"}},
+		"predicted":      {map[string]any{"queries": queries(map[string]any{"query": "x", "predicted": "a b"})}, []string{"queries[0].predicted", `"a b"`}},
 		"tenant":         {map[string]any{"tenant": "a\nb"}, []string{"tenant"}},
 		"TLS":            {map[string]any{"tls.ca": "/nowhere"}, []string{"insecure", "tls"}},
 	} {

@@ -34,6 +34,7 @@ type progress struct {
 	Metric string           `json:"metric"`
 	Query  string           `json:"query"`
 	End    int64            `json:"end"`
+	Clean  bool             `json:"clean"` // the process ended: what it learned is kept as well
 	Series map[string]int64 `json:"series"`
 }
 
@@ -64,12 +65,16 @@ func (k *kept) load(q *query) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", k.path, err)
 	}
-	q.end = time.UnixMilli(p.End).UTC()
+	again := q.behind
+	if p.Clean {
+		again = 0
+	}
+	q.end = time.UnixMilli(p.End).Add(-again).UTC()
 	if !q.plain {
 		q.end = q.end.Truncate(q.Step) // the step may be another
 	}
 	for labels, last := range p.Series {
-		q.table.Know(labels, time.UnixMilli(last).UTC())
+		q.table.Know(labels, time.UnixMilli(last).Add(-again).UTC())
 	}
 	return nil
 }
@@ -81,7 +86,7 @@ func (q *query) save(now bool) {
 		return
 	}
 	k.saved = time.Now()
-	p := progress{Metric: q.Metric, Query: q.Query.Query, End: q.end.UnixMilli(), Series: make(map[string]int64)}
+	p := progress{Metric: q.Metric, Query: q.Query.Query, End: q.end.UnixMilli(), Clean: now, Series: make(map[string]int64)}
 	for labels, s := range q.table.All() {
 		if !s.Last.IsZero() {
 			p.Series[labels] = s.Last.UnixMilli()

@@ -36,6 +36,7 @@ type query struct {
 	report admethod.Report
 	part   string // of the program, for reports
 	kept   *kept
+	behind time.Duration
 
 	floor time.Time     // of a first start: what is before was not asked for
 	end   time.Time     // up to here all is handed over
@@ -55,7 +56,7 @@ type item struct {
 func newQuery(c *Config, q Query, s source.Settings, server asker) *query {
 	out := &query{
 		Query: q, config: c, server: server, report: s.Report, part: fmt.Sprintf("source %s: query %s", s.Name, q.Metric),
-		kept: newKept(s.StateDir, &q), chunk: c.History, table: labelled.Table{Names: q.Names, Most: c.Series, Idle: max(c.Overlap, idle)},
+		kept: newKept(s.StateDir, &q), behind: s.Behind, chunk: c.History, table: labelled.Table{Names: q.Names, Most: c.Series, Idle: max(c.Overlap, idle)},
 	}
 	if !q.plain {
 		out.table.Cycle = q.Step

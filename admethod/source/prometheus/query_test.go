@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,6 +32,7 @@ type bench struct {
 	reports sourcetest.Reports
 	in      *sourcetest.Intake
 	dir     string
+	behind  time.Duration // what detectors keep, after a crash
 	stop    func() error
 }
 
@@ -38,7 +41,9 @@ const part = "source test: query x"
 // start makes a source, again as after a restart of the program, and runs it.
 func (b *bench) start(options map[string]any) {
 	b.Helper()
-	s, err := prometheus.NewWith(settings(b.T, b.dir, &b.reports, options), func(_ context.Context, form url.Values) (*promapi.Answer, error) {
+	of := settings(b.T, b.dir, &b.reports, options)
+	of.Behind = b.behind
+	s, err := prometheus.NewWith(of, func(_ context.Context, form url.Values) (*promapi.Answer, error) {
 		return b.store.decode(form)
 	})
 	if err != nil {
@@ -71,6 +76,12 @@ func (b *bench) pass(d time.Duration, series ...string) {
 		}
 	}
 	synctest.Wait()
+}
+
+// last is the time of the newest reading.
+func (b *bench) last() time.Time {
+	all := b.in.Readings()
+	return all[len(all)-1].At
 }
 
 // complete checks that a device has the values 1 to n, one a second, and returns how many of them are of the past.
@@ -156,6 +167,51 @@ func TestMissingAndLate(t *testing.T) {
 			b.Errorf("%d of 40 readings that came late", got)
 		}
 	})
+}
+
+// After a crash, what detectors may not have kept comes again, in order and without a gap; after an end in order nothing does.
+func TestReplayAfterACrash(t *testing.T) {
+	for _, query := range []string{"x", "x+0"} {
+		inBubble(t, func(b *bench) {
+			options := map[string]any{"step": "1s", "delay": "0s", "queries": []any{map[string]any{"query": query, "metric": "x"}}}
+			b.behind = 2 * time.Minute
+			b.start(options)
+			b.pass(10*time.Minute, "a")
+			left := b.TempDir() // what a crash leaves
+			if err := os.CopyFS(left, os.DirFS(b.dir)); err != nil {
+				b.Fatal(err)
+			}
+			if err := b.stop(); err != nil {
+				b.Error(err)
+			}
+			known := b.last()
+			for _, life := range []struct {
+				dir         string
+				least, most int
+			}{{left, 120, 135}, {left, 0, 0}} {
+				b.dir, b.in = life.dir, new(sourcetest.Intake)
+				b.start(options)
+				b.pass(time.Minute, "a")
+				if err := b.stop(); err != nil {
+					b.Error(err)
+				}
+				all := b.in.Readings()
+				again := 0
+				for i, r := range all {
+					if !r.At.After(known) {
+						again++
+					}
+					if want := all[0].At.Add(time.Duration(i) * time.Second); !r.At.Equal(want) || r.Past {
+						b.Fatalf("%s: reading %d is of %v, want %v; past %v", query, i, r.At, want, r.Past)
+					}
+				}
+				if again < life.least || again > life.most {
+					b.Errorf("%s: %d readings come again, want %d to %d", query, again, life.least, life.most)
+				}
+				known = b.last()
+			}
+		})
+	}
 }
 
 // While the server is away, and while the program is, nothing is lost, and nothing comes twice.
@@ -394,3 +450,30 @@ func TestIntakeEnds(t *testing.T) {
 type endedIntake struct{ err error }
 
 func (in endedIntake) Take(context.Context, []source.Reading) error { return in.err }
+
+// The list of the detectors for Prometheus that came before is taken as it is, and says under which name what is expected
+// of each series is shown.
+func TestPredicted(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "a")
+		b.start(map[string]any{"queries": nil, "delay": "0s", "prometheus_metric_list": []any{
+			map[string]any{"metric_query": "x", "predicted_metric_name": "x_prophet"},
+			map[string]any{"metric_query": "x+0", "predicted_metric_name": "sum_prophet"},
+		}})
+		b.pass(time.Minute, "a")
+		got := make(map[string]string)
+		for _, r := range b.in.Readings() {
+			got[r.Key.Property] = r.Property.Predicted
+		}
+		if want := map[string]string{"x": "x_prophet", "sum_prophet": "sum_prophet"}; !maps.Equal(got, want) {
+			b.Errorf("predicted metrics by property: %v, want %v", got, want)
+		}
+	})
+	inBubble(t, func(b *bench) {
+		b.pass(time.Minute, "press/1")
+		b.start(map[string]any{"predicted": "{i}:{metric}_predicted", "namespace": "{i}"})
+		if got := b.in.Readings()[0].Property.Predicted; got != "press_2F1:x_predicted" {
+			b.Errorf("predicted %q", got)
+		}
+	})
+}

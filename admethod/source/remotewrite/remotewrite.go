@@ -86,7 +86,7 @@ type Source struct {
 // New makes a source. It listens to nothing before Run.
 func New(s source.Settings) (*Source, error) {
 	c := DefaultConfig()
-	if err := errors.Join(source.Decode(&c, s.Options), c.Validate()); err != nil {
+	if err := errors.Join(source.Decode(&c, s.Options), c.Config.Validate(), c.Names.Validate()); err != nil {
 		return nil, err
 	}
 	r, err := receiver.New(c.Config, s)

@@ -6,11 +6,14 @@ package labelled
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/naming"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 )
 
@@ -19,6 +22,7 @@ type Names struct {
 	Namespace naming.Template `param:"namespace" doc:"namespace of a reading, made of labels of its series in braces, and {metric}"`
 	Device    naming.Template `param:"device" doc:"its device, likewise"`
 	Property  naming.Template `param:"property" doc:"its property, likewise"`
+	Predicted naming.Template `param:"predicted" doc:"name of a metric by which the sink metrics shows what is expected, with the labels of the series, likewise, such as {metric}_predicted; empty: none"`
 }
 
 // DefaultNames are the instance and the metric, in the namespace default.
@@ -31,6 +35,14 @@ func DefaultNames() Names {
 		return t
 	}
 	return Names{Namespace: template("default"), Device: template("{instance}"), Property: template("{metric}")}
+}
+
+// Validate says what is wrong with the names.
+func (n *Names) Validate() error {
+	if text := n.Predicted.String(); text != "" && n.Predicted.Names() == nil && !promapi.MetricName(text) {
+		return &params.Error{Key: "predicted", Value: text, Want: "the name of a metric: letters, digits, _ and :"}
+	}
+	return nil
 }
 
 // Series is one of them.
@@ -142,7 +154,15 @@ func (t *Table) Open(text string, meaning func(name string) string, property fun
 			of.Last = other.Last
 		}
 	}
-	of.Property, of.used = property(), now
+	about := property()
+	if t.Names.Predicted.String() != "" {
+		name, err := t.Names.Predicted.Expand(meaning)
+		if err != nil {
+			return nil, fmt.Errorf("%.300s: predicted: %w", text, err)
+		}
+		about.Predicted = metricName(name)
+	}
+	of.Property, of.used = about, now
 	t.add(of)
 	t.owners[of.Key] = of
 	return of, nil
@@ -157,6 +177,20 @@ func Kept(all map[string]string) map[string]string {
 		}
 	}
 	return out
+}
+
+// metricName makes the name of a metric of what labels say.
+func metricName(text string) string {
+	name := strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && promapi.MetricName("_"+string(r)) {
+			return r
+		}
+		return '_'
+	}, text)
+	if !promapi.MetricName(name) {
+		name = "_" + name
+	}
+	return name[:min(len(name), source.MaxName)]
 }
 
 // forget forgets series that have ended.
