@@ -25,6 +25,9 @@ func (a *Attachment) Observe(member int, text string, past bool, s *driver.Sampl
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.quality.Replayed(s.At.UnixNano(), a.replays) {
+		if a.arrived != nil && !past { // its silence is watched
+			a.arrived[member] = arrival{s.At.UnixNano(), h.clock.now.Load()}
+		}
 		b.held(s, &answer)
 		answer.Message = "not judged: it is known from before a restart"
 		return answer, false
