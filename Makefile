@@ -113,7 +113,7 @@ test-apiserver-ci: ## The same if its programs are built, or can be within APISE
 interop: ## Python peers that know only the proposal's fields; needs Debian's python3-grpcio and python3-grpc-tools
 	examples/interop/run.sh
 
-monitoring: ## Sinks, rules and dashboard with a real Prometheus, Alertmanager and Mosquitto; Debian's packages
+monitoring: ## Sinks, sources, rules and dashboard with a real Prometheus, Alertmanager, Mosquitto and MariaDB; Debian's packages
 	examples/monitoring/run.sh
 
 test-page: ## The page for operators in a real Chromium; Debian's package, which CI installs

@@ -103,6 +103,7 @@ var Sources = &Registry{registry.Registry[Factory]{Packages: map[string]string{
 	"otlp":        folder + "otlp",
 	"prometheus":  folder + "prometheus",
 	"remotewrite": folder + "remotewrite",
+	"sql":         folder + "sql",
 }}}
 
 // Register adds a source to [Sources]. It panics on a duplicate name.

@@ -9,12 +9,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-PACKAGES=(mosquitto prometheus prometheus-alertmanager)
+PACKAGES=(mosquitto prometheus prometheus-alertmanager mariadb-server)
 PATH="$PATH:/usr/sbin" # Debian's users do not have it
 
 missing() {
 	local program
-	for program in mosquitto mosquitto_passwd prometheus promtool prometheus-alertmanager; do
+	for program in mosquitto mosquitto_passwd prometheus promtool prometheus-alertmanager mariadbd; do
 		command -v "$program" >/dev/null || echo "$program"
 	done
 }
@@ -30,4 +30,4 @@ if [[ -n "$(missing)" ]]; then
 fi
 MONITORING=1 "${GO:-go}" test -count=1 -timeout 5m "$@" ./admethod/sink/latest ./admethod/sink/metrics ./admethod/sink/mqtt \
 	./admethod/sink/webhook ./admethod/source/mqtt ./admethod/source/prometheus \
-	./admethod/source/remotewrite ./examples/monitoring
+	./admethod/source/remotewrite ./admethod/source/sql ./examples/monitoring

@@ -12,4 +12,5 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/otlp"        // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/prometheus"  // source
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/remotewrite" // source
+	_ "github.com/kubeedge/edge-anomaly/admethod/source/sql/mysql"   // source sql, with the driver of MySQL and MariaDB
 )

@@ -32,6 +32,7 @@ func TestGuide(t *testing.T) {
 		text, _, _ := strings.Cut(part, "```")
 		var c struct {
 			Sources []struct {
+				Name    string
 				Type    string
 				Options map[string]any
 			}
@@ -40,7 +41,7 @@ func TestGuide(t *testing.T) {
 			t.Errorf("block %d: %v", i+1, err)
 		}
 		for _, s := range c.Sources {
-			for _, key := range []string{"tokenFile", "passwordFile"} {
+			for _, key := range []string{"tokenFile", "passwordFile", "dsnFile"} {
 				if s.Options[key] != nil {
 					s.Options[key] = secret
 				}
@@ -59,7 +60,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"file", "kubernetes", "mqtt", "otlp", "prometheus", "remotewrite"} {
+	for _, name := range []string{"file", "kubernetes", "mqtt", "otlp", "prometheus", "remotewrite", "sql"} {
 		if !shown[name] {
 			t.Errorf("there is no example of %s", name)
 		}

@@ -6,18 +6,15 @@ package file
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
-	"github.com/kubeedge/edge-anomaly/pkg/regular"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
@@ -110,36 +107,21 @@ type place struct {
 	Line int   `json:"line"`
 	Size int64 `json:"size"` // that it had at least
 
-	path  string // "" keeps nothing
-	known bool   // it was read before
-	saved time.Time
-	last  int // line that is saved
+	file  *kept.File
+	known bool // it was read before
+	last  int  // line that is saved
 }
 
-func newPlace(dir string) place {
-	if dir == "" {
-		return place{}
-	}
-	return place{path: filepath.Join(dir, "place.json")}
-}
+func newPlace(dir string) place { return place{file: kept.New(dir, "place.json", time.Second)} }
 
 // load goes on where the program ended.
 func (p *place) load() error {
-	if p.path == "" {
-		return nil
-	}
-	raw, err := regular.Read(p.path, 4096)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, p)
-	}
+	found, err := p.file.Load(p)
 	if err != nil || p.Line < 0 {
 		p.Line, p.Size = 0, 0
 		return err
 	}
-	p.known, p.last = true, p.Line
+	p.known, p.last = found, p.Line
 	return nil
 }
 
@@ -152,19 +134,12 @@ func (p *place) begin(size int64) {
 
 // save writes the place, once a second unless now.
 func (p *place) save(now bool) error {
-	if p.path == "" || p.Line == p.last || !now && time.Since(p.saved) < time.Second {
+	if p.Line == p.last || !p.file.Due(now) {
 		return nil
 	}
-	raw, err := json.Marshal(p)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(p.path), 0o700)
-	}
-	if err == nil {
-		err = atomicfile.WriteBytes(p.path, 0o600, raw)
-	}
+	err := p.file.Save(p, now)
 	if err == nil {
 		p.last = p.Line
 	}
-	p.saved = time.Now()
 	return err
 }

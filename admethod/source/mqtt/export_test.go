@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/instant"
 )
 
 // Reader makes readings of messages without a broker.
@@ -44,7 +45,7 @@ func Overlap(a, b string) bool {
 }
 
 // Instant reads a time.
-var Instant = instant
+var Instant = instant.Parse
 
 // Append adds the readings of a message.
 func (r Reader) Append(all []source.Reading, topic string, payload []byte, came time.Time) ([]source.Reading, error) {

@@ -10,11 +10,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/instant"
 )
 
 // value is one that was found in a payload.
@@ -108,7 +109,7 @@ func twin(payload []byte) (found []value, err error) {
 		}
 		err := v.set(*p.Actual.Value)
 		if err == nil && len(stamp) > 0 && string(stamp) != "null" && string(stamp) != "0" {
-			v.at, err = instant(strings.Trim(string(stamp), `"`), time.UTC)
+			v.at, err = instant.Parse(strings.Trim(string(stamp), `"`), time.UTC)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("twin %.60q: %w", name, err))
@@ -177,7 +178,7 @@ func fromJSON(payload []byte, at, when path, zone *time.Location) (found []value
 		if err != nil {
 			return nil, fmt.Errorf("time: %w", err)
 		}
-		if stamp, err = instant(scalar(raw), zone); err != nil {
+		if stamp, err = instant.Parse(scalar(raw), zone); err != nil {
 			return nil, fmt.Errorf("time: %w", err)
 		}
 	}
@@ -227,43 +228,4 @@ func scalar(v any) string {
 		return strconv.FormatBool(v)
 	}
 	return ""
-}
-
-// earliest is the first time of all calendars, in Unix seconds.
-const earliest = -62135596800
-
-// instant reads a time: Unix seconds, milliseconds, microseconds or nanoseconds, told apart by their size, RFC 3339, or
-// a date and a time of day in the zone.
-func instant(text string, zone *time.Location) (time.Time, error) {
-	text = strings.TrimSpace(text)
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		size := math.Abs(float64(n))
-		switch {
-		case size < 1e11:
-			return time.Unix(n, 0).UTC(), nil
-		case size < 1e14:
-			return time.UnixMilli(n).UTC(), nil
-		case size < 1e17:
-			return time.UnixMicro(n).UTC(), nil
-		}
-		return time.Unix(0, n).UTC(), nil
-	}
-	if f, err := strconv.ParseFloat(text, 64); err == nil {
-		for size := math.Abs(f); size >= 1e11 && size <= 1e20; size = math.Abs(f) {
-			f /= 1000
-		}
-		if f >= earliest && f < 1e11 {
-			whole := math.Floor(f)
-			return time.Unix(int64(whole), int64((f-whole)*1e6)*1000).UTC(), nil
-		}
-	}
-	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return at, nil
-	}
-	for _, layout := range []string{time.DateTime, "2006-01-02T15:04:05"} {
-		if at, err := time.ParseInLocation(layout, text, zone); err == nil {
-			return at, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%.40q: want Unix time, RFC 3339, or %s", text, time.DateTime)
 }

@@ -6,27 +6,18 @@ package prometheus
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
-	"github.com/kubeedge/edge-anomaly/pkg/regular"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 )
 
-const (
-	saveEvery = 10 * time.Second
-	mostKept  = 1 << 28 // bytes of a file
-)
+const saveEvery = 10 * time.Second
 
-// kept is the file that says how far a query came.
-type kept struct {
-	path  string // "" keeps nothing
-	saved time.Time
+// newKept is the file that says how far a query came.
+func newKept(dir string, q *Query) *kept.File {
+	id := sha256.Sum256([]byte(q.Metric + "\x00" + q.Query))
+	return kept.New(dir, hex.EncodeToString(id[:8])+".json", saveEvery)
 }
 
 // progress is its content, in Unix milliseconds.
@@ -38,32 +29,14 @@ type progress struct {
 	Series map[string]int64 `json:"series"`
 }
 
-func newKept(dir string, q *Query) *kept {
-	if dir == "" {
-		return &kept{}
-	}
-	id := sha256.Sum256([]byte(q.Metric + "\x00" + q.Query))
-	return &kept{path: filepath.Join(dir, hex.EncodeToString(id[:8])+".json")}
-}
-
 // load goes on where the program ended. A file that is not there, or says nothing that makes sense, is as the first start.
-func (k *kept) load(q *query) error {
-	if k.path == "" {
-		return nil
-	}
-	text, err := regular.Read(k.path, mostKept)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func (q *query) load() error {
 	var p progress
-	if err == nil {
-		err = json.Unmarshal(text, &p)
+	if found, err := q.kept.Load(&p); err != nil || !found {
+		return err
 	}
-	if err == nil && (p.Query != q.Query.Query || p.Metric != q.Metric || p.End <= 0) {
-		err = errors.New("it is of another query")
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", k.path, err)
+	if p.Query != q.Query.Query || p.Metric != q.Metric || p.End <= 0 {
+		return fmt.Errorf("what is kept of %s is of another query", q.Metric)
 	}
 	again := q.behind
 	if p.Clean {
@@ -81,23 +54,14 @@ func (k *kept) load(q *query) error {
 
 // save keeps how far the query came, now and then and at the end.
 func (q *query) save(now bool) {
-	k := q.kept
-	if k.path == "" || !now && time.Since(k.saved) < saveEvery {
+	if !q.kept.Due(now) {
 		return
 	}
-	k.saved = time.Now()
 	p := progress{Metric: q.Metric, Query: q.Query.Query, End: q.end.UnixMilli(), Clean: now, Series: make(map[string]int64)}
 	for labels, s := range q.table.All() {
 		if !s.Last.IsZero() {
 			p.Series[labels] = s.Last.UnixMilli()
 		}
 	}
-	text, err := json.Marshal(p)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(k.path), 0o700)
-	}
-	if err == nil {
-		err = atomicfile.WriteBytes(k.path, 0o600, text)
-	}
-	q.report(q.part+": state", riskKept, err)
+	q.report(q.part+": state", riskKept, q.kept.Save(p, now))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
@@ -35,7 +36,7 @@ type query struct {
 	server asker
 	report admethod.Report
 	part   string // of the program, for reports
-	kept   *kept
+	kept   *kept.File
 	behind time.Duration
 
 	floor time.Time     // of a first start: what is before was not asked for
@@ -75,7 +76,7 @@ const (
 // run asks until ctx ends.
 func (q *query) run(ctx context.Context, in source.Intake) (err error) {
 	began := time.Now()
-	if err := q.kept.load(q); err != nil {
+	if err := q.load(); err != nil {
 		q.report(q.part+": state", riskKept, err)
 	}
 	var past time.Time // up to here nobody watched

@@ -6,6 +6,7 @@ package naming
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -75,6 +76,22 @@ func (t *Template) Names() []string {
 		}
 	}
 	return names
+}
+
+// Pattern matches the texts that the template may have been expanded to, where no name means anything with a slash in it. Its
+// groups are the names, in order.
+func (t *Template) Pattern() *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString("^")
+	for _, p := range t.parts {
+		if p.name {
+			b.WriteString("([^/]+)")
+		} else {
+			b.WriteString(regexp.QuoteMeta(p.text))
+		}
+	}
+	b.WriteString("$")
+	return regexp.MustCompile(b.String())
 }
 
 // Expand puts in what names mean. A slash in that is written %2F, as parts of keys have none. The error names what has
