@@ -109,8 +109,8 @@ func (i *incident) follow(e *evidence) (Kind, float64) {
 	case Noise:
 		i.rested(e.scatterTail > AlarmTail, restFor)
 	default:
-		i.refine(e)
 		i.rested(!(e.level > e.levelLimit/2), restFor)
+		i.refine(e)
 	}
 	if i.on && i.age >= longIncident && !e.held {
 		i.settled = true
@@ -197,7 +197,7 @@ func (i *incident) followSpike(e *evidence) (Kind, float64) {
 // refine looks once more at a level that is off in a stream with a season: what moves about as fast as the season, or
 // turns, is no drift.
 func (i *incident) refine(e *evidence) {
-	if e.seasonRate == 0 || i.kind == Pattern || int64(i.age)%restFor != 0 {
+	if !i.on || i.quiet > 0 || e.seasonRate == 0 || i.kind == Pattern || int64(i.age)%restFor != 0 {
 		return
 	}
 	moved := math.Abs(e.shift-i.shift) / restFor

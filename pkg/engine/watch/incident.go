@@ -61,15 +61,15 @@ func (d *Detector) begin(by int, rows int64) {
 	if i.chain == 0 || began-i.away > late {
 		i.chain, i.fill = began, 0
 	}
+	for ; d.next < began; d.next++ {
+		d.learn(d.next, capU)
+	}
 	base := *d.at(began - 1)
 	base.x = d.stood(began - 1)
 	*i = incident{
 		on: true, by: by, began: began, chain: i.chain, away: d.t, base: base.x, at: base.at, fill: i.fill,
 		size:  d.at(d.t).x - base.x,
 		peaks: [lags]float64(d.zs[:lags]),
-	}
-	for ; d.next < began; d.next++ {
-		d.learn(d.next, capU)
 	}
 }
 
@@ -125,6 +125,7 @@ func (d *Detector) follow(v *Verdict, hint *Hint) {
 	if d.acceptable(now.at) {
 		v.Accepted, v.Open = true, false
 		d.accept()
+		i.began, i.away = 0, 0 // it is part of what is normal
 	}
 }
 

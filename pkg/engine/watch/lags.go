@@ -26,10 +26,9 @@ const (
 
 // measure takes the statistics of the newest reading.
 func (d *Detector) measure() {
-	n := min(d.t, blockRows)
-	d.mean = 0
-	for t := d.t - n + 1; t <= d.t; t++ {
-		d.mean += d.at(t).x / float64(n)
+	p, mixed := d.block(d.t)
+	if d.mean = p.x; mixed {
+		d.mean = math.NaN()
 	}
 	usual := 0.0
 	for j := range lags {
@@ -93,7 +92,8 @@ func lagFor(readings int64) int { return min(lags-1, 63-bits.LeadingZeros64(uint
 func (d *Detector) learn(t int64, most float64) {
 	d.learned++
 	if t%thin == 0 {
-		d.far.keep(d.block(t), d.interval, d.smallest)
+		p, mixed := d.block(t)
+		d.far.keep(p, mixed, d.interval, d.smallest)
 	}
 	most = min(most, math.Log10(d.learned)+rareMore)
 	gain := max(1/d.learned, 1.0/memory)
@@ -146,11 +146,14 @@ func (d *Detector) take(l *tail, z, most float64) {
 	l.add(z)
 }
 
-// block is the mean of the thin readings up to t.
-func (d *Detector) block(t int64) point {
-	p := point{at: d.at(t).at}
-	for k := range int64(thin) {
-		p.x += d.at(t-k).x / thin
+// block is the mean of the thin readings up to t; mixed tells that some are part of an incident that is over.
+func (d *Detector) block(t int64) (p point, mixed bool) {
+	p.at = d.at(t).at
+	n := min(int64(thin), t)
+	for k := range n {
+		p.x += d.at(t-k).x / float64(n)
+		mixed = mixed || *d.back(t - k) != 0
 	}
-	return p
+	last := &d.open
+	return p, mixed || !last.on && last.began <= t && t-n < last.away
 }

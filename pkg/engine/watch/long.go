@@ -15,14 +15,16 @@ const (
 // long knows how far the stream moves in a long time: what an incident that lasts is held against.
 type long struct {
 	ring  [longRing]point
+	mixed [longRing / 64]uint64 // a bit for each of the means of which some readings are part of an incident that is over
 	n     int64
 	scale [longLags]float64
 	tails [longLags]tail
 }
 
 // keep takes in the mean of thin readings.
-func (l *long) keep(p point, interval, smallest float64) {
+func (l *long) keep(p point, mixed bool, interval, smallest float64) {
 	l.ring[l.n&(longRing-1)] = p
+	l.mark(l.n, mixed)
 	l.n++
 	for k := range longLags {
 		lag := int64(firstLong) << k
@@ -77,3 +79,12 @@ func (l *long) skip(at int64) {
 		l.n++
 	}
 }
+
+func (l *long) mark(t int64, mixed bool) {
+	word, bit := &l.mixed[t&(longRing-1)/64], uint64(1)<<(t&63)
+	if *word &^= bit; mixed {
+		*word |= bit
+	}
+}
+
+func (l *long) isMixed(t int64) bool { return l.mixed[t&(longRing-1)/64]>>(t&63)&1 != 0 }

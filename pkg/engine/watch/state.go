@@ -161,7 +161,7 @@ func (l *long) EncodeState(w *state.Writer) {
 	w.Int(l.n)
 	n := min(l.n, longRing)
 	for t := l.n - n; t < l.n; t++ {
-		p := &l.ring[t&(longRing-1)]
+		p := l.ring[t&(longRing-1)]
 		skipped := math.IsNaN(p.x)
 		if skipped {
 			p.x = 0
@@ -169,6 +169,7 @@ func (l *long) EncodeState(w *state.Writer) {
 		w.Float(p.x)
 		w.Int(p.at)
 		w.Bool(skipped)
+		w.Bool(l.isMixed(t))
 	}
 	w.Floats(l.scale[:])
 	for k := range l.tails {
@@ -186,6 +187,7 @@ func (l *long) DecodeState(r *state.Reader) {
 			p.x = math.NaN()
 		}
 		l.ring[t&(longRing-1)] = p
+		l.mark(t, r.Bool())
 	}
 	r.FloatsTo("long scales", l.scale[:])
 	for k := range l.tails {

@@ -14,7 +14,7 @@ const (
 	nearDay   = 0.15 // of a day, off which a period is a day
 )
 
-// before is the mean of the block of about so long ago; NaN where none is remembered.
+// before is the mean of the block of about so long ago; NaN where none is remembered, or not of what is normal.
 func (l *long) before(now, ago int64) float64 {
 	n := min(l.n, longRing)
 	lo, hi := l.n-n, l.n // first block that is not before the time
@@ -30,7 +30,7 @@ func (l *long) before(now, ago int64) float64 {
 		return math.NaN()
 	}
 	a, b := l.ring[(lo-1)&(longRing-1)], l.ring[lo&(longRing-1)]
-	if math.IsNaN(a.x) || math.IsNaN(b.x) || b.at <= a.at {
+	if l.isMixed(lo-1) || l.isMixed(lo) || math.IsNaN(a.x) || math.IsNaN(b.x) || b.at <= a.at {
 		return math.NaN()
 	}
 	f := float64(want-a.at) / float64(b.at-a.at)
