@@ -114,7 +114,7 @@ type Learner interface {
 // Span is a stretch of a stream.
 type Span struct {
 	From, To time.Time     // of the first and of the last reading in it
-	Rows     iter.Seq[Row] // its readings in time order; nil: those that the detector remembers
+	Rows     iter.Seq[Row] // its readings in time order, and some from before it; nil: those that the detector remembers
 }
 
 // Member describes one property that a detector watches.

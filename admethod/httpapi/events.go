@@ -25,6 +25,7 @@ type event struct {
 	id        int64
 	namespace string
 	data      []byte
+	same      bool // it says what the one before on its property said
 }
 
 // events hands verdicts to listeners. Its memory is bounded: a listener that does not keep up is cut off.
@@ -34,25 +35,28 @@ type events struct {
 	mu        sync.Mutex
 	next      int64
 	kept      []event
-	listeners map[chan event]struct{}
+	listeners map[chan event]bool // and whether they want changes alone
 }
 
 // init numbers on from the time of day, so that the numbers of an earlier process are not met again.
 func (e *events) init() {
 	e.most, e.next = mostListeners, time.Now().UnixMicro()
-	e.listeners = make(map[chan event]struct{})
+	e.listeners = make(map[chan event]bool)
 }
 
-func (e *events) publish(namespace string, data []byte) {
+func (e *events) publish(namespace string, data []byte, same bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next++
-	ev := event{e.next, namespace, data}
+	ev := event{e.next, namespace, data, same}
 	if len(e.kept) == keptEvents {
 		e.kept = slices.Delete(e.kept, 0, keptEvents/4)
 	}
 	e.kept = append(e.kept, ev)
-	for l := range e.listeners {
+	for l, changes := range e.listeners {
+		if changes && same {
+			continue
+		}
 		select {
 		case l <- ev:
 		default:
@@ -64,19 +68,20 @@ func (e *events) publish(namespace string, data []byte) {
 
 // listen returns what was kept after the event of number last (nothing for 0), and a channel for what comes. It is nil
 // when there are too many listeners.
-func (e *events) listen(last int64) ([]event, chan event) {
+func (e *events) listen(last int64, changes bool) ([]event, chan event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.listeners) >= e.most {
 		return nil, nil
 	}
 	l := make(chan event, listenerQueue)
-	e.listeners[l] = struct{}{}
+	e.listeners[l] = changes
 	if last <= 0 {
 		return nil, l
 	}
 	i, _ := slices.BinarySearchFunc(e.kept, last+1, func(ev event, id int64) int { return cmp.Compare(ev.id, id) })
-	return slices.Clone(e.kept[i:]), l
+	missed := slices.Clone(e.kept[i:])
+	return slices.DeleteFunc(missed, func(ev event) bool { return changes && ev.same }), l
 }
 
 func (e *events) leave(l chan event) {
@@ -85,10 +90,12 @@ func (e *events) leave(l chan event) {
 	delete(e.listeners, l)
 }
 
-// stream answers GET /v1/events.
+// stream answers GET /v1/events. With changes=true it is told only what changes a severity or an incident, not that all is
+// as before.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	last, _ := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64) // what is not a number of ours asks for nothing old
-	missed, l := s.events.listen(last)
+	changes, _ := strconv.ParseBool(r.URL.Query().Get("changes"))
+	missed, l := s.events.listen(last, changes)
 	if l == nil {
 		http.Error(w, "too many listeners", http.StatusServiceUnavailable)
 		return

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
@@ -159,9 +160,69 @@ func (s *Server) learn(ctx context.Context, f *Feedback) (learned bool, reason s
 	if s.accept == nil {
 		return false, "no detector can be told here"
 	}
-	err := s.accept(ctx, driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}, driver.Span{From: f.From, To: f.To})
-	if err != nil {
+	key, span := driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property}, driver.Span{From: f.From, To: f.To}
+	if rows := s.recorded(ctx, key, span); len(rows) > 0 {
+		span.Rows = slices.Values(rows)
+	}
+	if err := s.accept(ctx, key, span); err != nil {
 		return false, err.Error()
 	}
 	return true, ""
+}
+
+// Recorded knows readings of the past: those of a property in a span, in order of time.
+type Recorded func(ctx context.Context, key driver.Key, from, to time.Time, each func(at time.Time, value float64, text string) error) error
+
+// Recording has a detector that is told what was normal read what it remembers no more from what is recorded, until remove
+// is called.
+func (rs *Routes) Recording(known Recorded) (remove func()) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	p := &known
+	rs.known = append(rs.known, p)
+	return func() {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		rs.known = slices.DeleteFunc(rs.known, func(o *Recorded) bool { return o == p })
+	}
+}
+
+// What a detector is told of is no longer than that, with so much from before it.
+const (
+	mostTold   = 50_000 // readings
+	beforeTold = 10 * time.Minute
+)
+
+var errTooLong = errors.New("too long to be learned")
+
+// recorded are the readings of a span as far as they are recorded, with some from before. Of a property of a group, which
+// is told by rows of all members, there are none.
+func (s *Server) recorded(ctx context.Context, key driver.Key, span driver.Span) (rows []driver.Row) {
+	if s.watched != nil {
+		if w, ok := s.watched(key); !ok || len(w.Members) > 1 {
+			return nil
+		}
+	}
+	s.routes.mu.Lock()
+	known := slices.Clone(s.routes.known)
+	s.routes.mu.Unlock()
+	inside := false
+	for _, k := range known {
+		err := (*k)(ctx, key, span.From.Add(-beforeTold), span.To.Add(1), func(at time.Time, value float64, text string) error {
+			if len(rows) == mostTold {
+				return errTooLong
+			}
+			inside = inside || !at.Before(span.From)
+			rows = append(rows, driver.Row{{Key: key, At: at, Value: value, Text: text}})
+			return nil
+		})
+		if err != nil {
+			s.trouble("recorded")(err)
+			return nil
+		}
+	}
+	if !inside {
+		return nil // what the detector remembers is better than that
+	}
+	return rows
 }

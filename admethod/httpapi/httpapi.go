@@ -291,18 +291,28 @@ func (s *Server) Write(_ context.Context, batch []driver.Result) error {
 		if err != nil {
 			return admethod.Permanent(fmt.Errorf("api: verdict on %v: %w", batch[i].Key, err))
 		}
-		s.remember(&batch[i], v)
-		s.events.publish(batch[i].Key.Namespace, data)
+		before := s.remember(&batch[i], v)
+		s.events.publish(batch[i].Key.Namespace, data, unchanged(&before, &v))
 	}
 	return nil
 }
 
-func (s *Server) remember(r *driver.Result, v Verdict) {
+// unchanged reports whether a verdict says of severity and incident what the one before said.
+func unchanged(before, v *Verdict) bool {
+	if before.Detector == "" || before.Severity != v.Severity || before.Kind != v.Kind || (before.Incident == nil) != (v.Incident == nil) {
+		return false
+	}
+	return v.Incident == nil || v.Incident.Phase == driver.Lasts && v.Incident.ID == before.Incident.ID
+}
+
+// remember notes a verdict, and returns the one before on its property.
+func (s *Server) remember(r *driver.Result, v Verdict) (before Verdict) {
 	s.rates.warm(r, s.most)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ledger.take(r, s.most)
-	if _, known := s.latest[r.Key]; known || len(s.latest) < s.most {
+	before, known := s.latest[r.Key]
+	if known || len(s.latest) < s.most {
 		if s.latest[r.Key] = v; !known {
 			s.order, s.changes = nil, s.changes+1
 		}
@@ -310,6 +320,7 @@ func (s *Server) remember(r *driver.Result, v Verdict) {
 		s.excess = true
 		logs.Warningf("api: verdicts on more than %d properties: those on the others are events only", s.most)
 	}
+	return before
 }
 
 // Forget drops the verdict on a property that is no longer watched.

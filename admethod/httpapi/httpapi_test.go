@@ -229,9 +229,9 @@ func TestServer(t *testing.T) {
 func TestSlowListenerIsCutOff(t *testing.T) {
 	var e events
 	e.init()
-	_, slow := e.listen(0)
+	_, slow := e.listen(0, false)
 	for range listenerQueue + 1 {
-		e.publish("", nil)
+		e.publish("", nil, false)
 	}
 	n := 0
 	for range slow {
@@ -241,15 +241,15 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 		t.Errorf("%d events, %d listeners", n, len(e.listeners))
 	}
 	for range 10 * keptEvents {
-		e.publish("", nil)
+		e.publish("", nil, false)
 	}
 	if len(e.kept) > keptEvents {
 		t.Errorf("%d events kept", len(e.kept))
 	}
 	for range mostListeners {
-		e.listen(0)
+		e.listen(0, false)
 	}
-	if _, l := e.listen(0); l != nil {
+	if _, l := e.listen(0, false); l != nil {
 		t.Error("too many listeners")
 	}
 }

@@ -56,7 +56,7 @@ func (l *live) see(r *driver.Result) {
 		return // the sink's Write tells of it
 	}
 	k.told, k.severity = now, r.Severity
-	k.publish(r.Key.Namespace, data)
+	k.publish(r.Key.Namespace, data, false)
 }
 
 // listen returns a channel of what comes on a property; nil when there are too many listeners.
@@ -76,7 +76,7 @@ func (l *live) listen(key driver.Key) (c chan event, leave func()) {
 		k.init()
 		l.keys[key] = k
 	}
-	_, c = k.listen(0)
+	_, c = k.listen(0, false)
 	return c, func() {
 		l.watched.Add(-1)
 		l.mu.Lock()

@@ -17,6 +17,7 @@ type Routes struct {
 	mu     sync.Mutex
 	routes []*route
 	past   []*Incidents
+	known  []*Recorded
 	mux    *http.ServeMux // of the routes; nil when it has to be built again
 }
 

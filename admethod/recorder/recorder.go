@@ -123,6 +123,9 @@ func (r *Recorder) Start(context.Context) error {
 
 // mount adds the routes. The server of the sink "api" has checked who asks before it passes a request on.
 func (r *Recorder) mount() error {
+	r.routes = append(r.routes, httpapi.Default.Recording(func(ctx context.Context, key driver.Key, from, to time.Time, each func(time.Time, float64, string) error) error {
+		return r.scan(ctx, &asked{key, from, to}, func(e *store.Entry) error { return each(e.At, e.Value, e.Text) })
+	}))
 	for pattern, h := range map[string]http.HandlerFunc{"GET /v1/readings": r.readings, "GET /v1/try": r.tryOut} {
 		remove, err := httpapi.Default.HandleSeen(pattern, h)
 		if err != nil {

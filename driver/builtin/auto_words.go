@@ -55,11 +55,16 @@ func (d *autoDetector) Explain(r *driver.Result, in driver.Language) string {
 // Accept implements driver.Learner: a departure of the same shape begins no incident any more.
 func (d *autoDetector) Accept(span driver.Span) error {
 	var points []watch.Point
+	before := math.NaN()
 	if span.Rows == nil {
 		points = d.stream.Remembered(d.clock.of(span.From), d.clock.of(span.To))
 	} else {
 		for row := range span.Rows {
-			if x, ok := reading(row); ok && !row[0].At.Before(span.From) && !row[0].At.After(span.To) {
+			switch x, ok := reading(row); {
+			case !ok || row[0].At.After(span.To):
+			case row[0].At.Before(span.From):
+				before = x
+			default:
 				points = append(points, watch.Point{X: x, At: d.clock.of(row[0].At)})
 			}
 		}
@@ -67,6 +72,9 @@ func (d *autoDetector) Accept(span driver.Span) error {
 	if len(points) == 0 {
 		return fmt.Errorf("detector %q: no readings from %s to %s are remembered, want them with the span",
 			autoName, span.From.Format(time.RFC3339), span.To.Format(time.RFC3339))
+	}
+	if !math.IsNaN(before) {
+		return d.stream.AcceptAfter(before, points)
 	}
 	return d.stream.Accept(points)
 }

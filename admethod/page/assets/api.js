@@ -18,13 +18,11 @@ const headers = (more) => token ? { Authorization: `Bearer ${token}`, ...more } 
 async function ask(path, options = {}) {
   const answer = await fetch(path, { ...options, headers: headers(options.headers) });
   if (answer.status === 401) throw new Refused("401");
-  if (!answer.ok) throw new Error((await answer.text()).trim() || String(answer.status));
+  if (!answer.ok) throw Object.assign(new Error((await answer.text()).trim() || String(answer.status)), { status: answer.status });
   return answer;
 }
 
 export const get = async (path, signal) => (await ask(path, { signal })).json();
-
-export const text = async (path, signal) => (await ask(path, { signal })).text();
 
 export const post = async (path, body) => (await ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
 

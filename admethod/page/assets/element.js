@@ -11,11 +11,14 @@ export function el(tag, attributes = {}, ...children) {
   return e;
 }
 
-export const link = (v, text) => el("a", {
-  href: "#/property?" + new URLSearchParams({ namespace: v.namespace, device: v.device, property: v.property }),
+export const link = (v, text, more = {}) => el("a", {
+  href: "#/property?" + new URLSearchParams({ namespace: v.namespace, device: v.device, property: v.property, ...more }),
 }, text);
 
 export const severity = (s) => el("span", { class: `word ${s}` }, words()[s] ?? s);
+
+// when is a time as people of the language write it.
+export const when = (t) => new Date(t).toLocaleString(words().tag, { dateStyle: "medium", timeStyle: "medium" });
 
 const worst = { critical: 3, warning: 2, normal: 1, unknown: 0 };
 export const worse = (a, b) => (worst[b] ?? 0) - (worst[a] ?? 0);
@@ -32,8 +35,9 @@ export function incidents(list, now, none) {
   const w = words(), sorted = [...list].sort((a, b) => worse(a.severity, b.severity) || b.start.localeCompare(a.start));
   return el("ul", { class: "incidents" }, ...sorted.map((i) => {
     const how = i.end ? w.lasted(lasting(i.duration)) : w.since(lasting((now - Date.parse(i.start)) / 1000));
+    const kind = i.kind && i.message && w.tag === "en" ? ` · ${w.kinds[i.kind] ?? i.kind}` : "";
     const blamed = i.cause ? ` · ${w.causes}: ${i.cause.device} ${i.cause.property ?? ""}` : "";
     return el("li", { class: i.severity }, el("p", {}, severity(i.severity), " ", link(i, sentence(i))),
-      el("p", { class: "quiet small" }, `${new Date(i.start).toLocaleString(w.tag)} · ${how}${blamed}`));
+      el("p", { class: "quiet small" }, `${when(i.start)} · ${how}${kind}${blamed}`));
   }));
 }

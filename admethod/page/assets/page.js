@@ -2,12 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { Refused, get, use } from "./api.js";
-import { devices } from "./devices.js";
 import { el } from "./element.js";
+import { overview } from "./overview.js";
 import { property } from "./property.js";
+import { acts } from "./say.js";
 import { turn, words } from "./words.js";
 
-const main = document.getElementById("main"), status = document.getElementById("status"), language = document.getElementById("language");
+const main = document.getElementById("main"), status = document.getElementById("status"), language = document.getElementById("language"), audit = document.getElementById("audit");
 let leave = new AbortController();
 
 // show draws what the address names; what was shown before ends.
@@ -17,15 +18,18 @@ async function show() {
   const w = words(), signal = leave.signal;
   document.documentElement.lang = w.tag;
   language.textContent = w.other;
+  audit.textContent = w.audit;
   language.lang = w.tag === "en" ? "zh" : "en";
   const [path, query] = location.hash.slice(1).split("?"), q = new URLSearchParams(query ?? "");
   try {
     const heard = state(signal);
     if (path === "/property") await property(main, q, signal, heard);
-    else await devices(main, signal, heard);
+    else if (path === "/audit") await acts(main, signal);
+    else await overview(main, q, signal, heard);
   } catch (err) {
     if (signal.aborted) return;
     if (err instanceof Refused) askToken();
+    else if (err.status === 404 || err.status === 403) main.replaceChildren(el("p", {}, w.unknownHere), el("p", {}, el("a", { href: "#/" }, "← " + w.back)));
     else { status.textContent = w.away; setTimeout(() => { if (!signal.aborted) show(); }, 2000); }
   }
 }
@@ -39,7 +43,8 @@ function state(signal) {
     try {
       const s = await get("v1/status", signal);
       const r = s.readings;
-      status.textContent = there ? [...(r.properties ? [w.readings(r.properties, r.observed.toLocaleString(w.tag), r.dropped)] : []), ...s.troubles.map(w.trouble)].join(" · ") : w.away;
+      const looks = s.you.role === "viewer" ? [[s.you.name, s.you.namespaces?.length ? w.looksAt(s.you.namespaces.join(", ")) : w.looks].filter(Boolean).join(": ")] : s.you.name ? [s.you.name] : [];
+      status.textContent = there ? [...(r.properties ? [w.readings(r.properties, r.observed.toLocaleString(w.tag), r.dropped)] : []), ...looks, ...s.troubles.map(w.trouble)].join(" · ") : w.away;
     } catch { if (!signal.aborted) status.textContent = w.away; }
   };
   draw();

@@ -1,111 +1,136 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-import { follow, get, post, text } from "./api.js";
-import { el, incidents, severity } from "./element.js";
-import { number, words } from "./words.js";
+import { follow, get } from "./api.js";
+import { chart, number, readings } from "./chart.js";
+import { el, incidents, link, severity, when } from "./element.js";
+import { mute, say } from "./say.js";
+import { attempt } from "./try.js";
+import { lasting, words } from "./words.js";
 
-const most = 5000; // readings that the chart holds
+const most = 5000; // points that the chart holds
+const spans = [["60", "minute"], ["3600", "hour"], ["86400", "day"], ["604800", "week"], ["", "all"]];
 
-// property shows one: what is said of it now, its readings as they come, and what was wrong with it.
+// property shows one: what is said of it now, its readings as they come and as they are recorded, what was wrong with it,
+// what people may say of that, and what other settings would have told.
 export async function property(main, q, signal, heard) {
   const w = words(), key = { namespace: q.get("namespace") ?? "", device: q.get("device") ?? "", property: q.get("property") ?? "" };
-  const exact = new URLSearchParams(Object.entries(key).map(([k, v]) => [k, v.replace(/[\\*?[]/g, "\\$&")]));
-  const [latest, told, state] = await Promise.all([get("v1/verdicts?" + exact, signal), get("v1/incidents?limit=50&" + exact, signal), get("v1/status", signal)]);
+  const exact = new URLSearchParams(Object.entries(key).map(([k, v]) => [k, v.replace(/[\\*?[]/g, "\\$&")])), plain = new URLSearchParams(key);
+  let [about, told, state] = await Promise.all([get("v1/property?" + plain, signal), get("v1/incidents?limit=100&" + exact, signal), get("v1/status", signal)]);
   const same = (v) => v.namespace === key.namespace && v.device === key.device && v.property === key.property;
-  let verdict = latest.verdicts.find(same), list = told.incidents.filter(same);
+  let verdict = about.verdict, list = told.incidents.filter(same);
 
-  const head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait);
-  const chart = el("div", { class: "chart", role: "img", "aria-label": w.chart }), rows = el("tbody"), past = el("section"), said = el("p", { role: "status" });
-  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, wait, chart, past, said);
+  const head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = el("section"), past = el("section"), saying = el("section");
+  const box = el("div", { class: "chart", role: "img", "aria-label": w.chart }), message = el("p", { role: "status" }), range = el("div", { class: "filters ranges", role: "group", "aria-label": w.span });
+  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, range, wait, box, group, past, saying, message,
+    ...(state.recording && about.watched && about.members.length < 2 ? [attempt(key, about, signal)] : []));
+  const said = (text) => { message.textContent = text; message.className = "says"; };
 
   const facts = () => {
     if (!verdict) return;
     const v = verdict, row = (name, value) => value === undefined || value === "" ? [] : [el("dt", {}, name), el("dd", {}, value)];
+    const unit = (x) => x === undefined ? undefined : number(x) + (about.unit ? ` ${about.unit}` : "");
+    const lasts = v.incident && !v.incident.end ? ` · ${w.since(lasting((Date.now() - Date.parse(v.incident.start)) / 1000))}` : "";
     head.replaceChildren(
-      el("p", {}, severity(v.severity), " ", v.severity === "normal" ? "" : (v.message && w.tag === "en" ? v.message : w.kinds[v.kind] ?? "")),
+      el("p", { class: "answer" }, severity(v.severity), " ", v.severity === "normal" ? w.asUsual : v.message && w.tag === "en" ? v.message : w.kinds[v.kind] ?? v.message ?? "", lasts ? el("span", { class: "quiet" }, lasts) : ""),
       el("dl", { class: "facts" },
-        ...row(w.value, number(v.value)), ...row(w.expected, number(v.expected)),
-        ...row(w.band, v.lower === undefined || v.upper === undefined ? undefined : `${number(v.lower)} ${w.and} ${number(v.upper)}`),
-        ...row(w.score, v.score === undefined ? undefined : v.score.toFixed(4)), ...row(w.threshold, v.threshold && number(v.threshold)),
-        ...row(w.at, new Date(v.at).toLocaleString(w.tag)), ...row(w.causes, v.causes?.map((c) => `${c.device} ${c.property} (${Math.round(100 * c.weight)} %)`).join(", ")),
-        ...row(w.detector, v.detector), ...row(w.model, v.model), ...row(w.config, v.config)));
+        ...row(w.value, unit(v.value)), ...row(w.expected, unit(v.expected)),
+        ...row(w.band, v.lower === undefined || v.upper === undefined ? undefined : `${number(v.lower)} ${w.and} ${unit(v.upper)}`),
+        ...row(w.kind, v.kind && (w.kinds[v.kind] ?? v.kind)), ...row(w.score, v.score === undefined ? undefined : v.score.toFixed(4)), ...row(w.threshold, v.threshold && number(v.threshold)),
+        ...row(w.at, when(v.at)), ...row(w.causes, v.causes?.map((c) => `${c.device} ${c.property} (${Math.round(100 * c.weight)} %)`).join(", ")),
+        ...row(w.detector, v.detector), ...row(w.model, [about.model, v.model].filter(Boolean).join(", ")), ...row(w.config, v.config),
+        ...row(w.labels, Object.entries(about.labels ?? {}).map(([k, x]) => `${k}=${x}`).join(", "))));
   };
-  const lists = () => past.replaceChildren(el("h2", {}, w.all), incidents(list, Date.now(), w.noneOver), ...list.slice(0, 1).map(say));
-
-  // say takes what people think of the newest incident.
-  const say = (i) => {
-    const note = el("input", { placeholder: w.note, "aria-label": w.note, maxlength: "200" }), by = el("input", { placeholder: w.by, "aria-label": w.by, maxlength: "60" });
-    const button = (label, what) => {
-      const b = el("button", { type: "button" }, label);
-      b.addEventListener("click", async () => {
-        try {
-          const answer = await post("v1/feedback", { incident: i.id, ...key, verdict: what, note: note.value, by: by.value });
-          said.textContent = answer.learned ? w.learned : answer.reason ? w.notLearned(answer.reason) : w.noted;
-        } catch (err) { said.textContent = w.failed(err.message); }
-        said.className = "says";
-      });
-      return b;
-    };
-    return el("div", { class: "say" }, button(w.normalSaid, "normal"), button(w.faultSaid, "fault"), note, by);
+  const lists = () => {
+    past.replaceChildren(el("h2", {}, w.all), incidents(list.slice(0, 10), Date.now(), w.noneOver));
+    const newest = list[0];
+    const chosen = zoomed ?? newest;
+    if (state.you.role === "viewer") return; // looks
+    saying.replaceChildren(...(chosen ? [say(key, state.you, chosen, said)] : []), ...(about.watched || about.verdict ? [mute(key, state.you, about.muted, said, async () => { about = await get("v1/property?" + plain, signal); lists(); })] : []));
   };
+  const members = () => group.replaceChildren(...(about.members.length > 1 ? [el("h2", {}, w.group), el("ol", { class: "ranked" }, ...about.members.map((m) => el("li", {},
+    severity(m.severity), " ", link({ ...key, ...m }, `${m.device} ${m.property}`), " ", el("span", { class: "quiet small" }, [m.value === undefined ? "" : number(m.value), m.blame ? `${w.causes}: ${Math.round(100 * m.blame)} %` : ""].filter(Boolean).join(" · ")))))] : []));
 
-  const data = [[], [], [], [], []]; // time, reading, expected, lower, upper
+  // The columns of the chart. The newest point joins what comes within its part of the span.
+  let data = [[], [], [], [], [], []], zoomed, span = "3600", part = 0;
   const add = (v) => {
-    const t = Date.parse(v.at ?? v.time) / 1000, d = data[0];
-    if (v.value === undefined || v.value === null || d.length && t <= d[d.length - 1]) return;
-    [t, v.value, v.expected ?? null, v.lower ?? null, v.upper ?? null].forEach((x, k) => data[k].push(x));
-    if (d.length > most) for (const column of data) column.splice(0, most / 10);
+    const t = Date.parse(v.at) / 1000, last = data[0].length - 1;
+    if (v.value === undefined || v.value === null || last >= 0 && t <= data[0][last]) return;
+    if (last >= 0 && t - data[0][last] < part) {
+      data[0][last] = t;
+      data[1][last] = Math.max(data[1][last], v.value);
+      data[2][last] = Math.min(data[2][last], v.value);
+    } else [t, v.value, v.value].forEach((x, k) => data[k].push(x));
+    [v.expected, v.lower, v.upper].forEach((x, k) => { data[k + 3][data[0].length - 1] = x ?? null; });
+    const from = span && !zoomed ? t - span : -Infinity;
+    let old = data[0].length > most ? most / 10 : 0;
+    while (data[0][old] < from) old++;
+    if (old) for (const column of data) column.splice(0, old);
   };
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  let plot;
+  // past asks for what is recorded in the span that is shown.
+  const load = async () => {
+    data = [[], [], [], [], [], []];
+    const to = zoomed?.to ?? Date.now() / 1000, from = zoomed?.from ?? (span ? to - span : undefined);
+    part = from === undefined ? 0 : (to - from) / 800;
+    if (state.recording) try {
+      const query = new URLSearchParams([...plain, ["to", new Date(to * 1000).toISOString()], ["points", "800"]]);
+      if (from !== undefined) query.set("from", new Date(from * 1000).toISOString());
+      const p = await get("v1/readings?" + query, signal), none = () => new Array(p.at.length).fill(null);
+      data = [p.at, p.max, p.min, none(), none(), none()];
+      if (from === undefined && p.at.length) part = (to - p.at[0]) / 800;
+    } catch (err) { if (signal.aborted) return; /* what comes is shown all the same */ }
+    if (verdict && !zoomed) add(verdict);
+    plot?.end();
+    plot = undefined;
+    draw();
+    buttons();
+  };
+  let plot, timer = 0;
   const draw = () => {
     timer = 0;
-    if (signal.aborted || !data[0].length) return;
-    wait.hidden = true;
-    if (plot) { plot.setData(data); return; }
-    const axis = { stroke: css("--ink"), grid: { stroke: css("--line") }, ticks: { stroke: css("--line") } };
-    plot = new uPlot({
-      width: Math.max(280, chart.clientWidth), height: 320, cursor: { drag: { x: true, y: false } },
-      series: [{ label: w.time }, { label: w.value, stroke: css("--link"), width: 1.5, points: { show: data[0].length < 200 } },
-        { label: w.expected, stroke: css("--soft"), dash: [4, 4], points: { show: false } },
-        { label: "≥", stroke: "transparent", points: { show: false } }, { label: "≤", stroke: "transparent", points: { show: false } }],
-      bands: [{ series: [4, 3], fill: css("--normal") + "33" }],
-      axes: [axis, axis],
-      hooks: { drawClear: [(u) => { // incidents lie behind the readings
-        u.ctx.save();
-        for (const i of list) {
-          u.ctx.fillStyle = css(i.severity === "critical" ? "--critical-back" : "--warning-back");
-          const [from, to] = [i.start, i.end ?? new Date().toISOString()].map((t) => Math.min(Math.max(u.valToPos(Date.parse(t) / 1000, "x", true), u.bbox.left), u.bbox.left + u.bbox.width));
-          u.ctx.fillRect(from, u.bbox.top, Math.max(to - from, 2), u.bbox.height);
-        }
-        u.ctx.restore();
-      }] },
-    }, data, chart);
+    if (signal.aborted) return;
+    wait.hidden = data[0].length > 0;
+    wait.textContent = zoomed ? w.nothingThen : w.wait;
+    if (!data[0].length) return;
+    if (plot) { plot.set(data); return; }
+    plot = chart(box, {
+      time: w.time, unit: about.unit, series: readings(w, about.unit), data, yLabel: about.unit || undefined,
+      spans: () => list.map((i) => ({ from: Date.parse(i.start) / 1000, to: (i.end ? Date.parse(i.end) : Date.now()) / 1000, color: i.severity === "critical" ? "--critical-back" : "--warning-back" })),
+      zoom: (from, to) => { zoomed = from === undefined ? undefined : { from, to }; load(); lists(); },
+    });
   };
-  let timer = 0;
   const soon = () => { timer ||= setTimeout(draw, 200); };
-  const size = new ResizeObserver(() => plot?.setSize({ width: Math.max(280, chart.clientWidth), height: 320 }));
-  size.observe(chart);
-  const dark = matchMedia("(prefers-color-scheme: dark)"), colors = () => { plot?.destroy(); plot = undefined; soon(); };
-  dark.addEventListener("change", colors);
-  signal.addEventListener("abort", () => { clearTimeout(timer); dark.removeEventListener("change", colors); size.disconnect(); plot?.destroy(); });
+  const buttons = () => {
+    const button = (text, pressed, act, more = {}) => {
+      const b = el("button", { type: "button", ...(pressed === undefined ? {} : { "aria-pressed": String(pressed) }), ...more }, text);
+      b.addEventListener("click", () => { act(); load(); lists(); });
+      return b;
+    };
+    const shift = (by) => () => {
+      const to = zoomed?.to ?? Date.now() / 1000, from = zoomed?.from ?? data[0][0] ?? to - 3600, width = to - from;
+      zoomed = { from: from + by * width, to: to + by * width };
+      if (zoomed.to >= Date.now() / 1000) zoomed = undefined;
+    };
+    range.replaceChildren(...spans.filter(([s]) => state.recording || s === "60" || s === "3600").map(([s, name]) => button(w.spans[name], !zoomed && s === span, () => { zoomed = undefined; span = s; })),
+      ...(state.recording ? [button("◀", undefined, shift(-0.5), { "aria-label": w.earlier }), ...(zoomed ? [button("▶", undefined, shift(0.5), { "aria-label": w.later }), button(w.live, undefined, () => { zoomed = undefined; })] : [])] : []),
+      el("span", { class: "quiet small" }, zoomed ? w.between(when(zoomed.from * 1000), when(zoomed.to * 1000)) : w.drag));
+  };
+  signal.addEventListener("abort", () => { clearTimeout(timer); plot?.end(); });
+  facts(); lists(); members();
+  await load();
 
-  if (state.sinks.recorder) try { // the last hour, where readings are recorded
-    const to = new Date(), from = new Date(to - 3600e3);
-    const lines = await text("v1/dataset?" + new URLSearchParams([...exact, ["format", "jsonl"], ["from", from.toISOString()], ["to", to.toISOString()]]), signal);
-    for (const line of lines.split("\n").slice(-most)) if (line) add(JSON.parse(line));
-  } catch (err) { if (signal.aborted) return; /* what comes is shown all the same */ }
-  if (verdict) add(verdict);
-  facts(); lists(); soon();
-
-  await follow("v1/live?" + new URLSearchParams(key), signal, (v) => {
+  const minute = setInterval(async () => { // who is to blame, what is muted
+    try { about = await get("v1/property?" + plain, signal); members(); } catch { /* the stream tells */ }
+  }, 15000);
+  signal.addEventListener("abort", () => clearInterval(minute));
+  await follow("v1/live?" + plain, signal, (v) => {
     verdict = v;
     if (v.incident) {
       const { namespace, device, property, message } = v, was = list.find((i) => i.id === v.incident.id);
-      list = [{ namespace, device, property, ...v.incident, message: (!v.incident.end && message) || was?.message }, ...list.filter((i) => i.id !== v.incident.id)];
+      list = [{ namespace, device, property, ...v.incident, message: (!v.incident.end && message) || was?.message }, ...list.filter((i) => i.id !== v.incident.id)].slice(0, 100);
       if (!was || v.incident.end && !was.end) lists();
     }
-    add(v); facts(); soon();
+    if (!zoomed) { add(v); soon(); }
+    facts();
   }, heard);
 }

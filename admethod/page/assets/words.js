@@ -7,7 +7,7 @@ const english = {
   other: "中文", tag: "en",
   open: "What is wrong now", none: "Nothing is wrong: no incident is open.", over: "What was wrong", all: "Incidents", time: "Time", noneOver: "No incident is remembered.",
   devices: "Devices", filter: "Namespace, device or property", anySeverity: "all", more: (n) => `Show ${n} more`, noDevices: "No property has been judged yet.",
-  fits: (n, all) => n === all ? `${all} devices` : `${n} of ${all} devices`,
+  fits: (n, all) => n === all ? `${all} ${all === 1 ? "device" : "devices"}` : `${n} of ${all} devices`,
   critical: "critical", warning: "warning", normal: "normal", unknown: "not judged",
   since: (d) => `for ${d}`, lasted: (d) => `lasted ${d}`, days: "d", hours: "h", minutes: "min", seconds: "s",
   is: (what, kind) => `${what}: ${kind}`,
@@ -17,13 +17,31 @@ const english = {
     pattern: "does not follow its pattern", range: "is out of its range", state: "is in an unusual state", missing: "is silent", late: "comes late",
     duplicate: "repeats readings", outOfOrder: "sends readings out of order", invalid: "sends what is no reading", stuckClock: "has a clock that stands still", desired: "is not what was asked for",
   },
-  readings: (p, n, dropped) => `${p} properties, ${n} readings${dropped ? `, ${dropped} of them dropped` : ""}`,
+  readings: (p, n, dropped) => `${p} ${p === 1 ? "property" : "properties"}, ${n} readings${dropped ? `, ${dropped} of them dropped` : ""}`,
   trouble: (t) => `Beside detection: ${t.part}: ${t.error}`, away: "The mapper does not answer. Trying again …",
   back: "All devices", value: "Reading", expected: "Expected", band: "99 of 100 lie between", score: "How unusual", threshold: "Alarm from",
   at: "Read at", detector: "Detector", model: "Model", config: "Configuration", causes: "To blame", and: "and", whole: "the device as a whole",
   chart: "Readings as they come, with what was expected of them", wait: "Waiting for the next reading …",
   normalSaid: "This was normal", faultSaid: "This was a fault", note: "Note", by: "Your name",
   learned: "Noted, and the detector takes it for normal from now on.", noted: "Noted.", notLearned: (why) => `Noted. The detector does not learn it: ${why}`,
+  namespace: "Namespace", anyNamespace: "all namespaces", anyModel: "all models", others: "others", labels: "Labels", kind: "Kind",
+  rate: "Share of properties that are anomalous", noRate: "Nothing has been counted yet: the first minute is shown when it is over.",
+  unusual: "Most unusual", noUnusual: "Nothing was unusual.", between: (a, b) => `${a} – ${b}`,
+  spans: { minute: "1 minute", hour: "1 hour", six: "6 hours", shift: "8 hours", day: "1 day", week: "1 week", all: "all" },
+  span: "Span of time", earlier: "earlier", later: "later", live: "Live", drag: "Drag over the chart for a part of it; a double click shows all again.",
+  nothingThen: "Nothing is recorded of that time.", unknownHere: "This is not known here, or it is not for you to see.", asUsual: "as usual", group: "Judged together, who is to blame first",
+  ofIncident: (t) => `What was the incident of ${t}?`, ofSpan: (a, b) => `What was it from ${a} to ${b}?`,
+  muteTitle: "Alert nobody for a while", muteWhat: "What is muted", muteFor: "For how long", wholeDevice: (d) => `all of ${d}`, mute: "Mute", unmute: "Alert again", mutedTitle: "Muted",
+  mutedUntil: (t, by, note) => `until ${t}${by ? `, by ${by}` : ""}${note ? `: ${note}` : ""}`,
+  audit: "Who changed what", who: "Who", what: "What", device: "Device", noActs: "Nobody has changed anything.", acts: { normal: "said it was normal", fault: "said it was a fault", mute: "muted", unmute: "unmuted" },
+  looks: "may look, not change", looksAt: (names) => `may look at ${names}`,
+  tryTitle: "Try before you change", tryWhat: "What is recorded is judged again, as it is now and as you choose, both from the beginning. Nothing changes.",
+  tryOf: "Of the last", tryRun: "Try", tryStop: "Stop", trying: "The recorded readings are being judged …", stopped: "Stopped.", unchanged: "as it is",
+  sensitivity: "Sensitivity", sensitivities: { low: "low", medium: "medium", high: "high" }, season: "Season", seasonSought: "is looked for", seasonNot: "is not looked for",
+  alarms: (n, was) => `Alarms: ${n} instead of ${was}.`, alarmsAWeek: (n, was) => `Alarms a week: ${n} instead of ${was}.`,
+  stillFound: (n, all, was) => n === all ? `${n} of your ${all} confirmed faults still found.` : `${n} of your ${all} confirmed faults found, ${was} as it is now.`,
+  noConfirmed: "You have confirmed no fault in this time.", triedOn: (n, cut) => `${n} readings${cut ? ", the latest of more" : ""}`,
+  withNow: "As it is now", withTried: "As you choose", yaml: "For the Device, under pushMethod:", copy: "Copy", copied: "Copied",
   token: "This API wants its token (the content of its tokenFile).", enter: "Enter", wrong: "That is not the token.", failed: (why) => `That did not work: ${why}`,
 };
 
@@ -48,6 +66,24 @@ const chinese = {
   chart: "实时读数与期望值", wait: "正在等待下一个读数……",
   normalSaid: "这是正常的", faultSaid: "这是故障", note: "备注", by: "您的姓名",
   learned: "已记录，检测器今后将其视为正常。", noted: "已记录。", notLearned: (why) => `已记录。检测器没有学习：${why}`,
+  namespace: "命名空间", anyNamespace: "全部命名空间", anyModel: "全部型号", others: "其他", labels: "标签", kind: "类型",
+  rate: "异常属性所占比例", noRate: "尚无统计：第一分钟结束后显示。",
+  unusual: "最不寻常", noUnusual: "没有不寻常之处。", between: (a, b) => `${a} – ${b}`,
+  spans: { minute: "1 分钟", hour: "1 小时", six: "6 小时", shift: "8 小时", day: "1 天", week: "1 周", all: "全部" },
+  span: "时间范围", earlier: "更早", later: "更晚", live: "实时", drag: "在图上拖动可放大一段；双击恢复。",
+  nothingThen: "该时段没有记录。", unknownHere: "此处没有该属性，或您无权查看。", asUsual: "一切如常", group: "共同判定的成员，最可能的原因在前",
+  ofIncident: (t) => `${t} 的异常事件是什么情况？`, ofSpan: (a, b) => `${a} 至 ${b} 是什么情况？`,
+  muteTitle: "暂时不报警", muteWhat: "静音对象", muteFor: "静音时长", wholeDevice: (d) => `整台 ${d}`, mute: "静音", unmute: "恢复报警", mutedTitle: "已静音",
+  mutedUntil: (t, by, note) => `至 ${t}${by ? `，操作人 ${by}` : ""}${note ? `：${note}` : ""}`,
+  audit: "操作记录", who: "操作人", what: "操作", device: "设备", noActs: "还没有任何操作。", acts: { normal: "确认为正常", fault: "确认为故障", mute: "静音", unmute: "取消静音" },
+  looks: "只能查看，不能更改", looksAt: (names) => `只能查看 ${names}`,
+  tryTitle: "更改之前先试", tryWhat: "用现有设置和您选择的设置分别从头重新判定已记录的数据，不会更改任何设置。",
+  tryOf: "试用最近", tryRun: "试一试", tryStop: "停止", trying: "正在重新判定已记录的读数……", stopped: "已停止。", unchanged: "保持不变",
+  sensitivity: "灵敏度", sensitivities: { low: "低", medium: "中", high: "高" }, season: "周期", seasonSought: "自动寻找", seasonNot: "不寻找",
+  alarms: (n, was) => `报警 ${n} 次，现为 ${was} 次。`, alarmsAWeek: (n, was) => `每周报警 ${n} 次，现为 ${was} 次。`,
+  stillFound: (n, all, was) => n === all ? `您确认的 ${all} 个故障仍全部发现。` : `您确认的 ${all} 个故障中发现 ${n} 个，现为 ${was} 个。`,
+  noConfirmed: "这段时间内您没有确认过故障。", triedOn: (n, cut) => `${n} 个读数${cut ? "，仅为最新部分" : ""}`,
+  withNow: "现有设置", withTried: "您的选择", yaml: "写入设备的 pushMethod：", copy: "复制", copied: "已复制",
   token: "此接口需要令牌（tokenFile 的内容）。", enter: "进入", wrong: "令牌不正确。", failed: (why) => `操作失败：${why}`,
 };
 
@@ -69,6 +105,3 @@ export function lasting(seconds) {
   if (first < 0) return `0 ${w.seconds}`;
   return parts.slice(first, first + 2).filter(([n]) => n > 0).map(([n, unit]) => `${n} ${unit}`).join(" ");
 }
-
-// number writes a reading with as many digits as say something.
-export const number = (v) => v === undefined || v === null ? "–" : Number(v.toPrecision(6)).toString();

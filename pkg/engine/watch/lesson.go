@@ -39,10 +39,15 @@ type excuse struct {
 	base   float64
 }
 
-// Remembered are the readings from one time to another that are still known.
+// Remembered are the readings from one time to another; none where the first of them are not known any more, as the rest
+// has another shape.
 func (d *Detector) Remembered(from, to int64) []Point {
 	var ps []Point
-	for t := max(d.t-ringSize+1, 1); t <= d.t; t++ {
+	first := max(d.t-ringSize+1, 1)
+	if first > 1 && d.at(first).at > from {
+		return nil
+	}
+	for t := first; t <= d.t; t++ {
 		if p := d.at(t); p.at >= from && p.at <= to {
 			ps = append(ps, Point{p.x, p.at})
 		}
@@ -56,21 +61,27 @@ func (d *Detector) Accept(ps []Point) error {
 	if len(ps) == 0 {
 		return fmt.Errorf("accept: no readings of the stretch")
 	}
-	from, to := ps[0].At, ps[len(ps)-1].At
 	base := ps[0].X
+	for t := d.t; t > max(d.t-ringSize, 0); t-- {
+		if p := d.at(t); p.at < ps[0].At {
+			base = p.x
+			break
+		}
+	}
+	return d.AcceptAfter(base, ps)
+}
+
+// AcceptAfter is Accept where the reading before the stretch is known to the caller.
+func (d *Detector) AcceptAfter(base float64, ps []Point) error {
+	if len(ps) == 0 {
+		return fmt.Errorf("accept: no readings of the stretch")
+	}
+	from, to := ps[0].At, ps[len(ps)-1].At
 	i := &d.open
-	switch {
-	case i.began > 0 && i.at <= to && from <= d.when(min(max(i.away, i.began), d.t)): // what was told
+	if i.began > 0 && i.at <= to && from <= d.when(min(max(i.away, i.began), d.t)) { // what was told
 		base = i.base
 		for len(ps) > 1 && ps[0].At <= i.at {
 			ps = ps[1:]
-		}
-	default:
-		for t := d.t; t > max(d.t-ringSize, 0); t-- {
-			if p := d.at(t); p.at < from {
-				base = p.x
-				break
-			}
 		}
 	}
 	l := lesson{rows: int64(len(ps))}

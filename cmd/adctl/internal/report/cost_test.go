@@ -4,6 +4,7 @@
 package report
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -91,5 +92,30 @@ func TestAdvice(t *testing.T) {
 		if got := run(c.faults, c.found).page().CostWords; len(got) != 1 || !strings.Contains(got[0], c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// The picture draws what a threshold costs as steps, and nothing where nothing is known.
+func TestSteps(t *testing.T) {
+	nan := math.NaN()
+	costs := []float64{3, 2, nan, nan, 1, 1}
+	tried := make([]Cost, len(costs))
+	for i := range tried {
+		tried[i].Threshold, tried[i].Alerts = 1-math.Pow(10, -float64(i+1)), i
+	}
+	var got [][]float64
+	for _, line := range steps(tried, func(c *Cost) float64 { return costs[c.Alerts] }) {
+		var flat []float64
+		for i, p := range line {
+			if i > 0 && p.X != line[i-1].X && p.Y != line[i-1].Y {
+				t.Errorf("a slope from %v to %v", line[i-1], p)
+			}
+			flat = append(flat, math.Round(p.X), p.Y)
+		}
+		got = append(got, flat)
+	}
+	want := [][]float64{{1, 3, 2, 3, 2, 2}, {5, 1, 6, 1, 6, 1}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

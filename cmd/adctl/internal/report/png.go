@@ -346,17 +346,7 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 		var axis []tick
 		p.Y.Max, axis = u.axis(tried)
 		p.Y.Tick.Marker = marks(axis)
-		var points plotter.XYs
-		for k := range tried {
-			if v := u.of(&tried[k]); !math.IsNaN(v) {
-				x := rarity(tried[k].Threshold)
-				if n := len(points); n > 0 { // a step, as nobody knows what lies between
-					points = append(points, plotter.XY{X: x, Y: points[n-1].Y})
-				}
-				points = append(points, plotter.XY{X: x, Y: v})
-			}
-		}
-		if len(points) > 0 {
+		for _, points := range steps(tried, u.of) {
 			stroke(p, readingColor, 1.4, false, points)
 		}
 		x := rarity(r.info.Threshold)
@@ -364,4 +354,28 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 		plots = append(plots, p)
 	}
 	return plots
+}
+
+// steps are the lines of a cost: between two thresholds nothing was tried, so it stays what it is at the lower one. Where
+// there is none the line is broken.
+func steps(tried []Cost, of func(*Cost) float64) (lines []plotter.XYs) {
+	var line plotter.XYs
+	end := func() {
+		if len(line) > 0 {
+			lines, line = append(lines, line), nil
+		}
+	}
+	for k := range tried {
+		x, v := rarity(tried[k].Threshold), of(&tried[k])
+		if math.IsNaN(v) {
+			end()
+			continue
+		}
+		if n := len(line); n > 0 {
+			line = append(line, plotter.XY{X: x, Y: line[n-1].Y})
+		}
+		line = append(line, plotter.XY{X: x, Y: v})
+	}
+	end()
+	return lines
 }
