@@ -68,7 +68,13 @@ type Report struct {
 // Update makes the report say what a verdict told of the incident.
 func (p *Report) Update(r *driver.Result, i *driver.Incident) {
 	p.Namespace, p.Device, p.Property = r.Key.Namespace, r.Key.Device, r.Key.Property
-	p.Incident = FromIncident(i, r.At)
+	blamed := p.Cause
+	if p.Incident = FromIncident(i, r.At); i.Phase.Open() && len(r.Causes) > 0 { // who is to blame is known better later on, as why is
+		blamed = &Blamed{r.Causes[0].Key.Device, r.Causes[0].Key.Property}
+	}
+	if blamed != nil {
+		p.Cause = blamed
+	}
 	if r.Detector != "" {
 		p.Detector, p.Model = r.Detector, r.Model
 	}

@@ -93,7 +93,7 @@ func newPlant(t *testing.T, past int, options map[string]any) *plant {
 	adapters.Register(inprocess.Name, inprocess.Factory())
 	var err error
 	p.Handler, err = admethod.NewHandler(admethod.Options{
-		Adapters: adapters, Sinks: sinks, StateDir: filepath.Join(p.dir, "state"), DefaultSinks: []string{"api", "recorder", "pager"},
+		Adapters: adapters, Sinks: sinks, StateDir: filepath.Join(p.dir, "state"), ModelDir: p.dir, DefaultSinks: []string{"api", "recorder", "pager"},
 		SinkOptions: map[string]map[string]any{"api": settings},
 	})
 	if err != nil {
@@ -122,6 +122,22 @@ func (p *plant) bind(t *testing.T, device, property, unit string, more map[strin
 		t.Fatal(err)
 	}
 	b, err := p.Bind(driver.Key{Namespace: "plant", Device: device, Property: property}, config, admethod.Meta{DataType: "double", Unit: unit, Model: "boiler", Cycle: pace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// bindText watches a property of words.
+func (p *plant) bindText(t *testing.T, device, property string, settings map[string]any) *admethod.Binding {
+	t.Helper()
+	settings = maps.Clone(settings)
+	maps.Copy(settings, map[string]any{"adMethodName": "inprocess", "quality.late": 0, "quality.missing": 0})
+	config, err := admethod.ParseSettings(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.Bind(driver.Key{Namespace: "plant", Device: device, Property: property}, config, admethod.Meta{DataType: "string", Model: "light", Cycle: pace})
 	if err != nil {
 		t.Fatal(err)
 	}

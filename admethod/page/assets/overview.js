@@ -79,7 +79,7 @@ export async function overview(main, q, signal, heard) {
   await follow("v1/events?changes=true", signal, (v) => {
     if (v.incident) {
       const id = v.incident.id + keyOf(v), { namespace, device, property, message } = v, was = open.get(id);
-      const i = { namespace, device, property, ...v.incident, message: (!v.incident.end && message) || was?.message };
+      const i = { namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, message: (!v.incident.end && message) || was?.message };
       if (i.end) {
         open.delete(id);
         over.delete(id);

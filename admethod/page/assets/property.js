@@ -127,7 +127,7 @@ export async function property(main, q, signal, heard) {
     verdict = v;
     if (v.incident) {
       const { namespace, device, property, message } = v, was = list.find((i) => i.id === v.incident.id);
-      list = [{ namespace, device, property, ...v.incident, message: (!v.incident.end && message) || was?.message }, ...list.filter((i) => i.id !== v.incident.id)].slice(0, 100);
+      list = [{ namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, message: (!v.incident.end && message) || was?.message }, ...list.filter((i) => i.id !== v.incident.id)].slice(0, 100);
       if (!was || v.incident.end && !was.end) lists();
     }
     if (!zoomed) { add(v); soon(); }
