@@ -19,6 +19,7 @@ import (
 	"helm.sh/helm/v3/pkg/lint/support"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -192,9 +193,78 @@ func TestEverything(t *testing.T) {
 	}
 }
 
+// watching sets each value that is about sources.
+const watching = `
+kubernetes: {enabled: true, namespaces: [plant-1, plant-2], desired: 1m, offline: 0s}
+sources:
+- {type: mqtt, options: {broker: "mqtts://broker:8883", passwordFile: /etc/external-anomaly-detector/sources/mqtt, user: detector, topics: [{topic: "{device}/{property}"}]}}
+- {name: pushed, type: remotewrite, limits: {series: 100}, options: {listen: "0.0.0.0:9201", insecure: true}}
+sourcesSecretName: passwords
+sourcePorts: [{name: remotewrite, port: 9201}]
+api: {enabled: true, port: 7806, tokenSecretName: api}
+grpc: {enabled: false}
+http: {enabled: false}
+deviceStatus: {namespaces: [plant-1]}
+metrics: {enabled: false}
+detection: {routes: [{match: {model: "pump-*", labels: {line: "3"}}, settings: {threshold: 0.9}}]}
+networkPolicy: {egress: [{to: [{ipBlock: {cidr: 10.0.0.9/32}}], ports: [{protocol: TCP, port: 8883}]}]}
+`
+
+// A detector that watches KubeEdge wants no certificates, opens no port to others but for metrics, and may read three
+// resources and patch one.
+func TestWatch(t *testing.T) {
+	all, notes := install(t, read(t, filepath.Join(example, "chart/watch.yaml")))
+	const name = "det-external-anomaly-detector"
+	want := []string{
+		"ClusterRole/edge-" + name + "-devices", "ClusterRole/edge-" + name + "-devicestatus",
+		"ClusterRoleBinding/edge-" + name + "-devices", "ClusterRoleBinding/edge-" + name + "-devicestatus",
+		"ConfigMap/" + name, "NetworkPolicy/" + name, "Service/" + name + "-replicas", "ServiceAccount/" + name, "StatefulSet/" + name,
+	}
+	if got := names(all); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	for part, file := range map[string]string{"devices": "source/kubernetes", "devicestatus": "sink/devicestatus"} {
+		given := all["ClusterRole/edge-"+name+"-"+part].(*rbacv1.ClusterRole).Rules
+		enough := objects(t, read(t, filepath.Join("../../admethod", file, "manifests/cluster.yaml")))["ClusterRole/edge-anomaly-"+part].(*rbacv1.ClusterRole).Rules
+		if fmt.Sprint(given) != fmt.Sprint(enough) {
+			t.Errorf("%s: rules %v, want %v", part, given, enough)
+		}
+	}
+	set := all["StatefulSet/"+name].(*appsv1.StatefulSet)
+	pod := set.Spec.Template.Spec
+	if !*pod.AutomountServiceAccountToken || len(pod.Volumes) != 1 || len(set.Spec.VolumeClaimTemplates) != 1 || pod.Containers[0].LivenessProbe.HTTPGet.Path != "/healthz" {
+		t.Errorf("pod %+v", pod)
+	}
+	if !strings.Contains(notes, "port-forward pod/"+name+"-0 6806") || strings.Contains(notes, "adMethodName") {
+		t.Errorf("notes:\n%s", notes)
+	}
+}
+
+func TestWatchingEverything(t *testing.T) {
+	all, _ := install(t, watching)
+	const name = "det-external-anomaly-detector"
+	want := []string{
+		"ConfigMap/" + name, "NetworkPolicy/" + name,
+		"Role/" + name + "-devices.plant-1", "Role/" + name + "-devices.plant-2", "Role/" + name + "-devicestatus.plant-1",
+		"RoleBinding/" + name + "-devices.plant-1", "RoleBinding/" + name + "-devices.plant-2", "RoleBinding/" + name + "-devicestatus.plant-1",
+		"Service/" + name, "Service/" + name + "-replicas", "ServiceAccount/" + name, "StatefulSet/" + name,
+	}
+	if got := names(all); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	var ports []string
+	for _, p := range all["Service/"+name].(*corev1.Service).Spec.Ports {
+		ports = append(ports, fmt.Sprint(p.Name, p.Port))
+	}
+	policy := all["NetworkPolicy/"+name].(*networkingv1.NetworkPolicy).Spec
+	if got := fmt.Sprint(ports); got != "[api7806 remotewrite9201]" || len(policy.Ingress) != 1 || len(policy.Ingress[0].Ports) != 2 || len(policy.Egress) != 3 {
+		t.Errorf("ports %s, policy %+v", got, policy)
+	}
+}
+
 // What selects pods selects those of the StatefulSet, and ports are those that the container has.
 func TestReferences(t *testing.T) {
-	for _, values := range []string{"", everything, "metrics: {enabled: false}\nhttp: {enabled: false}\ninsecure: true\nclients: []"} {
+	for _, values := range []string{"", everything, watching, read(t, filepath.Join(example, "chart/watch.yaml")), "metrics: {enabled: false}\nhttp: {enabled: false}\ninsecure: true\nclients: []"} {
 		all, _ := install(t, values)
 		var set *appsv1.StatefulSet
 		for _, o := range all {
@@ -239,6 +309,11 @@ func TestRefusedValues(t *testing.T) {
 		{"persistence: {size: much}", "size"},
 		{"networkPolicy: {from: [{cidr: 10.0.0.0/8}]}", "cidr"},
 		{"service: {type: ExternalName}", "service"},
+		{"kubernetes: {enabled: true}\nclients: []", "clients"},
+		{"kubernetes: {enabled: true}\nreplicas: 2", "replicas"},
+		{"sources: [{options: {}}]", "type"},
+		{"grpc: {enabled: false}\nhttp: {enabled: false}", "nothing would come in"},
+		{"kubernetes: {desired: soon}", "desired"},
 	} {
 		if _, err := render(t, tt.values); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one on %s", tt.values, err, tt.want)

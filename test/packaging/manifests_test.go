@@ -5,6 +5,7 @@ package packaging
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,12 +233,21 @@ func TestConfigurationsAreTaken(t *testing.T) {
 	all, _ := install(t, "")
 	full, _ := install(t, everything)
 	plain, _ := install(t, "insecure: true\nclients: []\nhttp: {enabled: false}\nmetrics: {enabled: false}")
+	watch, _ := install(t, read(t, filepath.Join(example, "chart/watch.yaml")))
+	sources, _ := install(t, watching)
+	for _, name := range []string{"sources/mqtt", "api/token"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), []byte("0123456789abcdef0123\n"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	config := func(o runtime.Object) string { return o.(*corev1.ConfigMap).Data["config.yaml"] }
 	for name, text := range map[string]string{
 		"shipped":               read(t, filepath.Join(example, "config.yaml")),
 		"manifests":             config(objects(t, read(t, filepath.Join(example, "manifests/deployment.yaml")))["ConfigMap/external-anomaly-detector.edge-anomaly"]),
 		"chart":                 config(all["ConfigMap/det-external-anomaly-detector"]),
 		"chart with everything": config(full["ConfigMap/judge"]),
+		"chart that watches":    config(watch["ConfigMap/det-external-anomaly-detector"]),
+		"chart with sources":    config(sources["ConfigMap/det-external-anomaly-detector"]),
 		"chart in plaintext":    config(plain["ConfigMap/det-external-anomaly-detector"]),
 	} {
 		t.Run(name, func(t *testing.T) {

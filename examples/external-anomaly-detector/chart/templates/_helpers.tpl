@@ -38,17 +38,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $sinks := .Values.detection.sinks }}
 {{- if .Values.deviceStatus.enabled }}{{ $sinks = append $sinks "devicestatus" }}{{ end }}
 {{- if .Values.metrics.enabled }}{{ $sinks = append $sinks "metrics" }}{{ end }}
+{{- if .Values.api.enabled }}{{ $sinks = append $sinks "api" }}{{ end }}
 {{- $sinks | uniq | toJson }}
+{{- end }}
+
+{{/* Whether mappers send to it: "true", or nothing. */}}
+{{- define "detector.endpoints" -}}
+{{- if or .Values.grpc.enabled .Values.http.enabled }}true{{ end }}
+{{- end }}
+
+{{/* The sources, as a list in JSON. */}}
+{{- define "detector.sources" -}}
+{{- $sources := list }}
+{{- with .Values.kubernetes }}{{ if .enabled }}
+{{- $sources = append $sources (dict "type" "kubernetes" "options" (dict "namespaces" .namespaces "desired" .desired "offline" .offline)) }}
+{{- end }}{{ end }}
+{{- concat $sources .Values.sources | toJson }}
 {{- end }}
 
 {{/* The configuration file. */}}
 {{- define "detector.config" -}}
-listen: 0.0.0.0:{{ .Values.grpc.port }}
+listen: {{ if .Values.grpc.enabled }}0.0.0.0:{{ .Values.grpc.port }}{{ else }}""{{ end }}
 {{- if .Values.http.enabled }}
 http:
   listen: 0.0.0.0:{{ .Values.http.port }}
 {{- end }}
-{{- if .Values.insecure }}
+{{- with include "detector.sources" . | fromJsonArray }}
+sources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if not (include "detector.endpoints" .) }}
+{{- else if .Values.insecure }}
 insecure: true
 {{- else }}
 tls:
@@ -94,6 +114,13 @@ anomalyDetection:
   {{- $options := deepCopy .Values.detection.sinkOptions }}
   {{- if .Values.metrics.enabled }}
   {{- $options = mergeOverwrite $options (dict "metrics" (merge (dict "address" (printf "0.0.0.0:%v" .Values.metrics.port)) (dig "metrics" dict $options))) }}
+  {{- end }}
+  {{- if .Values.api.enabled }}
+  {{- $api := dict "address" (printf "127.0.0.1:%v" .Values.api.port) }}
+  {{- if .Values.api.tokenSecretName }}
+  {{- $api = dict "address" (printf "0.0.0.0:%v" .Values.api.port) "tokenFile" "/etc/external-anomaly-detector/api/token" }}
+  {{- end }}
+  {{- $options = mergeOverwrite $options (dict "api" (merge $api (dig "api" dict $options))) }}
   {{- end }}
   {{- with $options }}
   sinkOptions:
