@@ -7,12 +7,15 @@ package main
 
 import (
 	"context"
+	_ "embed"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // where the system has no time zones
 
@@ -20,6 +23,7 @@ import (
 
 	_ "github.com/kubeedge/edge-anomaly/admethod/all"        // detectors and sinks
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/all" // sources
+	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
 func main() {
@@ -50,6 +54,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			return nil
 		})
 	}
+	kubeconfig := flags.String("kubeconfig", "", "`file` of a cluster with KubeEdge whose devices are watched: in place of --config, with defaults for all else")
 	check := flags.Bool("check", false, "check the configuration, and the files that it names, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -57,7 +62,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("argument %q: want none", flags.Arg(0))
 	}
-	c, err := load(*file, override)
+	c, err := chosen(flags, file, *kubeconfig, override)
 	if err != nil {
 		return err
 	}
@@ -70,4 +75,32 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return nil
 	}
 	return s.serve(ctx, c, stdout)
+}
+
+//go:embed watch.yaml
+var watchConfig string
+
+// chosen loads the configuration that the flags choose, and changes file to its name.
+func chosen(flags *flag.FlagSet, file *string, kubeconfig string, override map[string]any) (*configuration, error) {
+	if kubeconfig == "" {
+		return load(*file, override)
+	}
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "config" })
+	if given {
+		return nil, errors.New("--kubeconfig: want it without --config, which names one in the options of the source kubernetes")
+	}
+	if _, err := regular.Read(kubeconfig, regular.MaxConfig); err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	*file = "--kubeconfig " + kubeconfig
+	quoted, err := json.Marshal(kubeconfig) // which YAML reads as well
+	if err != nil {
+		return nil, err
+	}
+	c, err := parse([]byte(strings.ReplaceAll(watchConfig, "KUBECONFIG", string(quoted))), override)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", *file, err)
+	}
+	return c, nil
 }

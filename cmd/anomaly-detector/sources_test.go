@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kubeedge/api/apis/devices/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes/cloudtest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
@@ -215,4 +220,53 @@ func TestSourcesAreLinked(t *testing.T) {
 	if diff := cmp.Diff(names, known); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A kubeconfig is all that it takes to watch what KubeEdge knows.
+func TestKubeconfigAlone(t *testing.T) {
+	cloud := cloudtest.Start()
+	t.Cleanup(cloud.Close)
+	var m v1beta1.DeviceModel
+	m.Namespace, m.Name = "plant", "pump"
+	m.Spec.Properties = []v1beta1.ModelProperty{{Name: "pressure", Type: v1beta1.DOUBLE}}
+	var d v1beta1.Device
+	d.Namespace, d.Name = "plant", "pump-1"
+	d.Spec.DeviceModelRef = &corev1.LocalObjectReference{Name: "pump"}
+	d.Spec.Properties = []v1beta1.DeviceProperty{{Name: "pressure"}}
+	var s v1beta1.DeviceStatus
+	s.Namespace, s.Name = "plant", "pump-1"
+	s.Status.Twins = []v1beta1.Twin{{PropertyName: "pressure", Reported: v1beta1.TwinProperty{Value: "4.2"}}}
+	for _, o := range []metav1.Object{&m, &d, &s} {
+		must(t, cloud.Put(o))
+	}
+	file := filepath.Join(t.TempDir(), "a config") // with a space
+	must(t, os.WriteFile(file, []byte(`{apiVersion: v1, kind: Config, current-context: c,
+  clusters: [{name: c, cluster: {server: "`+cloud.URL+`"}}], contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {}}]}`), 0o600))
+	var told strings.Builder
+	must(t, run(t.Context(), []string{"--kubeconfig", file, "--check"}, &told))
+	if want := "--kubeconfig " + file + ": ok\n"; told.String() != want {
+		t.Errorf("told %q, want %q", told.String(), want)
+	}
+	for _, args := range [][]string{{"--kubeconfig", file, "--config", file}, {"--kubeconfig", file + "x"}} {
+		if err := run(t.Context(), append(args, "--check"), &told); err == nil || !strings.Contains(err.Error(), "--kubeconfig: ") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, []string{"--kubeconfig", file}, io.Discard) }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := within(t); cloud.Status("plant", "pump-1")["status"].(map[string]any)["extensions"] == nil; {
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			t.Fatalf("it ended: %v", err)
+		case <-deadline.Done():
+			t.Fatal("nothing is told in the DeviceStatus")
+		}
+	}
+	cancel()
+	must(t, <-ended)
 }
