@@ -25,8 +25,8 @@ func (a *Attachment) Observe(member int, text string, past bool, s *driver.Sampl
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.quality.Replayed(s.At.UnixNano(), a.replays) {
-		if a.arrived != nil && !past { // its silence is watched
-			a.arrived[member] = arrival{s.At.UnixNano(), h.clock.now.Load()}
+		if a.arrived != nil && !past { // nothing newer is known: from now on that is a silence
+			a.arrived[member] = arrival{b.quality.Last().UnixNano(), h.clock.now.Load()}
 		}
 		b.held(s, &answer)
 		answer.Message = "not judged: it is known from before a restart"

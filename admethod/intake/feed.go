@@ -240,7 +240,7 @@ func fed(settings map[string]any, key driver.Key, about *source.Property) (p pla
 		m.Cycle = about.Cycle
 		p.config.Quality.Cycle = about.Cycle
 	}
-	p.members, p.fed = []driver.Member{m}, true
+	p.members, p.fed, p.lasting = []driver.Member{m}, true, about.Lasting
 	p.id = key.String()
 	if p.config.Group != "" {
 		p.open = true

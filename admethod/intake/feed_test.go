@@ -341,6 +341,38 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// A property that its source would tell to be gone is watched for as long as that takes: its silence is not forgotten.
+func TestLasting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told verdicts
+		in, f := running(t, intake.Config{Drivers: echo(), Defaults: map[string]any{"detector": "echo"}, Hooks: told.hooks(), Idle: time.Minute}, intake.Limits{})
+		about := &source.Property{Lasting: true}
+		for i := range 100 {
+			lasting, other := at("lasting", i, 1), at("other", i, 1)
+			lasting.Property = about
+			if _, err := take(t, f, lasting, other); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) //nolint:forbidigo // in a bubble
+		}
+		time.Sleep(10 * time.Minute) //nolint:forbidigo // in a bubble
+		if n := in.Properties(); n != 1 {
+			t.Errorf("%d properties are left, want one", n)
+		}
+		for property, open := range map[string]bool{"lasting": true, "other": false} {
+			all := told.told(key(property))
+			if last := all[len(all)-1].Incident; last.Kind != driver.KindMissing || last.Phase.Open() != open {
+				t.Errorf("%s: %+v, want it open: %v", property, last, open)
+			}
+		}
+		gone := at("lasting", 0, 0)
+		gone.Gone = true
+		if err := f.Take(t.Context(), []source.Reading{gone}); err != nil || in.Properties() != 0 {
+			t.Errorf("%v, %d properties after it is gone", err, in.Properties())
+		}
+	})
+}
+
 // Silence is told after a restart too, whatever time the readings have; what a source brings again, as it was, ends none and
 // begins none.
 func TestSilenceOverARestart(t *testing.T) {

@@ -107,6 +107,7 @@ type plan struct {
 	identity  string
 	open      bool // members may join
 	fed       bool // by a source: what it knows of a member may change
+	lasting   bool // its source tells when it is gone
 }
 
 func (p *plan) finish() {
@@ -280,6 +281,7 @@ func (in *Intake) reserve(asker *Session, p *plan, undescribed bool, key driver.
 		n.rows = newRows(p.members, &p.config.Rows)
 		n.rows.late = p.fed && len(p.members) > 1
 	}
+	n.lasting = p.lasting
 	n.used.Store(now)
 	in.enter(n)
 	return n, old, nil
@@ -287,6 +289,7 @@ func (in *Intake) reserve(asker *Session, p *plan, undescribed bool, key driver.
 
 // join adds the members of a group that is there to one that is planned.
 func (p *plan) join(old *series) {
+	p.lasting = p.lasting || old.lasting
 	for i := range old.members {
 		if m := &old.members[i]; !slices.ContainsFunc(p.members, func(o driver.Member) bool { return o.Key == m.Key }) {
 			p.members = append(p.members, *m)
@@ -331,7 +334,7 @@ func (in *Intake) expire(limit int64) {
 	}
 	var idle []*series
 	for _, n := range in.series {
-		if n.used.Load() < limit {
+		if n.used.Load() < limit && !n.lasting {
 			idle = append(idle, n)
 		}
 	}

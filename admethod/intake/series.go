@@ -22,6 +22,7 @@ type series struct {
 	owner     *Client
 	members   []driver.Member
 	identity  string                // of its configuration
+	lasting   bool                  // it is closed when its source says so, and not for want of readings
 	holders   map[*Session]struct{} // guarded by the server
 	used      atomic.Int64          // coarse clock
 	rows      *rows                 // of a group whose rows the server puts together

@@ -71,6 +71,10 @@ type Property struct {
 
 	Cycle time.Duration // expected time between two readings; 0 where it is not known
 
+	// Lasting says that the source tells when the property is gone: until then it is watched, however long nothing comes.
+	// Others are forgotten after a while without readings, and what was learned is kept for their return.
+	Lasting bool
+
 	// Labels of the device, for routes and for what is recorded: at most [MaxLabels], of at most [MaxLabel] bytes each.
 	Labels map[string]string
 

@@ -146,7 +146,7 @@ func detection(given map[string]any) (keys map[string]any, off bool) {
 
 // about is what is known of a property.
 func (d *device) about(w *want, m *v1beta1.ModelProperty) *source.Property {
-	p := &source.Property{Model: d.model, Labels: d.labels, Detection: w.detection}
+	p := &source.Property{Model: d.model, Labels: d.labels, Detection: w.detection, Lasting: true}
 	if len(p.Model) > source.MaxName {
 		p.Model = ""
 	}
