@@ -21,9 +21,9 @@ DATASETS := $(or $(EDGE_ANOMALY_DATASETS),../shared/datasets)
 # How long CI may build a Kubernetes API server that is not cached.
 APISERVER_BUILD ?= 12m
 
-# The module at the top and those below test/, whose needs stay out of go.mod.
+# The module at the top, and those below test/ and otelcol/, whose needs stay out of go.mod.
 # The module that only pins a Kubernetes API server is left to test-apiserver: it has no code, and hundreds of needs.
-MODULES := . $(patsubst ./%/go.mod,%,$(shell find ./test -name go.mod -not -path '*/testdata/*' -not -path '*/apiserver/tools/*'))
+MODULES := . $(patsubst ./%/go.mod,%,$(shell find ./test ./otelcol -name go.mod -not -path '*/testdata/*' -not -path '*/apiserver/tools/*'))
 REFERENCE := docs/reference.md
 PROTOS := anomalydetector/v1/anomalydetector.proto remotewrite/remotewrite.proto sparkplug/sparkplug.proto
 
@@ -69,7 +69,7 @@ vet: ## go vet
 	$(GO) vet ./...
 
 # What the nested modules need is downloaded first, and compiled: minutes that are no test of a change.
-vet-modules: ## go vet in the nested modules: tools, API server
+vet-modules: ## go vet in the nested modules: tools, API server, the collector's processor
 	@for dir in $(filter-out .,$(MODULES)); do echo "$(GO) vet ./... # in $$dir"; (cd $$dir && $(GO) vet ./...); done
 
 # Many packages wait for a peer, a timer or a process: two more at a time than there are cores keep the cores busy.
@@ -85,7 +85,7 @@ test-long: ## The statistical tests in full: ten streams of each sort, a restart
 # start none: a lock in a test alone is no reason, the templates of scaffold only speak of goroutines, and what adctl runs at
 # once is below cli; and benchmarks, and checks of documents by a server of the test. The race detector needs cgo.
 STARTS := ^\s*(defer )?go (func\b|[[:alnum:]_.]+\()|\.Go\(
-FIND := grep -rlE --exclude-dir={bin,test,testdata,cli,scaffold,bench,batch}
+FIND := grep -rlE --exclude-dir={bin,test,otelcol,testdata,cli,scaffold,bench,batch}
 RACED = { $(FIND) --include='*_test.go' '$(STARTS)|"testing/synctest"|\bchan\b' .; \
 	$(FIND) --include='*.go' --exclude='*_test.go' --exclude='*.pb.go' '$(STARTS)|"(sync|sync/atomic)"|\bchan\b' .; } | xargs -rn1 dirname | sort -u
 
@@ -100,6 +100,11 @@ fuzz-smoke: ## Every fuzz target for FUZZTIME (1000 inputs) each
 		echo "$$(dirname $$file) $${decl#func }"; \
 		$(GO) test -run '^$$' -fuzz "^$${decl#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname $$file)" </dev/null; \
 	done
+
+.PHONY: test-otelcol
+test-otelcol: ## The processor of the OpenTelemetry Collector, a collector that is built with it, and what OpenTelemetry's SDK pushes
+	cd otelcol && $(GO) test -vet=off -timeout 8m ./...
+	cd otelcol/e2e && $(GO) test -vet=off -timeout 10m ./...
 
 .PHONY: test-apiserver test-apiserver-ci interop monitoring test-page scaffold-check packaging
 test-apiserver: ## Sinks against a real Kubernetes API server; builds it once, in some ten minutes
@@ -205,7 +210,7 @@ docs: ## Write the reference of keys, detectors, adapters and sinks into docs/re
 check-docs: ## Fail if that reference is not current
 	$(GO) run ./cmd/adctl docs --check $(REFERENCE)
 
-ci: check-generated check-tidy check-docs build lint test test-long vet-modules scaffold-check fuzz-smoke check-accuracy demo demo-cloud guide interop monitoring test-page packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
+ci: check-generated check-tidy check-docs build lint test test-long vet-modules test-otelcol scaffold-check fuzz-smoke check-accuracy demo demo-cloud guide interop monitoring test-page packaging test-32bit sbom release-check test-apiserver-ci ## All of the above that can fail, as CI runs it
 
 clean: ## Remove what make has built
 	rm -rf bin dist

@@ -185,7 +185,10 @@ func TestManyRows(t *testing.T) {
 	if err := d.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM measurements`).Scan(&before); err != nil {
 		t.Fatal(err)
 	}
-	const rows, alike = 30_000, 5000
+	rows, alike := 30_000, 5000
+	if testing.Short() {
+		rows, alike = 4000, 2500
+	}
 	d.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		INSERT INTO measurements SELECT 1772352000 + CASE WHEN i <= ? THEN 0 ELSE i END, 'press', i FROM n`, rows, alike)
 	sourcetest.Run(t, d.source(new(sourcetest.Reports), dir, measurements()), in)
