@@ -60,6 +60,9 @@ var load = sync.OnceValues(func() (map[string]*file, error) {
 	return files, err
 })
 
+// Asset is a file that the page is made of, such as chart.js, for what is to look alike.
+func Asset(name string) ([]byte, error) { return assets.ReadFile("assets/" + name) }
+
 // Handler serves the page under /. Nothing that it serves is secret: a token is for the API.
 func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -28,7 +28,9 @@ export const stamp = (t, utc) => {
 // chart draws in box. The data are columns: time in seconds, then the series, of which o.series says
 //   label, color (a CSS variable), width, dash, hidden (from the legend), value(row) for the legend, and fill: the number of
 //   another series up to which it is filled.
-// o.spans() are stretches to shade ({from, to, color}); o.lines() levels to draw ({at, color}); o.zoom(from, to) is called
+// o.spans() are stretches to shade ({from, to, color, alpha}), in a strip from top, of a share of the height, where these
+// are given; o.lines() levels to draw ({at, color}), or upright ({x, color}); o.plainX writes marks of an axis that is none
+// of times; o.xSplits, o.ySplits and o.yValues are marks. o.zoom(from, to) is called
 // with what was chosen by dragging, and without anything for all again. Without it the chart zooms what it has.
 export function chart(box, o) {
   let plot, data = o.data;
@@ -43,9 +45,9 @@ export function chart(box, o) {
     plot = new uPlot({
       width: wide(), height, cursor: { drag: { x: true, y: false, setScale: !o.zoom }, sync: o.together ? { key: o.together } : undefined, bind: o.zoom ? { dblclick: () => () => { o.zoom(); return null; } } : {} },
       scales: { x: { time: !o.plainX, range: o.range }, y: { range: o.yRange } },
-      series: [{ label: o.time, value: (u, v) => v === null ? "–" : o.plainX ? number(v) : stamp(v, o.utc) }, ...series],
+      series: [{ label: o.time, value: (u, v) => v === null ? "–" : o.plainX ? o.xValue(v) : stamp(v, o.utc) }, ...series],
       bands: o.series.flatMap((s, k) => s.fill === undefined ? [] : [{ series: [k + 1, s.fill + 1], fill: css(s.fillColor ?? s.color) + "33" }]),
-      axes: [{ ...axis, values: o.plainX ?? clock(o.utc) }, { ...axis, size: 62, label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: (u, marks) => marks.map(number) }],
+      axes: [{ ...axis, label: o.xLabel, labelSize: o.xLabel ? 18 : 0, values: o.plainX ?? clock(o.utc), ...(o.xSplits ? { splits: () => o.xSplits } : {}) }, { ...axis, size: o.ySize ?? 62, ...(o.ySplits ? { splits: () => o.ySplits } : {}), label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: o.yValues ?? ((u, marks) => marks.map(number)) }],
       hooks: {
         setSelect: o.zoom ? [(u) => { if (u.select.width > 4) o.zoom(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); }] : [],
         drawClear: [(u) => shade(u, o.spans?.() ?? [])],
@@ -59,6 +61,7 @@ export function chart(box, o) {
     for (const s of spans) {
       const from = inside(s.from), to = inside(s.to);
       ctx.fillStyle = css(s.color);
+      ctx.globalAlpha = s.alpha ?? 1;
       if (s.to >= u.scales.x.min && s.from <= u.scales.x.max) ctx.fillRect(from, bbox.top + (s.top ?? 0) * bbox.height, Math.max(to - from, 2), (s.share ?? 1) * bbox.height);
     }
     ctx.restore();

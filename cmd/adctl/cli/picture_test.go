@@ -84,5 +84,5 @@ func TestReportOfManyColumns(t *testing.T) {
 	if second := strings.Index(html, "Readings of c0"); first < 0 || second < first {
 		t.Errorf("c33, which is to blame, is drawn at %d, c0 at %d", first, second)
 	}
-	has(t, "page", html, "c33 in °C", "time (UTC)", "score, 0 … 1", ">threshold</text>")
+	has(t, "page", html, "c33 in °C", "time (UTC)", "score, 0 … 1", `"x":"threshold"`)
 }

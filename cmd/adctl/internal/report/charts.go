@@ -4,9 +4,8 @@
 package report
 
 import (
-	"fmt"
 	"math"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -56,123 +55,170 @@ func clip(text string, most int) string {
 	return text
 }
 
+// chart is what the page draws, by the code of the page for operators. A number that is not known is null.
+type chart struct {
+	Kind    string   `json:"kind"` // readings, score or cost
+	Title   string   `json:"title"`
+	Height  int      `json:"height"`
+	X       string   `json:"x"` // what its axes show
+	Y       string   `json:"y"`
+	From    float64  `json:"from,omitempty"`  // of the first bin, in seconds since 1970
+	Each    number7  `json:"each,omitempty"`  // seconds of a bin
+	Bins    []int    `json:"bins,omitempty"`  // numbers of those that are drawn; -1 breaks a line
+	Columns []column `json:"columns"`         // of readings: greatest, least, expected, lower, upper; of costs: rarity, cost
+	Spans   []span   `json:"spans,omitempty"` // in bins
+	Names   []string `json:"names,omitempty"` // of states
+	Low     number7  `json:"low"`             // of the axis
+	High    number7  `json:"high"`
+	Marks   []mark   `json:"marks,omitempty"` // of rarity
+	Line    *number7 `json:"line,omitempty"`  // the threshold, as a rarity
+	Whole   bool     `json:"whole,omitempty"` // all of the recording
+	_       struct{} // keyed literals only: fields may be added
+}
+
+type column []number7
+
+// number7 is a number of seven digits in JSON, enough for a chart.
+type number7 float64
+
+// MarshalJSON implements [json.Marshaler].
+func (n number7) MarshalJSON() ([]byte, error) {
+	v := float64(n)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, v, 'g', 7, 64), nil
+}
+
+type span struct {
+	From  number7 `json:"from"`
+	To    number7 `json:"to"`
+	Class string  `json:"class"` // warning, critical or truth
+}
+
+type mark struct {
+	At   number7 `json:"at"`
+	Text string  `json:"text"`
+}
+
+// mostColumns are drawn of the whole recording, and of a part of it; of groups, which have many charts, fewer.
+const (
+	mostColumns  = 4000
+	groupColumns = 1000
+	partColumns  = 400
+)
+
+// over begins a chart of a part, and calls each with the bins that are one column in it.
+func (p *part) over(c *chart, most int, each func(from, to int)) {
+	c.From, c.Each = float64(p.bins.from)/1e9, number7(time.Duration(p.bins.width).Seconds())
+	per, last := max(1, (p.to-p.from+most-1)/most), -1
+	for i := p.from; i < p.to; i += per {
+		newest := -1
+		for k := i; k < min(i+per, p.to); k++ {
+			if p.bins.bins[k].rows > 0 {
+				newest = k
+			}
+		}
+		if newest < 0 {
+			continue
+		}
+		if last >= 0 && i-last > p.broken {
+			c.Bins = append(c.Bins, -1)
+			for k := range c.Columns {
+				c.Columns[k] = append(c.Columns[k], number7(math.NaN()))
+			}
+		}
+		last = newest
+		c.Bins = append(c.Bins, i+(min(per, p.to-i)-1)/2)
+		each(i, min(i+per, p.to))
+	}
+}
+
+// spansOf adds runs of bins.
+func (p *part) spansOf(c *chart, class string, holds func(i int) bool) {
+	p.runs(float64(p.to-p.from)/500, holds, func(from, to float64) {
+		c.Spans = append(c.Spans, span{number7(from), number7(to), class})
+	})
+}
+
 // readingsChart shows a member's readings, with the band that was expected where there is one; alerts are shaded, and
-// in strips below, those of the labels and of the alerts can be compared.
-func (r *Run) readingsChart(p *part, member int, width, height float64, marks int) *chart {
-	name := r.memberName(member)
-	c := &chart{Width: width, Height: height, Title: "Readings of " + name}
-	strips := 1.0
+// labels are in a strip below.
+func (r *Run) readingsChart(p *part, member, height, most int) *chart {
+	c := &chart{Kind: "readings", Title: "Readings of " + r.memberName(member), Height: height, X: "time" + r.info.Zone(), Y: r.axisTitle(member), Names: r.categories[member].names}
+	low, high := r.values(p, member)
+	c.Low, c.High = number7(low), number7(high)
+	c.Columns = make([]column, 5)
+	p.over(c, most, func(from, to int) {
+		var e extent
+		var expected, lower, upper mean
+		for k := from; k < to; k++ {
+			e.join(r.bins.readings[member][k])
+			if len(r.bins.readings) == 1 {
+				b := &r.bins.bins[k]
+				expected.join(b.expected)
+				lower.join(b.lower)
+				upper.join(b.upper)
+			}
+		}
+		if !e.some {
+			e.lo, e.hi = math.NaN(), math.NaN()
+		}
+		for k, v := range [...]float64{e.hi, e.lo, expected.value(), lower.value(), upper.value()} {
+			if k > 2 && !math.IsNaN(v) { // bands may reach further
+				v = min(max(v, low), high)
+			}
+			c.Columns[k] = append(c.Columns[k], number7(v))
+		}
+	})
+	for _, severity := range alerting {
+		p.spansOf(c, severity.String(), func(i int) bool { return p.bins.anomalous(i, member, severity) })
+	}
 	if r.info.Labelled {
-		strips = 2
+		p.spansOf(c, "truth", func(i int) bool { return p.bins.bins[i].labelled })
 	}
-	plot := height - topRoom - bottomRoom - strips*(stripH+5)
-	f := p.frame(c, topRoom, plot)
-	f.low, f.high = r.values(p, member)
-	from, to := p.span()
-	p.alerts(f, member, f.y0, f.h, "shade ")
-	if r.info.Labelled {
-		p.spans(f, "shade truth", f.y0, f.h, 1, func(i int) bool { return p.bins.bins[i].labelled })
-	}
-	// The marks of time belong under the strips.
-	f.axes(nil, r.valueTicks(member, f.low, f.high, max(2, int(plot/30))))
-	bottom := f.y0 + f.h + strips*(stripH+5)
-	timeMarks(f, timeTicks(from, to, marks), bottom)
-	f.titles("time"+r.info.Zone(), r.axisTitle(member), height-4)
-	if len(r.bins.readings) == 1 {
-		c.path("band", p.band(f))
-		c.path("expected", p.curve(f, func(b *bin) mean { return b.expected }))
-	}
-	c.path("envelope", p.envelope(f, member))
-	c.path("reading", p.readings(f, member))
-	y := f.y0 + f.h + 5
-	if r.info.Labelled {
-		c.text("mark", "end", f.x0-6, y+stripH, "labels")
-		c.add(shape{Class: "strip", X: f.x0, Y: y, W: f.w, H: stripH})
-		p.spans(f, "solid truth", y, stripH, 2, func(i int) bool { return p.bins.bins[i].labelled })
-		y += stripH + 5
-	}
-	c.text("mark", "end", f.x0-6, y+stripH, "alerts")
-	c.add(shape{Class: "strip", X: f.x0, Y: y, W: f.w, H: stripH})
-	p.alerts(f, member, y, stripH, "solid ")
 	return c
 }
 
-func timeMarks(f *frame, marks []tick, bottom float64) {
-	for _, t := range marks {
-		x := f.x(t.at)
-		anchor := "middle"
-		if x > f.x0+f.w-40 {
-			anchor = "end"
-		}
-		f.chart.path("grid", fmt.Sprintf("M%.1f %.1fV%.1f", x, f.y0, bottom))
-		f.chart.text("mark", anchor, x, bottom+16, t.text)
-	}
-}
-
 // scoreChart shows the scores, and the threshold that they were judged by.
-func (r *Run) scoreChart(p *part, width, height float64, marks int) *chart {
-	c := &chart{Width: width, Height: height, Title: "Scores of the detector, and the threshold"}
-	f := p.frame(c, topRoom, height-topRoom-bottomRoom)
-	f.high = rarest * 1.03
-	from, to := p.span()
-	p.alerts(f, -1, f.y0, f.h, "shade ")
-	f.axes(timeTicks(from, to, marks), scoreTicks())
-	f.titles("time"+r.info.Zone(), "score, 0 … 1", height-4)
-	var b strings.Builder
-	previous, begun := 0.0, false
-	p.columns(f, func(x float64, from, to int, broken bool) {
+func (r *Run) scoreChart(p *part, height, most int) *chart {
+	threshold := number7(rarity(r.info.Threshold))
+	c := &chart{Kind: "score", Title: "Scores of the detector, and the threshold", Height: height, X: "time" + r.info.Zone(), Y: "score, 0 … 1", High: rarest * 1.03, Line: &threshold, Columns: make([]column, 1)}
+	for _, t := range scoreTicks() {
+		c.Marks = append(c.Marks, mark{number7(t.at), t.text})
+	}
+	p.over(c, most, func(from, to int) {
 		var e extent
 		for k := from; k < to; k++ {
 			if b := &p.bins.bins[k]; b.rows > 0 && !math.IsNaN(b.score) {
 				e.add(rarity(b.score))
 			}
 		}
-		if e.some {
-			line(&b, f, x, e, !begun || broken, &previous)
-			begun = true
+		if !e.some {
+			e.hi = math.NaN()
 		}
+		c.Columns[0] = append(c.Columns[0], number7(e.hi))
 	})
-	c.path("score", b.String())
-	y := f.y(rarity(r.info.Threshold))
-	c.path("threshold", fmt.Sprintf("M%.1f %.1fh%.1f", f.x0, y, f.w))
-	c.text("note", "end", f.x0+f.w-4, y-4, "threshold "+number(r.info.Threshold))
+	for _, severity := range alerting {
+		p.spansOf(c, severity.String(), func(i int) bool { return p.bins.anomalous(i, -1, severity) })
+	}
 	return c
 }
 
 // costChart shows one cost of each threshold as steps.
-func (r *Run) costChart(u curve, width, height float64, tried []Cost) *chart {
-	c := &chart{Width: width, Height: height, Title: u.name + " for each threshold"}
-	f := &frame{chart: c, x0: leftRoom - 26, y0: topRoom, w: width - leftRoom + 26 - rightRoom - 14, h: height - topRoom - bottomRoom, // half of the last mark is outside
-		left: rarity(tried[0].Threshold), right: min(rarity(tried[len(tried)-1].Threshold), rarest)}
-	high, costs := u.axis(tried)
-	f.high = high
-	var marks []tick
+func (r *Run) costChart(u curve, height int, tried []Cost) *chart {
+	high, _ := u.axis(tried)
+	this := number7(rarity(r.info.Threshold))
+	c := &chart{Kind: "cost", Title: u.name + " for each threshold", Height: height, X: "threshold", Y: u.name, High: number7(high), Line: &this, Columns: make([]column, 2)}
+	left, right := rarity(tried[0].Threshold), min(rarity(tried[len(tried)-1].Threshold), rarest)
+	c.Marks = append(c.Marks, mark{number7(left), number(tried[0].Threshold)})
 	for _, t := range scoreTicks() {
-		if t.at >= f.left && t.at <= f.right {
-			marks = append(marks, t)
+		if t.at > left && t.at <= right {
+			c.Marks = append(c.Marks, mark{number7(t.at), t.text})
 		}
 	}
-	f.axes(append([]tick{{f.left, number(tried[0].Threshold)}}, marks...), costs)
-	f.titles("threshold", u.name, height-4)
-	x := f.x(rarity(r.info.Threshold))
-	c.path("threshold", fmt.Sprintf("M%.1f %.1fv%.1f", x, f.y0, f.h))
-	c.text("note", "start", x+4, f.y0+11, "this run: "+number(r.info.Threshold))
-	var b strings.Builder
-	pen := "M"
 	for k := range tried {
-		v, x := u.of(&tried[k]), f.x(rarity(tried[k].Threshold))
-		switch {
-		case math.IsNaN(v):
-			pen = "M"
-			continue
-		case pen == "M":
-			fmt.Fprintf(&b, "M%.1f %.1f", x, f.y(v))
-		default:
-			fmt.Fprintf(&b, "H%.1fV%.1f", x, f.y(v))
-		}
-		pen = ""
+		c.Columns[0], c.Columns[1] = append(c.Columns[0], number7(rarity(tried[k].Threshold))), append(c.Columns[1], number7(u.of(&tried[k])))
 	}
-	c.path("cost", b.String())
 	return c
 }
 

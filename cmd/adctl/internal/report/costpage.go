@@ -69,10 +69,8 @@ func (r *Run) showCosts(p *page) {
 		return
 	}
 	curves := r.curves()
-	const widest = 560 // of a figure: what is wider is drawn smaller
-	width := min(pageWidth/float64(len(curves))-12, widest)
 	for _, u := range curves {
-		p.CostCharts = append(p.CostCharts, named{Name: u.name, Note: u.note, Chart: r.costChart(u, width, 220, r.tried)})
+		p.CostCharts = append(p.CostCharts, p.add(u.name, u.note, r.costChart(u, 220, r.tried)))
 	}
 	good := best(r.tried, len(r.truth.Faults))
 	p.CostWords = append(p.CostWords, r.words(good))

@@ -4,25 +4,56 @@
 package report
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
+	operators "github.com/kubeedge/edge-anomaly/admethod/page"
 	"github.com/kubeedge/edge-anomaly/admethod/replay"
 )
 
 //go:embed page.html
 var pageText string
 
-// The template escapes every text for where it stands, those within SVG included.
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"px": func(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") },
-}).Parse(pageText))
+//go:embed report.js
+var script string
+
+// The template escapes every text for where it stands.
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// drawing is what draws the charts: the code of the page for operators, and what puts it to work.
+type drawing struct {
+	Library, Script template.JS
+	Style           template.CSS
+	Policy          string // lets these scripts run, and no other
+}
+
+var drawn = sync.OnceValue(func() drawing {
+	var text [3]string
+	for i, name := range [...]string{"uplot.js", "chart.js", "uplot.css"} {
+		data, err := operators.Asset(name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		text[i] = string(data)
+	}
+	text[1] += script
+	hash := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return drawing{
+		template.JS(text[0]), template.JS(text[1]), template.CSS(text[2]), //nolint:gosec // they are our own
+		"default-src 'none'; style-src 'unsafe-inline'; script-src " + hash(text[0]) + " " + hash(text[1]),
+	}
+})
 
 // What a report shows at most.
 const (
@@ -33,12 +64,14 @@ const (
 
 type page struct {
 	Info
+	drawing
+	AllCharts      []*chart // those below point into it
 	From, To, Span string
 	Figures        []figure
 	Charts         []named
 	MoreMembers    int
 	Each           string // the span of time of which extremes are shown; "" where all readings are
-	Score          *chart
+	Score          named
 	Closeups       []named
 	CostCharts     []named
 	CostWords      []string
@@ -54,7 +87,15 @@ type figure struct{ Value, Name, Class string }
 
 type named struct {
 	Name, Note string
-	Chart      *chart
+	Chart      int // its number among all
+	Title      string
+	Height     int
+}
+
+// add keeps a chart.
+func (p *page) add(name, note string, c *chart) named {
+	p.AllCharts = append(p.AllCharts, c)
+	return named{name, note, len(p.AllCharts) - 1, c.Title, c.Height}
 }
 
 type costRow struct {
@@ -76,6 +117,7 @@ func (r *Run) HTML(w io.Writer) error { return pageTemplate.Execute(w, r.page())
 
 func (r *Run) page() *page {
 	p := &page{
+		drawing: drawn(), AllCharts: []*chart{},
 		Info: r.info, From: stamp(r.first), To: stamp(r.last), Span: duration(r.last.Sub(r.first)), Groups: len(r.bins.readings) > 1,
 	}
 	p.Figures = r.figures()
@@ -83,13 +125,15 @@ func (r *Run) page() *page {
 		return p
 	}
 	whole := r.part(r.first, r.last)
-	height := 330.0
+	height, columns := 330, mostColumns
 	if p.Groups {
-		height = 170
+		height, columns = 170, groupColumns
 	}
 	order := r.byBlame()
 	for _, m := range order[:min(len(order), mostMembers)] {
-		p.Charts = append(p.Charts, named{Name: r.memberName(m), Chart: r.readingsChart(whole, m, pageWidth, height, 8)})
+		c := r.readingsChart(whole, m, height, columns)
+		c.Whole = true
+		p.Charts = append(p.Charts, p.add(r.memberName(m), "", c))
 	}
 	p.MoreMembers = len(r.bins.readings) - len(p.Charts)
 	for i := range r.bins.bins[:r.bins.n] {
@@ -99,8 +143,10 @@ func (r *Run) page() *page {
 			p.Each = duration(time.Duration(r.bins.width))
 		}
 	}
-	p.Score = r.scoreChart(whole, pageWidth, 190, 8)
-	p.Closeups = r.closeups()
+	scores := r.scoreChart(whole, 190, columns)
+	scores.Whole = true
+	p.Score = p.add("", "", scores)
+	p.Closeups = r.closeups(p)
 	r.showCosts(p)
 	worst := r.worst(mostListed)
 	for _, i := range worst {
@@ -178,7 +224,7 @@ func overlap(a *replay.Incident, f *replay.Fault) bool {
 }
 
 // closeups show the worst alerts and what was missed, at a larger scale.
-func (r *Run) closeups() (shown []named) {
+func (r *Run) closeups(on *page) (shown []named) {
 	var parts []*part
 	member := func(name string) int { return max(slices.Index(r.info.Members, name), 0) }
 	add := func(name, note string, m int, from, to time.Time) {
@@ -188,7 +234,7 @@ func (r *Run) closeups() (shown []named) {
 		seen := slices.ContainsFunc(parts, func(o *part) bool { return o.from <= r.bins.index(from) && o.to > r.bins.index(to) })
 		if p.to-p.from < r.bins.n*3/4 && (!seen || m > 0) { // else it is no larger, or there already
 			parts = append(parts, p)
-			shown = append(shown, named{Name: name, Note: note, Chart: r.readingsChart(p, m, pageWidth/2-12, 200, 4)})
+			shown = append(shown, on.add(name, note, r.readingsChart(p, m, 200, partColumns)))
 		}
 	}
 	missed := 0

@@ -202,17 +202,11 @@ func stroke(p *plot.Plot, c color.Color, width vg.Length, dashed bool, points pl
 	}
 }
 
-// runs calls draw with the begin and the end, in nanoseconds, of each run of bins of which holds says yes.
-func (p *part) runs(holds func(i int) bool, draw func(from, to float64)) {
-	c := new(chart)
-	f := &frame{chart: c, x0: 0, w: 1}
-	from, to := p.span()
-	f.left, f.right = float64(from.UnixNano()), float64(to.UnixNano())
-	const least = 1.0 / 500
-	p.spans(f, "", 0, 0, least, holds)
-	for _, s := range c.Shapes {
-		draw(f.left+s.X*(f.right-f.left), f.left+(s.X+s.W)*(f.right-f.left))
-	}
+// times calls draw with the begin and the end, in nanoseconds, of each run of bins of which holds says yes.
+func (p *part) times(holds func(i int) bool, draw func(from, to float64)) {
+	const least = 1.0 / 500 // of the picture
+	at := func(bin float64) float64 { return float64(p.bins.from) + bin*float64(p.bins.width) }
+	p.runs(least*float64(p.to-p.from), holds, func(from, to float64) { draw(at(from), at(to)) })
 }
 
 func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
@@ -239,14 +233,14 @@ func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
 		if severity == driver.Critical {
 			solid = criticalColor
 		}
-		part.runs(func(i int) bool { return r.bins.anomalous(i, member, severity) }, func(x0, x1 float64) {
+		part.times(func(i int) bool { return r.bins.anomalous(i, member, severity) }, func(x0, x1 float64) {
 			shade := solid
 			shade.A = 0x30
 			box(shade, x0, x1, lo, hi)
 			box(solid, x0, x1, lo-room, lo-room+strip)
 		})
 	}
-	part.runs(func(i int) bool { return r.bins.bins[i].labelled }, func(x0, x1 float64) {
+	part.times(func(i int) bool { return r.bins.bins[i].labelled }, func(x0, x1 float64) {
 		box(truthColor, x0, x1, lo-room+1.3*strip, lo-room+2.3*strip)
 	})
 	if len(r.bins.readings) == 1 {
