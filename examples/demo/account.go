@@ -37,14 +37,16 @@ type account struct {
 	mu      sync.Mutex
 	out     io.Writer
 	colour  bool
+	watched bool // by somebody at a terminal
 	started time.Time
 }
 
 // newAccount colours its lines on a terminal that shows colours, unless NO_COLOR is set.
 func newAccount(out io.Writer, started time.Time) *account {
 	a := &account{out: out, started: started}
-	if f, ok := out.(*os.File); ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
-		a.colour = term.IsTerminal(int(f.Fd()))
+	if f, ok := out.(*os.File); ok {
+		a.watched = term.IsTerminal(int(f.Fd()))
+		a.colour = a.watched && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
 	return a
 }

@@ -25,7 +25,7 @@ import (
 const mapperConfig = `# Written by the demo.
 common: {name: restful-light-mapper, protocol: restful}
 anomalyDetection:
-  sinks: [log, dmi, devicestatus, metrics, activity, history, api]
+  sinks: [log, dmi, devicestatus, metrics, activity, history, recorder, api]
   adapterOptions:
     grpc: {targets: {elsewhere: {address: %q, tls.ca: %q, tls.cert: %q, tls.key: %q, backoff: 1s}}}
   sinkOptions:

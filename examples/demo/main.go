@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -78,15 +79,37 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		told = t.lookBack(playing)
 	}
 	verdict := t.conclude(told)
-	if *live && told == nil {
-		s.watch.disturb(watched...) // what happens from now on is the user's doing
+	if told != nil {
+		return verdict
+	}
+	if !*live && !a.watched { // nobody sits there to look at it
+		a.print("Where all of this is looked at: make demo-live leaves it running, and opens the page for operators.")
+		return verdict
+	}
+	s.watch.disturb(watched...) // what happens from now on is the user's doing
+	if *live {
 		a.print(fmt.Sprintf(cheatSheet, s.room.url, s.out.api, s.out.metrics))
-		<-playing.Done()
-		if cause := context.Cause(playing); !errors.Is(cause, errInterrupted) {
-			return errors.Join(verdict, cause)
-		}
+		openPage(playing, s.out.api)
+	}
+	a.print("The page for operators: " + s.paint(bold, s.out.api) + "  (Ctrl-C ends it, and the demo)")
+	<-playing.Done()
+	if cause := context.Cause(playing); !errors.Is(cause, errInterrupted) {
+		return errors.Join(verdict, cause)
 	}
 	return verdict
+}
+
+// openPage shows the page to who has a desktop. Without one nothing is lost: its address is printed.
+func openPage(ctx context.Context, url string) {
+	for _, opener := range []string{"xdg-open", "open"} {
+		if opener == "xdg-open" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+			continue
+		}
+		if path, err := exec.LookPath(opener); err == nil {
+			_ = exec.CommandContext(ctx, path, url).Run() // as far as there is a browser
+			return
+		}
+	}
 }
 
 // conclude prints the table and says whether all went as it should.
@@ -143,7 +166,6 @@ Everything goes on running; verdicts appear below. Ctrl-C ends it. In another te
   curl -d jump $ROOM/sensors/brightness/fault
   curl -d 1 $ROOM/lights/light1/fault                     # dark, whatever it reports; 0 repairs it
   curl $ROOM/faults                                       # what is broken now
-  xdg-open $API                                           # the page: what is wrong, and why
   curl $API/v1/verdicts?severity=warning                  # what was found
   curl -N $API/v1/events                                  # as it happens
   curl $API/v1/locks                                      # the caretaker was called once; to call again:

@@ -125,6 +125,7 @@ func (s *stage) set(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("waiting for the first verdicts: %w", err)
 	}
+	s.say(bold, "page      %s shows what is wrong, since when and why, as it happens", s.out.api)
 	return nil
 }
 

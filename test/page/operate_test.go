@@ -28,6 +28,13 @@ func evaluate[T any](ctx context.Context, t *testing.T, script string) (value T)
 	return value
 }
 
+// evaluateLater runs a script that promises something.
+func evaluateLater[T any](ctx context.Context, t *testing.T, script string) (value T) {
+	t.Helper()
+	do(ctx, t, chromedp.Evaluate(script, &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	return value
+}
+
 // During a fault the chart moves, and the incident is on the page within two seconds of the verdict.
 func TestLiveFault(t *testing.T) {
 	p, ctx := newPlant(t, 3000, nil), browser(t)

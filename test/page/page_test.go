@@ -17,8 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/systeminfo"
 	"github.com/chromedp/chromedp"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
@@ -267,25 +270,136 @@ func TestAwayAndBack(t *testing.T) {
 	says(ctx, t, ".devices", "boiler-2")
 }
 
-// TestManyDevices holds what a wall of 10,000 devices costs.
+// best is the least of several measurements: the machine may have something else to do meanwhile.
+func best(n int, measure func() time.Duration) time.Duration {
+	least := measure()
+	for range n - 1 {
+		least = min(least, measure())
+	}
+	return least
+}
+
+// TestManyDevices holds what a wall of 10,000 devices costs: the first look, a letter of the filter, and the memory of the
+// tab.
 func TestManyDevices(t *testing.T) {
 	const n = 10_000
 	ctx, s := browser(t), serve(t, httpapi.Config{})
+	batch := make([]driver.Result, n)
 	for i := range n {
-		tell(t, s, verdict(fmt.Sprintf("sensor-%05d", i), driver.Normal, 0))
+		batch[i] = verdict(fmt.Sprintf("sensor-%05d", i), driver.Normal, 0)
 	}
-	begin := time.Now()
+	tell(t, s, batch...)
+	paint := best(3, func() time.Duration {
+		begin := time.Now()
+		do(ctx, t, chromedp.Navigate("about:blank"), chromedp.Navigate(address(s, "")))
+		says(ctx, t, "main", "10000 devices")
+		return time.Since(begin)
+	})
+	letters := 0
+	typed := best(8, func() time.Duration {
+		letters++
+		ms := evaluateLater[float64](ctx, t, fmt.Sprintf(`new Promise((done) => {
+			const input = document.querySelector("input[type=search]"), wanted = "sensor-0%d", begin = performance.now();
+			const seen = new MutationObserver(() => { if (document.querySelector(".devices li strong")?.textContent.startsWith(wanted)) { seen.disconnect(); requestAnimationFrame(() => done(performance.now() - begin)); } });
+			seen.observe(document.querySelector("main"), { childList: true, subtree: true });
+			input.value = wanted;
+			input.dispatchEvent(new Event("input"));
+		})`, letters))
+		return time.Duration(ms * float64(time.Millisecond))
+	})
+	tab := private(ctx, t)
+	t.Logf("of %d devices the first are there after %v, a letter of the filter takes %v, the tab takes %d MiB of its own", n, paint, typed, tab>>20)
+	if paint > 2*time.Second {
+		t.Errorf("the first look takes %v", paint)
+	}
+	if typed > 100*time.Millisecond {
+		t.Errorf("a letter of the filter takes %v", typed)
+	}
+	if tab > 150<<20 {
+		t.Errorf("the tab takes %d MiB", tab>>20)
+	}
+}
+
+// private is the memory that the processes of tabs have for themselves.
+func private(ctx context.Context, t *testing.T) (bytes int64) {
+	t.Helper()
+	var processes []*systeminfo.ProcessInfo
+	do(ctx, t, chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		processes, err = systeminfo.GetProcessInfo().Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser))
+		return err
+	}))
+	for _, p := range processes {
+		if p.Type != "renderer" {
+			continue
+		}
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.ID))
+		if err != nil {
+			continue // it has ended
+		}
+		of := int64(0)
+		for line := range strings.Lines(string(data)) {
+			var kib int64
+			if _, err := fmt.Sscanf(line, "Private_Dirty: %d kB", &kib); err == nil {
+				of += kib << 10
+			}
+		}
+		bytes = max(bytes, of)
+	}
+	if bytes == 0 {
+		t.Error("no process of a tab is found")
+	}
+	return bytes
+}
+
+// heap is what the page holds once what it does not is collected.
+func heap(ctx context.Context, t *testing.T) int64 {
+	t.Helper()
+	do(ctx, t, heapprofiler.CollectGarbage(), heapprofiler.CollectGarbage())
+	return evaluate[int64](ctx, t, "performance.memory.usedJSHeapSize")
+}
+
+// A page that is left open does not grow, whatever comes: as many incidents, or readings, as in days.
+func TestLeftOpen(t *testing.T) {
+	ctx, s := browser(t), serve(t, httpapi.Config{})
+	tell(t, s, verdict("boiler-0", driver.Normal, 0))
+	grows := func(where string, much func(from, to int), done func(n int)) {
+		t.Helper()
+		const rounds = 6
+		var before int64
+		for n := range 3 * rounds {
+			much(n*100, (n+1)*100)
+			done((n+1)*100 - 1)
+			if n == rounds {
+				before = heap(ctx, t)
+			}
+		}
+		after := heap(ctx, t)
+		t.Logf("%s: %d KiB, and %d after twice as much more", where, before>>10, after>>10)
+		if after-before > 2<<20 {
+			t.Errorf("%s: it grew from %d KiB to %d", where, before>>10, after>>10)
+		}
+	}
 	do(ctx, t, chromedp.Navigate(address(s, "")))
-	says(ctx, t, "main", "10000 devices")
-	paint := time.Since(begin)
-	begin = time.Now()
-	do(ctx, t, chromedp.SendKeys("input[type=search]", "sensor-09999"))
-	says(ctx, t, "main", "1 of 10000 devices")
-	filtered := time.Since(begin) / time.Duration(len("sensor-09999"))
-	var heap float64
-	do(ctx, t, chromedp.Evaluate("performance.memory?.usedJSHeapSize ?? 0", &heap))
-	t.Logf("%d devices are there after %v, a letter of the filter takes %v, in %.0f MiB", n, paint, filtered, heap/(1<<20))
-	if heap > 150<<20 {
-		t.Errorf("the tab takes %.0f MiB", heap/(1<<20))
-	}
+	says(ctx, t, ".devices", "boiler-0")
+	grows("overview", func(from, to int) {
+		for i := from; i < to; i++ {
+			for k, phase := range []driver.Phase{driver.Began, driver.Returned} {
+				r := freeze("boiler-0", phase, time.Duration(2*i+k)*time.Second)
+				r.Incident.ID, r.Incident.Start = uint64(i+1), r.At
+				r.Message = fmt.Sprintf("stands still for the %d. time", i)
+				tell(t, s, r)
+			}
+		}
+	}, func(n int) { says(ctx, t, "main section:last-child", fmt.Sprintf("%d. time", n)) })
+
+	see := s.Hooks().Verdict
+	do(ctx, t, chromedp.Navigate(address(s, "#/property?namespace=plant&device=boiler-0&property=temperature")))
+	says(ctx, t, "dl.facts", "auto")
+	grows("property", func(from, to int) {
+		for i := from; i < to; i++ { // what changes is told at once
+			r := verdict("boiler-0", []driver.Severity{driver.Normal, driver.Unknown}[i%2], time.Duration(i)*time.Second)
+			r.Value = float64(i)
+			see(&r)
+		}
+	}, func(n int) { says(ctx, t, "dl.facts", fmt.Sprint(n)) })
 }
