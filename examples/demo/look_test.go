@@ -96,7 +96,7 @@ func TestMapperConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	ad := c.AnomalyDetection
-	if len(ad.Sinks) != 7 || ad.SinkOptions["devicestatus"]["server"] != s.api.url || "http://"+ad.SinkOptions["api"]["address"].(string) != s.out.api {
+	if len(ad.Sinks) != 8 || ad.SinkOptions["devicestatus"]["server"] != s.api.url || "http://"+ad.SinkOptions["api"]["address"].(string) != s.out.api {
 		t.Errorf("sinks %v with %v", ad.Sinks, ad.SinkOptions)
 	}
 	raw, err := os.ReadFile(ad.SinkOptions["activity"]["file"].(string))
