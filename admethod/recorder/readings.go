@@ -37,7 +37,8 @@ type Points struct {
 	At   []float64 `json:"at"`  // of the last reading of each part that has some, in seconds since 1970
 	Min  []float64 `json:"min"` // of the part
 	Max  []float64 `json:"max"`
-	Odd  []Stretch `json:"odd"` // where something was found
+	Odd  []Stretch `json:"odd"`  // where something was found
+	Said []Stretch `json:"said"` // what people said it was: of kind anomaly or normal, or as they named it
 }
 
 // Stretch is a part of a span.
@@ -191,5 +192,69 @@ func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 	if t == nil {
 		t = newThinner(a.from, a.to, points)
 	}
+	said, err := r.faults(&a)
+	if err != nil {
+		logs.Warningf("recorder: labels of %v: %v", a.key, err) // the readings are shown all the same
+	}
+	for _, l := range said {
+		if l.Label != "" && l.To.After(a.from) && l.From.Before(a.to) && len(t.Said) < mostOdd {
+			t.Said = append(t.Said, Stretch{From: seconds(l.From), To: seconds(l.To), Kind: l.Label})
+		}
+	}
 	httpapi.WriteJSON(w, http.StatusOK, &t.Points)
+}
+
+// Seen says when a property was last where a reading is, before a time.
+type Seen struct {
+	At   *time.Time `json:"at,omitempty"`   // left out where it never was, as far as is recorded
+	From *time.Time `json:"from,omitempty"` // when what is recorded begins; left out where nothing is
+}
+
+// seen answers GET /v1/seen: when the property was last as high as value, or with side=down as low, before to.
+func (r *Recorder) seen(w http.ResponseWriter, req *http.Request) {
+	q := req.URL.Query()
+	a, err := parseAsked(q, time.Now())
+	value, valueErr := strconv.ParseFloat(q.Get("value"), 64)
+	side := q.Get("side")
+	switch {
+	case err != nil:
+	case valueErr != nil || math.IsNaN(value):
+		err = fmt.Errorf("value: got %q, want a number", q.Get("value"))
+	case side != "up" && side != "down" && side != "":
+		err = fmt.Errorf("side: got %q, want up or down", side)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !httpapi.Sees(req, a.key.Namespace) {
+		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
+		return
+	}
+	select {
+	case r.scans <- struct{}{}:
+		defer func() { <-r.scans }()
+	case <-req.Context().Done():
+		return
+	}
+	a.begin(r.config.MaxAge)
+	var answer Seen
+	err = r.scan(req.Context(), &a, func(e *store.Entry) error {
+		at := e.At.UTC()
+		if answer.From == nil || at.Before(*answer.From) {
+			answer.From = &at
+		}
+		if (e.Value >= value && side != "down" || e.Value <= value && side == "down") && (answer.At == nil || at.After(*answer.At)) {
+			answer.At = &at
+		}
+		return nil
+	})
+	if err != nil && answer.From == nil {
+		if req.Context().Err() == nil {
+			logs.Warningf("recorder: readings of %v: %v", a.key, err)
+			http.Error(w, "the readings cannot be read now; the log says why", http.StatusServiceUnavailable)
+		}
+		return
+	}
+	httpapi.WriteJSON(w, http.StatusOK, &answer)
 }

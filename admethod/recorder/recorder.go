@@ -11,7 +11,8 @@
 // properties recorded which are not watched, gives readings by [Recorder.Record].
 //
 // While it runs, the sink "api", where that is in use, answers GET /v1/dataset with what was recorded and
-// GET /v1/dataset/status with the state of recording, GET /v1/readings with those of a property for a chart, and
+// GET /v1/dataset/status with the state of recording, GET /v1/readings with those of a property for a chart,
+// GET /v1/seen with when it was last as high or low as a reading, and
 // GET /v1/try with what other settings would have told of them.
 package recorder
 
@@ -126,7 +127,7 @@ func (r *Recorder) mount() error {
 	r.routes = append(r.routes, httpapi.Default.Recording(func(ctx context.Context, key driver.Key, from, to time.Time, each func(time.Time, float64, string) error) error {
 		return r.scan(ctx, &asked{key, from, to}, func(e *store.Entry) error { return each(e.At, e.Value, e.Text) })
 	}))
-	for pattern, h := range map[string]http.HandlerFunc{"GET /v1/readings": r.readings, "GET /v1/try": r.tryOut} {
+	for pattern, h := range map[string]http.HandlerFunc{"GET /v1/readings": r.readings, "GET /v1/seen": r.seen, "GET /v1/try": r.tryOut} {
 		remove, err := httpapi.Default.HandleSeen(pattern, h)
 		if err != nil {
 			return err

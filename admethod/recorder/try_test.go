@@ -130,6 +130,31 @@ func TestReadings(t *testing.T) {
 			t.Errorf("%s: %d readings in %d points up to %v, want %d in %d", tt.name, got.N, len(got.At), highest, tt.n, tt.parts)
 		}
 	}
+	// When it was last so high or low is told, and since when that is known.
+	for _, tt := range []struct {
+		value, side, to string
+		at              int // -1: never
+	}{
+		{"90", "up", "", 2200}, {"90", "up", p.at(2200).Format(time.RFC3339), 1200}, {"90", "", p.at(1000).Format(time.RFC3339), -1}, {"10", "down", "", -1},
+	} {
+		code, body := p.ask(t.Context(), "/v1/seen", "value", tt.value, "side", tt.side, "to", tt.to)
+		var got recorder.Seen
+		if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK || got.From == nil || !got.From.Equal(p.from) {
+			t.Fatal(code, body, err)
+		}
+		if (got.At == nil) != (tt.at < 0) || got.At != nil && !got.At.Equal(p.at(tt.at)) {
+			t.Errorf("%+v: %s", tt, body)
+		}
+	}
+	for _, bad := range [][]string{{"value", "x"}, {"value", "NaN"}, {"value", "1", "side", "left"}} {
+		if code, body := p.ask(t.Context(), "/v1/seen", bad...); code != http.StatusBadRequest {
+			t.Errorf("%v: %d %s", bad, code, body)
+		}
+	}
+	_, body := p.ask(t.Context(), "/v1/readings")
+	if n := strings.Count(body, `"kind":"anomaly"`); n != 2 {
+		t.Errorf("%d labels: %s", n, body)
+	}
 	for _, bad := range [][]string{{"points", "1"}, {"points", "x"}, {"from", "noon"}, {"to", "1999-01-01T00:00:00Z", "from", "2000-01-01T00:00:00Z"}, {"property", ""}} {
 		if code, body := p.ask(t.Context(), "/v1/readings", bad...); code != http.StatusBadRequest {
 			t.Errorf("%v: %d %s", bad, code, body)
@@ -242,8 +267,8 @@ func TestReadingsOfOtherNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.api = api
-	for _, path := range []string{"/v1/readings", "/v1/try", recorder.Path} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path+"?namespace=plant&device=boiler-1&property=temperature", nil)
+	for _, path := range []string{"/v1/readings", "/v1/seen", "/v1/try", recorder.Path} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path+"?namespace=plant&device=boiler-1&property=temperature&value=1", nil)
 		r.Host = "localhost" // comes from 192.0.2.1
 		r.Header.Set("X-User", "ada")
 		w := httptest.NewRecorder()

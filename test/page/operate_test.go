@@ -70,6 +70,7 @@ func TestLiveFault(t *testing.T) {
 	} else {
 		t.Logf("the incident is there %v after the verdict", took)
 	}
+	says(ctx, t, "main", "It was never so high since")
 	shot(ctx, t, "live")
 }
 

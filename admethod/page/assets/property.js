@@ -16,13 +16,13 @@ const spans = [["60", "minute"], ["3600", "hour"], ["86400", "day"], ["604800", 
 export async function property(main, q, signal, heard) {
   const w = words(), key = { namespace: q.get("namespace") ?? "", device: q.get("device") ?? "", property: q.get("property") ?? "" };
   const exact = new URLSearchParams(Object.entries(key).map(([k, v]) => [k, v.replace(/[\\*?[]/g, "\\$&")])), plain = new URLSearchParams(key);
-  let [about, told, state] = await Promise.all([get("v1/property?" + plain, signal), get("v1/incidents?limit=100&" + exact, signal), get("v1/status", signal)]);
+  let [about, known, state] = await Promise.all([get("v1/property?" + plain, signal), get("v1/incidents?limit=100&" + exact, signal), get("v1/status", signal)]);
   const same = (v) => v.namespace === key.namespace && v.device === key.device && v.property === key.property;
-  let verdict = about.verdict, list = told.incidents.filter(same);
+  let verdict = about.verdict, list = known.incidents.filter(same);
 
-  const head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = el("section"), past = el("section"), saying = el("section");
+  const seen = el("p", { class: "quiet" }), head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = el("section"), past = el("section"), saying = el("section");
   const box = el("div", { class: "chart", role: "img", "aria-label": w.chart }), message = el("p", { role: "status" }), range = el("div", { class: "filters ranges", role: "group", "aria-label": w.span });
-  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, range, wait, box, group, past, saying, message,
+  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, seen, range, wait, box, group, past, saying, message,
     ...(state.recording && about.watched && about.members.length < 2 ? [attempt(key, about, signal)] : []));
   const said = (text) => { message.textContent = text; message.className = "says"; };
 
@@ -41,6 +41,20 @@ export async function property(main, q, signal, heard) {
         ...row(w.detector, v.detector), ...row(w.model, [about.model, v.model].filter(Boolean).join(", ")), ...row(w.config, v.config),
         ...row(w.labels, Object.entries(about.labels ?? {}).map(([k, x]) => `${k}=${x}`).join(", "))));
   };
+  // ever tells when it was last so far off, of what departs from what was expected.
+  let told = "";
+  const ever = async () => {
+    const v = verdict, i = v?.incident;
+    if (!state.recording || !i || i.end || v.value === undefined || v.expected === undefined) { told = ""; seen.textContent = ""; return; }
+    if (told === i.id) return;
+    told = i.id;
+    const side = v.value >= v.expected ? "up" : "down";
+    try {
+      const s = await get("v1/seen?" + new URLSearchParams({ ...key, value: v.value, side, to: i.start }), signal);
+      if (!s.from) return;
+      seen.textContent = s.at ? w.lastSeen(side, lasting((Date.parse(i.start) - Date.parse(s.at)) / 1000)) : w.neverSeen(side, when(s.from));
+    } catch { /* it is no more than an explanation */ }
+  };
   const lists = () => {
     past.replaceChildren(el("h2", {}, w.all), incidents(list.slice(0, 10), Date.now(), w.noneOver));
     const newest = list[0];
@@ -52,7 +66,7 @@ export async function property(main, q, signal, heard) {
     severity(m.severity), " ", link({ ...key, ...m }, `${m.device} ${m.property}`), " ", el("span", { class: "quiet small" }, [m.value === undefined ? "" : number(m.value), m.blame ? `${w.causes}: ${Math.round(100 * m.blame)} %` : ""].filter(Boolean).join(" · ")))))] : []));
 
   // The columns of the chart. The newest point joins what comes within its part of the span.
-  let data = [[], [], [], [], [], []], zoomed, span = "3600", part = 0;
+  let data = [[], [], [], [], [], []], labels = [], zoomed, span = "3600", part = 0;
   const add = (v) => {
     const t = Date.parse(v.at) / 1000, last = data[0].length - 1;
     if (v.value === undefined || v.value === null || last >= 0 && t <= data[0][last]) return;
@@ -77,6 +91,7 @@ export async function property(main, q, signal, heard) {
       if (from !== undefined) query.set("from", new Date(from * 1000).toISOString());
       const p = await get("v1/readings?" + query, signal), none = () => new Array(p.at.length).fill(null);
       data = [p.at, p.max, p.min, none(), none(), none()];
+      labels = p.said ?? [];
       if (from === undefined && p.at.length) part = (to - p.at[0]) / 800;
     } catch (err) { if (signal.aborted) return; /* what comes is shown all the same */ }
     if (verdict && !zoomed) add(verdict);
@@ -95,7 +110,7 @@ export async function property(main, q, signal, heard) {
     if (plot) { plot.set(data); return; }
     plot = chart(box, {
       time: w.time, unit: about.unit, series: readings(w, about.unit), data, yLabel: about.unit || undefined,
-      spans: () => list.map((i) => ({ from: Date.parse(i.start) / 1000, to: (i.end ? Date.parse(i.end) : Date.now()) / 1000, color: i.severity === "critical" ? "--critical-back" : "--warning-back" })),
+      spans: () => [...labels.map((l) => ({ from: l.from, to: l.to, color: l.kind === "normal" ? "--normal" : "--label", top: 0.97, share: 0.03 })), ...list.map((i) => ({ from: Date.parse(i.start) / 1000, to: (i.end ? Date.parse(i.end) : Date.now()) / 1000, color: i.severity === "critical" ? "--critical-back" : "--warning-back" }))],
       zoom: (from, to) => { zoomed = from === undefined ? undefined : { from, to }; load(); lists(); },
     });
   };
@@ -116,7 +131,7 @@ export async function property(main, q, signal, heard) {
       el("span", { class: "quiet small" }, zoomed ? w.between(when(zoomed.from * 1000), when(zoomed.to * 1000)) : w.drag));
   };
   signal.addEventListener("abort", () => { clearTimeout(timer); plot?.end(); });
-  facts(); lists(); members();
+  facts(); lists(); members(); ever();
   await load();
 
   const minute = setInterval(async () => { // who is to blame, what is muted
@@ -132,5 +147,6 @@ export async function property(main, q, signal, heard) {
     }
     if (!zoomed) { add(v); soon(); }
     facts();
+    ever();
   }, heard);
 }
