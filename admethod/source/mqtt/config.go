@@ -21,6 +21,9 @@ import (
 type Config struct {
 	mqttclient.Config
 
+	Protocol      string        `param:"protocol" enum:"3.1.1,5" doc:"version of MQTT; brokers of 5 speak 3.1.1 as well"`
+	SessionExpiry time.Duration `param:"sessionExpiry" min:"0s" max:"876000h" doc:"protocol 5: for how long the broker keeps messages while the source is away; with 3.1.1 that is the broker's setting"`
+
 	QoS        int    `param:"qos" min:"0" max:"1" doc:"quality of service to ask for. With 1 and an identity that lasts, by clientID or a state directory, the broker keeps messages while the source is away"`
 	Share      string `param:"share" doc:"name of a shared subscription: of all who have it, one gets each message"`
 	Retained   bool   `param:"retained" doc:"takes messages that the broker had kept, where they say when they are of; else they are passed over, as nobody knows how old they are"`
@@ -33,7 +36,8 @@ type Config struct {
 // Topic is one of the topics. The package says which names templates may use.
 type Topic struct {
 	Topic     string          `param:"topic" maxlen:"65535" doc:"filter of topics, with + and # or with names in braces for levels, such as plant/{device}/{property}; twin and sparkplug have defaults"`
-	Payload   string          `param:"payload" enum:"plain,json,twin,sparkplug,mapper" doc:"what messages are: plain, a number or text; json, see value; twin, what devices of KubeEdge's EventBus publish; sparkplug, Sparkplug B; mapper, what mappers of KubeEdge's template push"`
+	Payload   string          `param:"payload" enum:"plain,json,text,twin,sparkplug,mapper" doc:"what messages are: plain, a number or text; json, see value; text, see template; twin, what devices of KubeEdge's EventBus publish; sparkplug, Sparkplug B; mapper, what mappers of KubeEdge's template push"`
+	Template  string          `param:"template" maxlen:"1024" doc:"text: what messages look like, such as 'at {time}: {value:number} {unit}'. {value} may be of kind number, boolean or text, {time:02.01.2006 15:04} has a layout of Go, {_} is passed over, and other names are for templates of names; each line is a reading"`
 	Value     string          `param:"value" doc:"json: where the value is, such as data.temp or readings.0.value; * at the end is each member of an object, called {key}"`
 	Time      string          `param:"time" doc:"json: where the time is: Unix seconds, milliseconds, microseconds or nanoseconds, or RFC 3339; empty: when the message came"`
 	Namespace naming.Template `param:"namespace" doc:"namespace of a reading, with names in braces; empty: {namespace} or {group} where there is one, else default"`
@@ -42,12 +46,14 @@ type Topic struct {
 
 	pattern     pattern
 	value, time path
+	text        *text
 }
 
 // The forms of payloads.
 const (
 	formPlain     = "plain"
 	formJSON      = "json"
+	formText      = "text"
 	formTwin      = "twin"
 	formSparkplug = "sparkplug"
 	formMapper    = "mapper"
@@ -61,7 +67,7 @@ const mostTopics = 256
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Config: mqttclient.DefaultConfig(), QoS: 1, Rebirth: true, Zone: "Local", MaxPayload: 64 << 10, Series: 100000}
+	return Config{Config: mqttclient.DefaultConfig(), Protocol: mqttclient.Version311, SessionExpiry: 7 * 24 * time.Hour, QoS: 1, Rebirth: true, Zone: "Local", MaxPayload: 64 << 10, Series: 100000}
 }
 
 // DefaultTopic returns the defaults of a topic.
@@ -144,6 +150,21 @@ func (t *Topic) complete() error {
 		fail("payload", t.Payload, formJSON+", where value or time is set")
 	case t.Payload == formJSON && t.Value == "":
 		fail("value", nil, "must be set, such as data.temp, or * for each member")
+	}
+	switch {
+	case t.Payload != formText && t.Template != "":
+		fail("payload", t.Payload, formText+", where template is set")
+	case t.Payload == formText:
+		if t.text, err = parseText(t.Template); err != nil {
+			fail("template", t.Template, "the like of time is {time}, value is {value:number}: "+err.Error())
+			break
+		}
+		for _, name := range t.text.names {
+			if slices.Contains(names, name) {
+				fail("template", t.Template, fmt.Sprintf("names that the topic has not: {%s}", name))
+			}
+		}
+		names = append(names, t.text.names...)
 	}
 	switch {
 	case t.Payload == formTwin:

@@ -26,6 +26,7 @@ type value struct {
 	text     string // where it is no number
 	dataType string // "" where it is not said
 	unit     string
+	names    map[string]string // in the payload, of which name is made then
 }
 
 // longestText is what of a text is kept, in bytes.

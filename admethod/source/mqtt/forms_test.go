@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/mqtt"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
@@ -27,9 +28,20 @@ func topics(all ...map[string]any) map[string]any {
 	return map[string]any{"topics": list}
 }
 
+// version of MQTT that sources of tests speak.
+var version = mqttclient.Version311
+
+// bothVersions runs a test with each version of MQTT.
+func bothVersions(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	for _, version = range []string{mqttclient.Version5, mqttclient.Version311} {
+		t.Run("MQTT "+version, test)
+	}
+}
+
 func newSource(tb testing.TB, address, dir string, r *sourcetest.Reports, options map[string]any) *mqtt.Source {
 	tb.Helper()
-	all := map[string]any{"broker": "mqtt://" + address, "insecure": true, "zone": "Europe/Berlin", "timeout": "2s"}
+	all := map[string]any{"broker": "mqtt://" + address, "insecure": true, "zone": "Europe/Berlin", "timeout": "2s", "protocol": version}
 	maps.Copy(all, options)
 	s, err := mqtt.New(source.Settings{Name: "test", Options: all, StateDir: dir, Report: r.Report})
 	if err != nil {
@@ -69,6 +81,72 @@ var (
 	jsonTopic   = map[string]any{"topic": "{site}/{device}", "payload": "json", "value": "data.0.temp", "time": "ts", "property": "temp", "namespace": "{site}"}
 	eachTopic   = map[string]any{"topic": "zigbee2mqtt/{device}", "payload": "json", "value": "*", "time": "last_seen"}
 )
+
+// textTopic is one whose messages are as a template says.
+func textTopic(template string) map[string]any {
+	return map[string]any{"topic": "site/{device}", "payload": "text", "template": template}
+}
+
+func TestText(t *testing.T) {
+	with := func(template string) map[string]any {
+		of := textTopic(template)
+		of["property"] = "force"
+		return of
+	}
+	for name, c := range map[string]struct {
+		of            map[string]any
+		payload, want string // the readings, or a part of the error
+	}{
+		"value":           {with("F={value}"), "F=20.5", "default/a/force 20.5"},
+		"of a mapper":     {with("time is {time:2006-01-02 15:04:05}  {_}: {value}"), "time is 2026-03-01 13:00:01  data/light: 21.5", "default/a/force 21.5 2026-03-01T12:00:01Z"},
+		"any time":        {with("time is {time} {_}: {value}"), "time is 2026-03-01 13:00:01  data/light: 21.5", "default/a/force 21.5 2026-03-01T12:00:01Z"},
+		"Unix time":       {with("{time};{value:number}"), "1772366401;-3e2\r\n", "default/a/force -300 2026-03-01T12:00:01Z double"},
+		"German time":     {with("{time:02.01.2006 15:04} Uhr: {value:number} {unit}"), "01.03.2026 13:00 Uhr:   4 kN", "default/a/force 4 double"},
+		"names":           {textTopic("{property}@{line}: {value:boolean}"), "door 1@b: on\nlamp@b: off\n", "default/a/door 1 0 \"on\" boolean\ndefault/a/lamp 0 \"off\" boolean"},
+		"text":            {with("{value:text}."), "5.", `default/a/force 0 "5" string`},
+		"regular":         {with("f(x)=[{value}]*"), "f(x)=[1]*", "default/a/force 1"},
+		"another":         {with("F={value}"), "G=1", `payload "G=1": want the like of "F={value}"`},
+		"nothing":         {with("F={value}"), " \n", `want the like of "F={value}"`},
+		"one of them":     {with("F={value:number}"), "F=1\nF=x\nF=3", `payload "F=x": value: number: got "x", want a number`},
+		"no time of day":  {with("{time} {value}"), "2026-13-01 13:00:01 1", "time: "},
+		"behind the text": {with("F={value:number} N"), "F=1 N and more", "want the like of"},
+	} {
+		all, _, err := newReader(t, c.of).Read("site/a", c.payload, false, now)
+		got := show(all)
+		if err != nil {
+			if !strings.Contains(err.Error(), `topic "site/a"`) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v; want %q and the topic", name, err, c.want)
+			}
+			if name == "one of them" && got != "default/a/force 1 double\ndefault/a/force 3 2026-03-01T12:00:00.000001Z double" {
+				t.Errorf("%s: the others are %s", name, got)
+			}
+			continue
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+	for template, want := range map[string]string{
+		"":                            "want {value} in it",
+		"{time}":                      "want {value} in it",
+		"{value}{unit}":               "{unit}: want a text between it and what is before",
+		"{value} {value}":             "{value}: it stands twice in it",
+		"{value":                      "want a name in braces",
+		"value}":                      "a } without {",
+		"{value:float}":               "want number, text or boolean behind the colon",
+		"{unit:x} {value}":            "want no colon",
+		"{device} {property} {value}": "names that the topic has not: {device}",
+	} {
+		of := textTopic(template)
+		of["property"] = "p"
+		_, err := mqtt.New(source.Settings{Name: "test", Report: new(sourcetest.Reports).Report, Options: map[string]any{
+			"broker": "mqtt://127.0.0.1:1", "insecure": true, "topics": []any{of},
+		}})
+		if err == nil || !strings.Contains(err.Error(), "topics[0].template") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", template, err, want)
+		}
+	}
+}
 
 func TestForms(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -261,6 +339,30 @@ func FuzzPlain(f *testing.F) { fuzz(f, plainTopic, "plant/a/b", "20.5", "on", "\
 
 func FuzzMapper(f *testing.F) {
 	fuzz(f, mapperTopic, "data/a/temperature", "time is 2026-03-01 13:00:01  data/a/temperature: 21.5", "time is ")
+}
+
+func FuzzText(f *testing.F) {
+	fuzz(f, textTopic("{time} {property} is {value:number} {unit}"), "site/a", "2026-03-01T12:00:01Z force is 20.5 kN\nx", "1772366400 force is NaN ")
+}
+
+// FuzzTemplate is of templates that people write: one that is taken reads anything.
+func FuzzTemplate(f *testing.F) {
+	f.Add("time is {time:2006-01-02 15:04:05}  {_}: {value}", "time is 2026-03-01 13:00:01  a: 5")
+	f.Add("{time:Jan _2 15:04:05 MST}|{value:boolean}({unit})[*", "Mar  1 13:00:01 CET|on(x)[*")
+	f.Fuzz(func(t *testing.T, template, payload string) {
+		of := textTopic(template)
+		of["property"] = "p"
+		s, err := mqtt.New(source.Settings{Name: "test", Report: new(sourcetest.Reports).Report, Options: map[string]any{
+			"broker": "mqtt://127.0.0.1:1", "insecure": true, "topics": []any{of},
+		}})
+		if err != nil {
+			return
+		}
+		all, _, err := mqtt.NewReader(s).Read("site/a", payload, false, now)
+		if err == nil && len(all) == 0 && payload != "" {
+			t.Errorf("%q says nothing of %q", template, payload)
+		}
+	})
 }
 
 func FuzzTwin(f *testing.F) {

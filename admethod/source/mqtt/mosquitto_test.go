@@ -76,7 +76,10 @@ func (m *mosquitto) publisher(t *testing.T) func(topic, payload string) {
 }
 
 // What a source promises, with Debian's Mosquitto.
-func TestRealMosquitto(t *testing.T) {
+func TestRealMosquitto(t *testing.T) { bothVersions(t, realMosquitto) }
+
+func realMosquitto(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts Mosquitto")
 	}
@@ -112,7 +115,10 @@ func TestRealMosquitto(t *testing.T) {
 }
 
 // Nothing is lost over ten restarts of the broker.
-func TestMosquittoRestarts(t *testing.T) {
+func TestMosquittoRestarts(t *testing.T) { bothVersions(t, mosquittoRestarts) }
+
+func mosquittoRestarts(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts Mosquitto")
 	}

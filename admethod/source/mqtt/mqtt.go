@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mqtt is the source that subscribes to topics of an MQTT broker (3.1.1, which brokers of MQTT 5 speak as well).
+// Package mqtt is the source that subscribes to topics of an MQTT broker (3.1.1 or 5).
 // Import it for its side effect: it registers itself under the name "mqtt".
 //
 //	type: mqtt
@@ -23,6 +23,7 @@
 // The names that templates may use are those in the topic, and those of the payload:
 //
 //	plain, mapper  none
+//	text           those in the template, but for {value}, {time}, {unit} and {_}
 //	json           {key} where value ends in *
 //	twin           {property}; the topic has {device}
 //	sparkplug      {group}, {node}, {id} of a device, {device} which is the node and, behind a dot, the id, {property}
@@ -38,8 +39,6 @@ import (
 	"strings"
 	"time"
 
-	paho "github.com/eclipse/paho.mqtt.golang"
-
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
@@ -53,7 +52,8 @@ import (
 const Name = "mqtt"
 
 const (
-	// waiting is how many messages are held here. Brokers send few more than that before the first is acknowledged.
+	// waiting is how many messages are held here. By MQTT 5 brokers are told to send no more before the first is
+	// acknowledged; those of 3.1.1 send few more.
 	waiting = 1024
 	// batch is how many of them are handed over at once.
 	batch = 256
@@ -93,7 +93,7 @@ type Source struct {
 	part     string
 	stateDir string
 
-	messages []paho.Message // of one turn
+	messages []mqttclient.Message // of one turn
 	readings []source.Reading
 	wrong    time.Time // when the last message was that could not be read; zero: long ago
 }
@@ -182,16 +182,16 @@ func (s *Source) listen(ctx context.Context, in source.Intake, id string, lasts 
 	// Who waits to put a message here must not wait for a session that is over.
 	over, end := context.WithCancel(ctx)
 	defer end()
-	arrived, lost := make(chan paho.Message, waiting), make(chan error, 1)
-	session, err := s.broker.Connect(ctx, func(o *paho.ClientOptions) {
-		o.SetClientID(id).SetCleanSession(!lasts).SetOrderMatters(true).SetAutoAckDisabled(true).
-			SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
-				select {
-				case arrived <- m:
-				case <-over.Done():
-				}
-			}).
-			SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err })
+	arrived, lost := make(chan mqttclient.Message, waiting), make(chan error, 1)
+	session, err := s.broker.Receive(ctx, mqttclient.Reception{
+		Version: s.config.Protocol, ID: id, Lasts: lasts, Expiry: s.config.SessionExpiry, Most: waiting, Filters: s.filters,
+		Received: func(m mqttclient.Message) {
+			select {
+			case arrived <- m:
+			case <-over.Done():
+			}
+		},
+		Lost: func(err error) { lost <- err },
 	})
 	if err != nil {
 		return err
@@ -200,8 +200,7 @@ func (s *Source) listen(ctx context.Context, in source.Intake, id string, lasts 
 		end()
 		session.Close(100 * time.Millisecond)
 	}()
-	subscribed := session.Client.SubscribeMultiple(s.filters, nil)
-	answered := subscribed.Done()
+	answered := session.Answered()
 	timeout := time.NewTimer(s.config.Timeout)
 	defer timeout.Stop()
 	for {
@@ -215,7 +214,7 @@ func (s *Source) listen(ctx context.Context, in source.Intake, id string, lasts 
 		case <-answered:
 			answered = nil
 			timeout.Stop()
-			if err := s.granted(subscribed); err != nil {
+			if err := s.granted(session); err != nil {
 				return err
 			}
 			works()
@@ -228,30 +227,16 @@ func (s *Source) listen(ctx context.Context, in source.Intake, id string, lasts 
 }
 
 // granted says which topics the broker refuses. It is an error where that is all of them.
-func (s *Source) granted(token paho.Token) error {
-	if err := token.Error(); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+func (s *Source) granted(session mqttclient.Receiver) error {
+	refused, err := session.Granted()
+	if err == nil {
+		s.report(s.part+": topics", riskMessages, errors.Join(refused...))
 	}
-	granted, ok := token.(*paho.SubscribeToken)
-	if !ok {
-		return nil
-	}
-	var refused []error
-	for filter, code := range granted.Result() {
-		if code > 2 {
-			refused = append(refused, fmt.Errorf("the broker refuses to subscribe to %s", filter))
-		}
-	}
-	err := errors.Join(refused...)
-	if len(refused) == len(s.filters) {
-		return err
-	}
-	s.report(s.part+": topics", riskMessages, err)
-	return nil
+	return err
 }
 
 // more is a message and others that are there.
-func (s *Source) more(first paho.Message, arrived <-chan paho.Message) []paho.Message {
+func (s *Source) more(first mqttclient.Message, arrived <-chan mqttclient.Message) []mqttclient.Message {
 	s.messages = append(s.messages[:0], first)
 	for len(s.messages) < batch {
 		select {
@@ -265,11 +250,11 @@ func (s *Source) more(first paho.Message, arrived <-chan paho.Message) []paho.Me
 }
 
 // rest hands over what had come when the connection was lost and will not come again.
-func (s *Source) rest(ctx context.Context, in source.Intake, session *mqttclient.Session, arrived <-chan paho.Message, lasts bool) error {
+func (s *Source) rest(ctx context.Context, in source.Intake, session mqttclient.Receiver, arrived <-chan mqttclient.Message, lasts bool) error {
 	for {
 		select {
 		case m := <-arrived:
-			var rest []paho.Message
+			var rest []mqttclient.Message
 			for _, m := range s.more(m, arrived) {
 				if m.Qos() == 0 || !lasts {
 					rest = append(rest, m)
@@ -285,7 +270,7 @@ func (s *Source) rest(ctx context.Context, in source.Intake, session *mqttclient
 }
 
 // handOver gives the readings of messages to the intake, and acknowledges them.
-func (s *Source) handOver(ctx context.Context, in source.Intake, session *mqttclient.Session, messages []paho.Message) error {
+func (s *Source) handOver(ctx context.Context, in source.Intake, session mqttclient.Receiver, messages []mqttclient.Message) error {
 	s.readings = s.readings[:0]
 	var wrong []error
 	came := time.Now()
@@ -331,11 +316,11 @@ func (s *Source) handOver(ctx context.Context, in source.Intake, session *mqttcl
 }
 
 // askBirth asks an edge node for its birth certificates. It waits for nothing: what is lost is asked for again.
-func (s *Source) askBirth(session *mqttclient.Session, node string, now time.Time) error {
+func (s *Source) askBirth(session mqttclient.Receiver, node string, now time.Time) error {
 	group, name, _ := strings.Cut(node, "/")
 	payload, err := rebirthRequest(now)
 	if err == nil {
-		session.Client.Publish(sparkplugRoot+"/"+group+"/NCMD/"+name, 0, false, payload)
+		err = session.Publish(sparkplugRoot+"/"+group+"/NCMD/"+name, payload)
 	}
 	return err
 }

@@ -84,7 +84,10 @@ func (b broker) cut() {
 
 // What a source promises. The broker within the test sends again in no order what was not acknowledged, so that what its
 // memory is good for is left to Mosquitto, and to [TestNothingLost].
-func TestSource(t *testing.T) {
+func TestSource(t *testing.T) { bothVersions(t, promises) }
+
+func promises(t *testing.T) {
+	t.Helper()
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 		b := start(t, "127.0.0.1:0")
 		dir := t.TempDir()
@@ -102,7 +105,10 @@ func TestSource(t *testing.T) {
 }
 
 // At QoS 1 nothing is lost over connections that break, and while the program is away.
-func TestNothingLost(t *testing.T) {
+func TestNothingLost(t *testing.T) { bothVersions(t, nothingLost) }
+
+func nothingLost(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	in, dir, n := new(sourcetest.Intake), t.TempDir(), 0
 	run := func() (stop func() error) {
@@ -137,7 +143,10 @@ func TestNothingLost(t *testing.T) {
 }
 
 // Without an identity that lasts, and at QoS 0, what comes while it is there is taken.
-func TestAtMostOnce(t *testing.T) {
+func TestAtMostOnce(t *testing.T) { bothVersions(t, atMostOnce) }
+
+func atMostOnce(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	in := new(sourcetest.Intake)
 	options := topics(plainTopic)
@@ -151,7 +160,10 @@ func TestAtMostOnce(t *testing.T) {
 }
 
 // A message is acknowledged when the intake took its readings, and not before.
-func TestAcknowledgedWhenTaken(t *testing.T) {
+func TestAcknowledgedWhenTaken(t *testing.T) { bothVersions(t, acknowledgedWhenTaken) }
+
+func acknowledgedWhenTaken(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	in := new(sourcetest.Intake)
 	release := in.Hold()
@@ -178,7 +190,10 @@ func TestAcknowledgedWhenTaken(t *testing.T) {
 }
 
 // A broker that is not there at the start, and one that goes and comes back without a memory.
-func TestBrokerAway(t *testing.T) {
+func TestBrokerAway(t *testing.T) { bothVersions(t, brokerAway) }
+
+func brokerAway(t *testing.T) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +214,10 @@ func TestBrokerAway(t *testing.T) {
 }
 
 // Two that share a subscription get each message once between them.
-func TestShared(t *testing.T) {
+func TestShared(t *testing.T) { bothVersions(t, shared) }
+
+func shared(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	in := new(sourcetest.Intake)
 	options := topics(plainTopic)
@@ -227,7 +245,10 @@ func TestShared(t *testing.T) {
 }
 
 // What the broker had kept is told from what is fresh; what cannot be read is told with its topic, and spoils nothing.
-func TestKeptAndWrong(t *testing.T) {
+func TestKeptAndWrong(t *testing.T) { bothVersions(t, keptAndWrong) }
+
+func keptAndWrong(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	b.publish(t, "plant/press/force", "1", true)
 	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
@@ -246,7 +267,10 @@ func TestKeptAndWrong(t *testing.T) {
 }
 
 // An edge node whose birth was missed is asked for it.
-func TestRebirth(t *testing.T) {
+func TestRebirth(t *testing.T) { bothVersions(t, rebirth) }
+
+func rebirth(t *testing.T) {
+	t.Helper()
 	b := start(t, "127.0.0.1:0")
 	asked := make(chan string, 10)
 	if err := b.Server.Subscribe("spBv1.0/g/NCMD/n", 1, func(_ *mochi.Client, _ packets.Subscription, pk packets.Packet) {

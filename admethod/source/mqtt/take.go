@@ -76,6 +76,9 @@ func (r *reader) read(m *message, readings []source.Reading) (all []source.Readi
 	case formMapper:
 		v, err := mapper(m.topic, m.payload, r.zone)
 		found, errs = append(found, v), append(errs, err)
+	case formText:
+		found, err = of.of.text.read(m.payload, r.zone)
+		errs = append(errs, err)
 	case formTwin:
 		found, err = twin(m.payload)
 		errs = append(errs, err)
@@ -197,6 +200,9 @@ func (r *reader) route(m *message) (*route, error) {
 // target finds out where a value goes, once.
 func (r *reader) target(of *route, v *value) (*target, error) {
 	meaning := func(name string) string {
+		if text, ok := v.names[name]; ok {
+			return text
+		}
 		switch name {
 		case "property", "key":
 			if v.name != "" {
