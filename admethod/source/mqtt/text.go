@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/instant"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -182,7 +183,7 @@ func (t *text) line(line string, zone *time.Location) (v value, err error) {
 			err = v.setKind(part, f.kind)
 		case fieldTime:
 			if t.layout == "" {
-				v.at, err = instant(part, zone)
+				v.at, err = instant.Parse(part, zone)
 			} else {
 				v.at, err = time.ParseInLocation(t.layout, spaces.ReplaceAllString(part, " "), zone)
 			}
