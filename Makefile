@@ -155,12 +155,15 @@ release-check: ## .goreleaser.yaml, and what cross and sbom have made
 	cd test/release && $(GO) test -count=1 ./...
 
 ##@ Measure
-.PHONY: bench bench-speed bench-accuracy check-accuracy bench-recording
+.PHONY: bench bench-speed bench-sources bench-accuracy check-accuracy bench-recording
 bench: ## Benchmarks matching BENCH (all), for BENCHTIME (1s) each
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
 bench-speed: ## Cost of a reading and of a stream: every detector, alone and on its whole way
 	$(GO) run ./cmd/adctl bench speed
+
+bench-sources: ## Readings a second that one core judges by MQTT and OTLP together, a million of each, over ten restarts of a real Mosquitto
+	MONITORING=1 EDGE_ANOMALY_HEAVY=1 $(GO) test -count=1 -timeout 15m -v -run 'TestThroughput$$' ./admethod/source/all
 
 bench-recording: ## Cost of recording, memory, and exports of ten million readings; two minutes, half a gigabyte of disk
 	EDGE_ANOMALY_HEAVY=1 $(GO) test -count=1 -timeout 15m -v -run 'TestTenMillion|TestMemory|TestCostOfRecording' ./pkg/dataset/store ./admethod/recorder

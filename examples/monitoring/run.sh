@@ -30,4 +30,4 @@ if [[ -n "$(missing)" ]]; then
 fi
 MONITORING=1 "${GO:-go}" test -count=1 -timeout 5m "$@" ./admethod/sink/latest ./admethod/sink/metrics ./admethod/sink/mqtt \
 	./admethod/sink/webhook ./admethod/source/mqtt ./admethod/source/prometheus \
-	./admethod/source/remotewrite ./admethod/source/sql ./examples/monitoring
+	./admethod/source/remotewrite ./admethod/source/sql ./admethod/source/all ./examples/monitoring
