@@ -243,7 +243,7 @@ func (q *query) collect(s *promapi.Series, past bool) {
 		q.told.Add(fmt.Sprintf("%s: a native histogram: want numbers, such as histogram_quantile gives", s.Labels))
 		return
 	}
-	of, err := q.table.Find(s.Labels, q.Metric, q.end)
+	of, err := q.table.Find(s.Labels, q.Metric, source.Property{}, q.end)
 	if err != nil {
 		q.told.Add(err.Error())
 		return

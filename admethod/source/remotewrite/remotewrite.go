@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package remotewrite is the source that Prometheus, its agents, VictoriaMetrics' and Grafana's send samples to, by
-// remote-write 1.0. Import it for its side effect: it registers itself under the name "remotewrite".
+// remote-write 1.0 and 2.0. Import it for its side effect: it registers itself under the name "remotewrite".
 //
 //	type: remotewrite
 //	listen: 0.0.0.0:9201
@@ -11,7 +11,7 @@
 //
 // The sender chooses what it sends, by write_relabel_configs. It is answered once the intake has taken the samples, so that
 // it waits while detectors are behind, and sends again what was not answered; what comes again is passed over.
-// Version 2.0 is refused with the status that has senders fall back to 1.0.
+// Senders of 2.0 hear how many samples were taken, and why not the others.
 package remotewrite
 
 import (
@@ -19,20 +19,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"mime"
 	"net/http"
+	"strconv"
 	"time"
-
-	"github.com/klauspost/compress/snappy"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/receiver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
-	"github.com/kubeedge/edge-anomaly/pkg/promapi"
-	pb "github.com/kubeedge/edge-anomaly/proto/remotewrite"
 )
 
 // Name of the source.
@@ -65,7 +60,7 @@ func init() { source.Register(Factory()) }
 func Factory() source.Factory {
 	return source.Factory{
 		Name:    Name,
-		Summary: "is sent samples by Prometheus' remote-write 1.0",
+		Summary: "is sent samples by Prometheus' remote-write 1.0 and 2.0",
 		New:     func(s source.Settings) (source.Source, error) { return New(s) },
 		Params:  func() []params.Param { return params.Describe(DefaultConfig()) },
 	}
@@ -103,16 +98,21 @@ func New(s source.Settings) (*Source, error) {
 func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	return s.receiver.Run(ctx, "a remote-write request", func() (receiver.Handle, func()) {
 		return func(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-			err := s.write(ctx, in, r)
-			answer(w, err)
+			n, err := s.write(ctx, in, r)
+			answer(w, n, err)
 			return err
 		}, nil
 	})
 }
 
 // answer tells a sender: 4xx has it drop the request, 5xx and 429 has it try again.
-func answer(w http.ResponseWriter, err error) {
+func answer(w http.ResponseWriter, written *int, err error) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if written != nil {
+		w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(*written))
+		w.Header().Set("X-Prometheus-Remote-Write-Histograms-Written", "0")
+		w.Header().Set("X-Prometheus-Remote-Write-Exemplars-Written", "0")
+	}
 	var own *receiver.StatusError
 	switch {
 	case err == nil:
@@ -125,105 +125,98 @@ func answer(w http.ResponseWriter, err error) {
 	}
 }
 
-// write takes a request.
-func (s *Source) write(ctx context.Context, in source.Intake, r *http.Request) error {
+// write takes a request. How many samples were taken of it, or known, is told to senders of 2.0; nil is nothing to tell.
+func (s *Source) write(ctx context.Context, in source.Intake, r *http.Request) (written *int, err error) {
 	switch {
 	case r.URL.Path != Path:
-		return receiver.Refuse(http.StatusNotFound, errors.New("post to "+Path))
+		return nil, receiver.Refuse(http.StatusNotFound, errors.New("post to "+Path))
 	case r.Method != http.MethodPost:
-		return receiver.Refuse(http.StatusMethodNotAllowed, errors.New("want POST"))
+		return nil, receiver.Refuse(http.StatusMethodNotAllowed, errors.New("want POST"))
 	}
 	if err := s.receiver.Authorize(r); err != nil {
-		return err
+		return nil, err
 	}
-	kind, about, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-protobuf" || about["proto"] != "" && about["proto"] != "prometheus.WriteRequest" {
-		return receiver.Refuse(http.StatusUnsupportedMediaType, fmt.Errorf("content type %.100q: want application/x-protobuf of remote-write 1.0", r.Header.Get("Content-Type")))
+	version, err := versionOf(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
 	}
 	leave, err := s.receiver.Enter(ctx, r.Context(), 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer leave()
 	body, err := s.receiver.Read(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	request, err := Decode(body, s.config.MaxBody)
+	all, err := Decode(version, body, s.config.MaxBody)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	done, err := s.receiver.Turn(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
-	return s.handOver(ctx, in, request)
-}
-
-// Decode reads the body of a request that has at most so many bytes, decompressed.
-func Decode(body []byte, most int) (*pb.WriteRequest, error) {
-	n, err := snappy.DecodedLen(body)
-	if err != nil {
-		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want snappy: %w", err))
+	n, wrong, err := s.handOver(ctx, in, all)
+	if version == Version1 || err != nil {
+		return nil, err // who sends 1.0 is not told of parts
 	}
-	if n > most {
-		return nil, receiver.Refuse(http.StatusRequestEntityTooLarge, fmt.Errorf("%d bytes: want at most %d, as the key maxBody says", n, most))
+	if wrong != nil {
+		err = receiver.Refuse(http.StatusBadRequest, wrong)
 	}
-	text, err := snappy.Decode(nil, body)
-	if err != nil {
-		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want snappy: %w", err))
-	}
-	var request pb.WriteRequest
-	if err := proto.Unmarshal(text, &request); err != nil {
-		return nil, receiver.Refuse(http.StatusBadRequest, fmt.Errorf("want a request of remote-write 1.0: %w", err))
-	}
-	return &request, nil
+	return &n, err
 }
 
 // handOver gives what is new in a request to the intake. It does not end with the request, but with ctx: a sender that
-// gave up sends the same again, and by then it is known what of it was taken.
-func (s *Source) handOver(ctx context.Context, in source.Intake, request *pb.WriteRequest) error {
+// gave up sends the same again, and by then it is known what of it was taken. wrong is why some was not.
+func (s *Source) handOver(ctx context.Context, in source.Intake, all []Series) (n int, wrong, err error) {
 	var told labelled.Complaint
 	s.batch = s.batch[:0]
 	now := time.Now()
-	for _, series := range request.GetTimeseries() {
-		s.collect(series, now, &told)
+	for i := range all {
+		n += s.collect(&all[i], now, &told)
 	}
 	if len(s.batch) > 0 {
 		refused, err := source.Refused(in.Take(ctx, s.batch))
 		if err != nil {
-			return &source.EndedError{Err: err}
+			return n, nil, &source.EndedError{Err: err}
 		}
 		for i := range refused {
 			told.Add(refused[i].Err.Error())
 		}
+		n -= len(refused)
 		s.report(s.receiver.Requests(), "", nil)
 	}
 	clear(s.batch)
-	if len(request.GetTimeseries()) > 0 {
-		s.report(s.part+": samples", receiver.RiskRefused, told.Err())
+	wrong = told.Err()
+	if len(all) > 0 {
+		s.report(s.part+": samples", receiver.RiskRefused, wrong)
 	}
-	return nil
+	return n, wrong, nil
 }
 
-// collect notes the samples of a series that were not handed over yet.
-func (s *Source) collect(series *pb.TimeSeries, now time.Time, told *labelled.Complaint) {
-	labels := make(promapi.Labels, len(series.GetLabels()))
-	for _, l := range series.GetLabels() {
-		labels[l.GetName()] = l.GetValue()
+// collect notes the samples of a series that were not handed over yet, and returns how many there are of it that make
+// sense.
+func (s *Source) collect(series *Series, now time.Time, told *labelled.Complaint) (n int) {
+	if series.Err != nil {
+		told.Add(series.Err.Error())
+		return 0
 	}
-	if len(series.GetHistograms()) > 0 && len(series.GetSamples()) == 0 {
-		told.Add(fmt.Sprintf("%.300s: native histograms: want numbers", labels))
-		return
+	if series.Histograms > 0 {
+		told.Add(fmt.Sprintf("%.300s: native histograms: want numbers", series.Labels))
+		if len(series.Samples) == 0 {
+			return 0
+		}
 	}
-	of, err := s.table.Find(labels, labels["__name__"], now)
+	of, err := s.table.Find(series.Labels, series.Labels["__name__"], source.Property{Unit: series.Unit}, now)
 	if err != nil {
 		told.Add(err.Error())
-		return
+		return 0
 	}
-	for _, sample := range series.GetSamples() {
+	for _, sample := range series.Samples {
 		if math.Float64bits(sample.GetValue()) == staleBits {
+			n++
 			continue
 		}
 		at := time.UnixMilli(sample.GetTimestamp()).UTC()
@@ -231,10 +224,12 @@ func (s *Source) collect(series *pb.TimeSeries, now time.Time, told *labelled.Co
 			told.Add(fmt.Sprintf("%s: timestamp %d: want milliseconds since 1970", of.Labels, sample.GetTimestamp()))
 			continue
 		}
+		n++
 		if !at.After(of.Last) {
 			continue // it was sent before
 		}
 		of.Last = at // whatever else becomes of it: the intake takes it, or the source ends
 		s.batch = append(s.batch, source.Reading{Key: of.Key, At: at, Value: sample.GetValue(), Property: of.Property})
 	}
+	return n
 }

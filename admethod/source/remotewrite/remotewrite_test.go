@@ -174,7 +174,8 @@ func TestRequests(t *testing.T) {
 		want   string
 	}{
 		"another path":  {"/write", good, nil, "404"},
-		"version 2":     {remotewrite.Path, good, map[string]string{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, "415"},
+		"version 3":     {remotewrite.Path, good, map[string]string{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, "415"},
+		"1 as 2":        {remotewrite.Path, good, map[string]string{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, "204"},
 		"JSON":          {remotewrite.Path, good, map[string]string{"Content-Type": "application/json"}, "415"},
 		"not snappy":    {remotewrite.Path, []byte("\xff\xff\xff\xff\xff\xff"), nil, "400 want snappy"},
 		"cut snappy":    {remotewrite.Path, good[:len(good)-5], nil, "400 want snappy"},
@@ -317,12 +318,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add(snappy.Encode(nil, make([]byte, 3000)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		request, err := remotewrite.Decode(text, 2048)
-		if (err == nil) != (request != nil) {
-			t.Errorf("%v beside %v", request, err)
+		all, err := remotewrite.Decode(remotewrite.Version1, text, 2048)
+		if (err == nil) != (all != nil) {
+			t.Errorf("%v beside %v", all, err)
 		}
-		if request != nil && proto.Size(request) > 2*2048+len(text) {
-			t.Errorf("%d bytes of %d", proto.Size(request), len(text))
+		if len(all) > 2048 {
+			t.Errorf("%d series in 2048 bytes", len(all))
 		}
 	})
 }

@@ -101,8 +101,8 @@ func (t *Table) Known(labels []byte, now time.Time) *Series {
 }
 
 // Find returns the series of labels, at a time. The error names them: there is no room for it, its labels do not make a
-// key, or another series has that key.
-func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Series, error) {
+// key, or another series has that key. about is what is known of its property beside the labels.
+func (t *Table) Find(labels promapi.Labels, metric string, about source.Property, now time.Time) (*Series, error) {
 	text := labels.String()
 	if of := t.series[text]; of != nil {
 		if of.used = now; of.Property != nil {
@@ -114,7 +114,10 @@ func (t *Table) Find(labels promapi.Labels, metric string, now time.Time) (*Seri
 			return value
 		}
 		return metric
-	}, func() *source.Property { return &source.Property{Labels: Kept(labels), Cycle: t.Cycle} }, now)
+	}, func() *source.Property {
+		about.Labels, about.Cycle = Kept(labels), t.Cycle
+		return &about
+	}, now)
 }
 
 // Open returns the series of labels that was not known, by what the names in the templates mean and what is known of its
