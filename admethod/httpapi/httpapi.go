@@ -79,7 +79,7 @@ func init() { admethod.RegisterSink(Factory()) }
 func Factory() admethod.SinkFactory {
 	return admethod.SinkFactory{
 		Name:    Name,
-		Summary: "answers over HTTP: latest verdicts, events, incidents, activities and their locks",
+		Summary: "serves the page for operators, and answers over HTTP: verdicts, events, incidents, feedback, mutes, activities and their locks",
 		New: func(s admethod.SinkSettings) (admethod.Sink, error) {
 			config := DefaultConfig()
 			if err := params.Decode(&config, s.Options); err != nil {

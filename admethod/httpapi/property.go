@@ -80,17 +80,23 @@ func (s *Server) property(w http.ResponseWriter, r *http.Request) {
 	if s.about != nil {
 		answer.Labels = s.about(key).Labels
 	}
+	blame := make(map[[2]string]float64) // by the verdicts on all of them: that on one which is sound blames nobody
 	for _, k := range watched.Members {
 		m := Member{Device: k.Device, Property: k.Property}
 		if of, ok := latest(k); ok {
 			m.Severity, m.Value = of.Severity, of.Value
-		}
-		for _, c := range v.Causes {
-			if c.Device == k.Device && c.Property == k.Property {
-				m.Blame = c.Weight
+			for _, c := range of.Causes {
+				name := [2]string{c.Device, c.Property}
+				if of.Severity.Anomalous() {
+					blame[name] = max(blame[name], c.Weight)
+				}
 			}
 		}
 		answer.Members = append(answer.Members, m)
+	}
+	for i := range answer.Members {
+		m := &answer.Members[i]
+		m.Blame = blame[[2]string{m.Device, m.Property}]
 	}
 	slices.SortStableFunc(answer.Members, func(a, b Member) int { return cmp.Compare(b.Blame, a.Blame) })
 	if s.mutes != nil {

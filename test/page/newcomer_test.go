@@ -232,5 +232,12 @@ func TestNewcomer(t *testing.T) {
 			t.Errorf("%s: it does not say that it is %s", tt.fault, h.name(tt.device))
 		}
 	}
+	accessible(ctx, t, "newcomer")
 	shot(ctx, t, "newcomer")
+	do(ctx, t, chromedp.Navigate(address(p.api, "#/property?namespace=plant&device=room7-brightness&property=brightness")))
+	says(ctx, t, "main", "Judged together")
+	says(ctx, t, "ol.ranked li:first-child", "room7-light-1") // of the group, who is to blame comes first
+	says(ctx, t, "ol.ranked", "room7-light-2")
+	accessible(ctx, t, "group")
+	shot(ctx, t, "group")
 }

@@ -53,5 +53,6 @@ func TestReport(t *testing.T) {
 		o.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: r.left + 0.5 * r.width, clientY: r.top + 50 })); return true;
 	})()`)
 	says(ctx, t, ".u-legend", "2026-03-02")
+	accessible(ctx, t, "report")
 	shot(ctx, t, "report")
 }

@@ -47,7 +47,7 @@ export function chart(box, o) {
       scales: { x: { time: !o.plainX, range: o.range }, y: { range: o.yRange } },
       series: [{ label: o.time, value: (u, v) => v === null ? "–" : o.plainX ? o.xValue(v) : stamp(v, o.utc) }, ...series],
       bands: o.series.flatMap((s, k) => s.fill === undefined ? [] : [{ series: [k + 1, s.fill + 1], fill: css(s.fillColor ?? s.color) + "33" }]),
-      axes: [{ ...axis, label: o.xLabel, labelSize: o.xLabel ? 18 : 0, values: o.plainX ?? clock(o.utc), ...(o.xSplits ? { splits: () => o.xSplits } : {}) }, { ...axis, size: o.ySize ?? 62, ...(o.ySplits ? { splits: () => o.ySplits } : {}), label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: o.yValues ?? ((u, marks) => marks.map(number)) }],
+      axes: [{ ...axis, space: 80, label: o.xLabel, labelSize: o.xLabel ? 18 : 0, values: o.plainX ?? clock(o.utc), ...(o.xSplits ? { splits: () => o.xSplits } : {}) }, { ...axis, size: o.ySize ?? 62, ...(o.ySplits ? { splits: () => o.ySplits } : {}), label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: o.yValues ?? ((u, marks) => marks.map(number)) }],
       hooks: {
         setSelect: o.zoom ? [(u) => { if (u.select.width > 4) o.zoom(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); }] : [],
         drawClear: [(u) => shade(u, o.spans?.() ?? [])],

@@ -3,7 +3,8 @@
 
 import { follow, get } from "./api.js";
 import { chart, number, readings } from "./chart.js";
-import { el, incidents, link, severity, when } from "./element.js";
+import { el, incidents, severity, when } from "./element.js";
+import { together } from "./group.js";
 import { mute, say } from "./say.js";
 import { attempt } from "./try.js";
 import { lasting, words } from "./words.js";
@@ -20,9 +21,9 @@ export async function property(main, q, signal, heard) {
   const same = (v) => v.namespace === key.namespace && v.device === key.device && v.property === key.property;
   let verdict = about.verdict, list = known.incidents.filter(same);
 
-  const seen = el("p", { class: "quiet" }), head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = el("section"), past = el("section"), saying = el("section");
+  const seen = el("p", { class: "quiet" }), head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = together(key, state.recording, signal), past = el("section"), saying = el("section");
   const box = el("div", { class: "chart", role: "img", "aria-label": w.chart }), message = el("p", { role: "status" }), range = el("div", { class: "filters ranges", role: "group", "aria-label": w.span });
-  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, seen, range, wait, box, group, past, saying, message,
+  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, seen, range, wait, box, group.section, past, saying, message,
     ...(state.recording && about.watched && about.members.length < 2 ? [attempt(key, about, signal)] : []));
   const said = (text) => { message.textContent = text; message.className = "says"; };
 
@@ -62,8 +63,7 @@ export async function property(main, q, signal, heard) {
     if (state.you.role === "viewer") return; // looks
     saying.replaceChildren(...(chosen ? [say(key, state.you, chosen, said)] : []), ...(about.watched || about.verdict ? [mute(key, state.you, about.muted, said, async () => { about = await get("v1/property?" + plain, signal); lists(); })] : []));
   };
-  const members = () => group.replaceChildren(...(about.members.length > 1 ? [el("h2", {}, w.group), el("ol", { class: "ranked" }, ...about.members.map((m) => el("li", {},
-    severity(m.severity), " ", link({ ...key, ...m }, `${m.device} ${m.property}`), " ", el("span", { class: "quiet small" }, [m.value === undefined ? "" : number(m.value), m.blame ? `${w.causes}: ${Math.round(100 * m.blame)} %` : ""].filter(Boolean).join(" · ")))))] : []));
+  const members = () => group.show(about);
 
   // The columns of the chart. The newest point joins what comes within its part of the span.
   let data = [[], [], [], [], [], []], labels = [], zoomed, span = "3600", part = 0;
