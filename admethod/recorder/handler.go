@@ -34,7 +34,8 @@ type HandlerOptions struct {
 }
 
 // Handler serves readings. The parameters are from and to, which are required (RFC 3339), namespace, device, property
-// and label (names or patterns), verdict (more than once), format (csv, wide, jsonl or parquet) and align (a duration, of
+// and label (names or patterns), deviceLabel (name=value or name=pattern, of the device; each of several must match), verdict
+// (more than once), format (csv, wide, jsonl or parquet) and align (a duration, of
 // wide). A download that fails half-way is cut off, so that the client sees that it is not whole.
 func Handler(o HandlerOptions) http.Handler {
 	if o.MaxRange <= 0 {
@@ -149,7 +150,7 @@ func (r *Recorder) status(w http.ResponseWriter, _ *http.Request) {
 	httpapi.WriteJSON(w, http.StatusOK, answer)
 }
 
-var parameters = []string{"from", "to", "namespace", "device", "property", "label", "verdict", "format", "align"}
+var parameters = []string{"from", "to", "namespace", "device", "property", "label", "deviceLabel", "verdict", "format", "align"}
 
 func (h *handler) parse(v url.Values) (q store.Query, opts store.ExportOptions, err error) {
 	for name := range v {
@@ -167,6 +168,11 @@ func (h *handler) parse(v url.Values) (q store.Query, opts store.ExportOptions, 
 		return q, opts, fmt.Errorf("from … to: got %s, want at most %s", q.To.Sub(q.From), h.MaxRange)
 	}
 	q.Namespace, q.Device, q.Property, q.Label = v.Get("namespace"), v.Get("device"), v.Get("property"), v.Get("label")
+	for _, text := range v["deviceLabel"] {
+		if err := q.ParseDeviceLabel(text); err != nil {
+			return q, opts, err
+		}
+	}
 	q.Verdicts, opts.MaxWide = v["verdict"], h.MaxWide
 	if opts.Format = v.Get("format"); opts.Format == "" {
 		opts.Format = store.CSV

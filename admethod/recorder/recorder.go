@@ -29,6 +29,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/devices"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -65,7 +66,7 @@ func Factory() admethod.SinkFactory {
 				c.Dir = filepath.Join(s.StateDir, "readings")
 			}
 			r := New(c)
-			r.report, r.tell = s.Hooks, s.Report
+			r.report, r.tell, r.about = s.Hooks, s.Report, s.About
 			r.watched, r.stateDir = s.Watched, s.StateDir
 			return r, nil
 		},
@@ -86,7 +87,9 @@ type Recorder struct {
 	scans    chan struct{}                             // readings that are being looked for
 	trying   chan struct{}                             // what is being tried
 
-	tell    admethod.Report // of trouble; nil tells the log alone
+	tell    admethod.Report                 // of trouble; nil tells the log alone
+	about   func(driver.Key) admethod.About // nil where there is no handler
+	devices *devices.Book                   // of the goroutine that calls Start and Write
 	limiter logs.Limiter
 	failing bool // of the store's goroutine
 
@@ -116,6 +119,13 @@ func (r *Recorder) Start(context.Context) error {
 		return err
 	}
 	if err := r.mount(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if r.devices, err = devices.Open(r.config.Dir); err != nil {
+		for _, remove := range r.routes {
+			remove()
+		}
+		r.routes = nil
 		return errors.Join(err, s.Close())
 	}
 	r.store.Store(s)
@@ -162,8 +172,20 @@ func (r *Recorder) state(err error) {
 	}
 }
 
-// Write has nothing to do: the hook saw the verdicts already.
-func (r *Recorder) Write(context.Context, []driver.Result) error { return nil }
+// Write notes the labels of devices, as far as they are known, beside the readings, which may be chosen by them then. The hook
+// saw the verdicts already.
+func (r *Recorder) Write(_ context.Context, batch []driver.Result) error {
+	if r.about == nil {
+		return nil
+	}
+	for i := range batch {
+		k := batch[i].Key
+		if labels := r.about(k).Labels; labels != nil && k.Device != "" {
+			r.devices.Note(devices.Device{Namespace: k.Namespace, Name: k.Device, Labels: labels})
+		}
+	}
+	return r.devices.Save()
+}
 
 // Shutdown writes what waits in the queue.
 func (r *Recorder) Shutdown(context.Context) error {

@@ -5,10 +5,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +20,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/kubeedge/api/apis/devices/v1beta1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes/cloudtest"
@@ -226,19 +229,8 @@ func TestSourcesAreLinked(t *testing.T) {
 func TestKubeconfigAlone(t *testing.T) {
 	cloud := cloudtest.Start()
 	t.Cleanup(cloud.Close)
-	var m v1beta1.DeviceModel
-	m.Namespace, m.Name = "plant", "pump"
-	m.Spec.Properties = []v1beta1.ModelProperty{{Name: "pressure", Type: v1beta1.DOUBLE}}
-	var d v1beta1.Device
-	d.Namespace, d.Name = "plant", "pump-1"
-	d.Spec.DeviceModelRef = &corev1.LocalObjectReference{Name: "pump"}
-	d.Spec.Properties = []v1beta1.DeviceProperty{{Name: "pressure"}}
-	var s v1beta1.DeviceStatus
-	s.Namespace, s.Name = "plant", "pump-1"
-	s.Status.Twins = []v1beta1.Twin{{PropertyName: "pressure", Reported: v1beta1.TwinProperty{Value: "4.2"}}}
-	for _, o := range []metav1.Object{&m, &d, &s} {
-		must(t, cloud.Put(o))
-	}
+	putPump(t, cloud, "pump-1", "3")
+	report(t, cloud, "pump-1", 0)
 	file := filepath.Join(t.TempDir(), "a config") // with a space
 	must(t, os.WriteFile(file, []byte(`{apiVersion: v1, kind: Config, current-context: c,
   clusters: [{name: c, cluster: {server: "`+cloud.URL+`"}}], contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {}}]}`), 0o600))
@@ -269,4 +261,125 @@ func TestKubeconfigAlone(t *testing.T) {
 	}
 	cancel()
 	must(t, <-ended)
+}
+
+// putPump puts a Device, of a line of the plant.
+func putPump(t *testing.T, cloud *cloudtest.Server, name, line string) {
+	t.Helper()
+	var m v1beta1.DeviceModel
+	m.Namespace, m.Name = "plant", "pump"
+	var d v1beta1.Device
+	d.Namespace, d.Name, d.Labels = "plant", name, map[string]string{"line": line}
+	d.Spec.DeviceModelRef = &corev1.LocalObjectReference{Name: "pump"}
+	for _, p := range []string{"pressure", "flow"} {
+		m.Spec.Properties = append(m.Spec.Properties, v1beta1.ModelProperty{Name: p, Type: v1beta1.DOUBLE})
+		d.Spec.Properties = append(d.Spec.Properties, v1beta1.DeviceProperty{Name: p})
+	}
+	must(t, cloud.Put(&m))
+	must(t, cloud.Put(&d))
+}
+
+// reported is the time of the first report.
+var reported = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+
+// report reports the n-th value of each property, a minute after the one before.
+func report(t *testing.T, cloud *cloudtest.Server, name string, n int) {
+	t.Helper()
+	var s v1beta1.DeviceStatus
+	s.Namespace, s.Name = "plant", name
+	stamp := strconv.FormatInt(reported.Add(time.Duration(n)*time.Minute).UnixMilli(), 10)
+	for _, p := range []string{"pressure", "flow"} {
+		s.Status.Twins = append(s.Status.Twins, v1beta1.Twin{PropertyName: p, Reported: v1beta1.TwinProperty{Value: fmt.Sprint(n), Metadata: map[string]string{"timestamp": stamp}}})
+	}
+	must(t, cloud.Put(&s))
+}
+
+// What a source brings is mirrored, and downloaded by the labels of devices, property and time.
+func TestMirror(t *testing.T) {
+	cloud := cloudtest.Start()
+	t.Cleanup(cloud.Close)
+	for name, line := range map[string]string{"pump-1": "3", "pump-2": "4", "pump-3": "3"} {
+		putPump(t, cloud, name, line)
+		report(t, cloud, name, 0)
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	address := l.Addr().String()
+	must(t, l.Close())
+	state := t.TempDir()
+	file := filepath.Join(state, "config.yaml")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `
+sources: [{type: kubernetes, options: {server: %q}}]
+anomalyDetection:
+  stateDir: %q
+  sinks: [recorder, api]
+  sinkOptions: {api: {address: %q}}
+`, cloud.URL, state, address), 0o600))
+
+	download := func(query string) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/v1/dataset?format=csv&"+query, nil)
+		must(t, err)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return "" // it is not there yet
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		must(t, err)
+		var rows []string
+		for line := range strings.Lines(string(text)) {
+			if cells := strings.Split(line, ","); len(cells) > 4 && cells[0] != "time" {
+				rows = append(rows, strings.Join(cells[2:5], " "))
+			} else if cells[0] != "time" {
+				rows = append(rows, line)
+			}
+		}
+		slices.Sort(rows)
+		return strings.Join(rows, ", ")
+	}
+	const day = "from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z"
+	expect := func(query, want string) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := within(t); ; {
+			got := download(query)
+			if got == want {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-deadline.Done():
+				t.Fatalf("%s:\ngot  %s\nwant %s", query, got, want)
+			}
+		}
+	}
+	run := func(do func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- run(ctx, []string{"--config", file}, io.Discard) }()
+		do()
+		cancel()
+		must(t, <-ended)
+	}
+	run(func() {
+		must(t, cloud.Watched(within(t)))
+		expect(day+"&deviceLabel=line=3", "pump-1 flow 0, pump-1 pressure 0, pump-3 flow 0, pump-3 pressure 0")
+		for _, name := range []string{"pump-1", "pump-2", "pump-3"} {
+			report(t, cloud, name, 1)
+		}
+		expect(day+"&deviceLabel=line=4&property=flow", "pump-2 flow 0, pump-2 flow 1")
+		expect("from=2026-03-01T08:01:00Z&to=2026-03-01T09:00:00Z&deviceLabel=line=3&property=pressure", "pump-1 pressure 1, pump-3 pressure 1")
+		expect(day+"&deviceLabel=line=[34]&deviceLabel=hall=*", "")
+		expect(day+"&deviceLabel=line", "device label \"line\": want NAME=VALUE, or a pattern for the value, such as line=3 or hall=north-*\n")
+	})
+	cloud.Delete(cloudtest.Devices, "plant", "pump-1") // what was recorded of it keeps its labels
+	putPump(t, cloud, "pump-3", "5")                   // of a line that counts for all that it reported
+	run(func() {
+		must(t, cloud.Watched(within(t)))
+		report(t, cloud, "pump-3", 2)
+		expect(day+"&deviceLabel=line=5&property=flow", "pump-3 flow 0, pump-3 flow 1, pump-3 flow 2")
+		expect(day+"&deviceLabel=line=3&property=flow", "pump-1 flow 0, pump-1 flow 1")
+	})
+	http.DefaultClient.CloseIdleConnections()
 }

@@ -87,6 +87,7 @@ be at work.`,
 	s.flags(cmd)
 	cmd.Flags().StringArrayVar(&s.query.Verdicts, "verdict", nil, "severity of the verdict: none, unknown, normal, warning or critical; may be given more than once")
 	cmd.Flags().StringVar(&s.query.Label, "label", "", "label that the readings carry, or a pattern")
+	cmd.Flags().Func("device-label", "label of the devices, `NAME=VALUE` or a pattern for the value; may be given more than once", s.query.ParseDeviceLabel)
 	opts.Format = store.CSV
 	as = formatFlag{format: &opts.Format, known: store.Formats()}
 	cmd.Flags().VarP(&as, "format", "o", "one of "+strings.Join(store.Formats(), ", "))

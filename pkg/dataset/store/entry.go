@@ -40,6 +40,22 @@ type Query struct {
 	Property  string
 	Verdicts  []string // severities, "none" for readings that nobody judged; nil is any
 	Label     string   // a label that the reading carries, as a pattern; "" is any, unlabelled ones included
+	// DeviceLabels are labels of the device, as the directory has them, with a pattern for the value of each; nil is any.
+	DeviceLabels map[string]string
+}
+
+// ParseDeviceLabel adds a label of the device, NAME=PATTERN, to a query.
+func (q *Query) ParseDeviceLabel(text string) error {
+	name, pattern, ok := strings.Cut(text, "=")
+	_, err := path.Match(pattern, "")
+	if !ok || name == "" || err != nil {
+		return fmt.Errorf("device label %q: want NAME=VALUE, or a pattern for the value, such as line=3 or hall=north-*", text)
+	}
+	if q.DeviceLabels == nil {
+		q.DeviceLabels = make(map[string]string)
+	}
+	q.DeviceLabels[name] = pattern
+	return nil
 }
 
 // Validate says what is wrong with a query.

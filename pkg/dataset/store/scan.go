@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/devices"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 )
 
@@ -105,6 +106,11 @@ func scan(ctx context.Context, dir string, q Query, progress func(done, total in
 		return err
 	}
 	s := scanner{ctx: ctx, q: &q, fn: fn, labels: said, out: make([]Entry, 0, scanBatch)}
+	if q.DeviceLabels != nil {
+		if s.devices, err = devices.Read(dir); err != nil {
+			return err
+		}
+	}
 	s.from, s.to = q.span()
 	buf := make([]row, scanBatch)
 	var total, done int64
@@ -135,6 +141,7 @@ type scanner struct {
 	fn       func([]Entry) error
 	from, to int64
 	labels   []labels.Label
+	devices  *devices.Labels // nil where nothing is asked of them
 	out      []Entry
 	stopped  error // what fn or the context said
 
@@ -194,7 +201,8 @@ func (s *scanner) row(r *row) {
 	}
 	if !s.known || !s.last.series(r) {
 		s.last, s.known = *r, true
-		s.matched = matches(s.q.Device, r.Device) && matches(s.q.Namespace, r.Namespace) && matches(s.q.Property, r.Property)
+		s.matched = matches(s.q.Device, r.Device) && matches(s.q.Namespace, r.Namespace) && matches(s.q.Property, r.Property) &&
+			(s.devices == nil || s.devices.Match(r.Namespace, r.Device, s.q.DeviceLabels))
 		s.applied = s.applied[:0]
 		for _, l := range s.labels {
 			if s.matched && matches(l.Device, r.Device) && matches(l.Namespace, r.Namespace) && matches(l.Property, r.Property) {
