@@ -172,7 +172,7 @@ const replayMargin = time.Minute
 // otherwise. A session that sent nothing for it for [Config.Handover] does not use it any more.
 func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 	c, now := asker.client, in.clock.Load()
-	if of.fed && in.full(c, of.key) { // before much is done for it: there may be any number
+	if in.full(c, of.key) { // before much is done for it: there may be any number
 		return nil, fmt.Errorf("%s: all that %q and the server may score is scored already: limits.series", of.key, c.Name)
 	}
 	p, err := in.planned(c, of)

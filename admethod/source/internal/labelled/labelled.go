@@ -66,6 +66,7 @@ type Table struct {
 	// asked for the other one for as long.
 	Yield time.Duration
 
+	swept  time.Time          // when it last looked for series that have ended
 	series map[string]*Series // by labels
 	owners map[driver.Key]*Series
 }
@@ -86,6 +87,10 @@ func (t *Table) add(s *Series) {
 	}
 	t.series[s.Labels] = s
 }
+
+// sweepEach is the time from one look for series that have ended to the next: of those that find no room there may be any
+// number.
+const sweepEach = time.Second
 
 // longest bounds what is kept of the labels of a series, in bytes.
 const longest = 8192
@@ -128,7 +133,8 @@ func (t *Table) Open(text string, meaning func(name string) string, property fun
 		if len(text) > longest {
 			return nil, fmt.Errorf("%.300s: labels of %d bytes: want at most %d", text, len(text), longest)
 		}
-		if len(t.series) >= t.Most {
+		if len(t.series) >= t.Most && now.Sub(t.swept) >= sweepEach {
+			t.swept = now
 			t.forget(now)
 		}
 		if len(t.series) >= t.Most {
