@@ -252,11 +252,24 @@ func fed(settings map[string]any, key driver.Key, about *source.Property) (p pla
 }
 
 // full says that there is no room for a property that is not scored yet.
-func (in *Intake) full(c *Client, key driver.Key) bool {
+func (in *Intake) full(c *Client, key driver.Key) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return (c.series >= c.Limits.Series || in.weight >= in.Config.MaxSeries) &&
-		in.series[key.String()] == nil && in.groups[key] == nil
+	if c.series < c.Limits.Series && in.weight < in.Config.MaxSeries || in.series[key.String()] != nil || in.groups[key] != nil {
+		return nil
+	}
+	return in.room(c, key.String(), 1)
+}
+
+// room says that there is none for so many properties more. The caller holds the lock.
+func (in *Intake) room(c *Client, id string, more int) error {
+	switch {
+	case c.series+more > c.Limits.Series:
+		return fmt.Errorf("%s: %q has %d properties scored already, which is all that it may: limits.series", id, c.Name, c.series)
+	case in.weight+more > in.Config.MaxSeries:
+		return fmt.Errorf("%s: the server scores %d properties already, which is all that it may: limits.series", id, in.weight)
+	}
+	return nil
 }
 
 // leave closes the group that a property was in, if that is another series than id now. Its other members begin a new one.

@@ -172,8 +172,8 @@ const replayMargin = time.Minute
 // otherwise. A session that sent nothing for it for [Config.Handover] does not use it any more.
 func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 	c, now := asker.client, in.clock.Load()
-	if in.full(c, of.key) { // before much is done for it: there may be any number
-		return nil, fmt.Errorf("%s: all that %q and the server may score is scored already: limits.series", of.key, c.Name)
+	if err := in.full(c, of.key); err != nil { // before much is done for it: there may be any number
+		return nil, err
 	}
 	p, err := in.planned(c, of)
 	if err != nil {
@@ -261,12 +261,7 @@ func (in *Intake) reserve(asker *Session, p *plan, undescribed bool, key driver.
 	if old != nil {
 		in.forget(old)
 	}
-	switch {
-	case c.series+weight > c.Limits.Series:
-		err = fmt.Errorf("%s: the client has %d properties scored already, which is all that it may", p.id, c.series)
-	case in.weight+weight > in.Config.MaxSeries:
-		err = fmt.Errorf("%s: the server scores %d properties already, which is all that it may", p.id, in.weight)
-	}
+	err = in.room(c, p.id, weight)
 	if err != nil {
 		if old != nil {
 			in.enter(old)

@@ -187,6 +187,8 @@ var notRun = map[string]string{
 	"go":                "builds, which takes minutes; the scaffold's and the patch's own tests build what the guides do",
 	"./certificates.sh": "the tests of the manifests run it",
 	"kubectl":           "wants a cluster",
+	"helm":              "wants a cluster; that its files are there is checked, and the tests of the packaging render the chart",
+	"docker":            "may not be installed; likewise",
 	"jq":                "may not be installed",
 	"grep":              "reads what the command before it writes",
 	"git":               "wants the network",
@@ -239,6 +241,11 @@ func TestGuidesCommands(t *testing.T) {
 							t.Errorf("%s: %v", at, err)
 						}
 					default:
+						for _, arg := range args {
+							if _, err := os.Stat(arg); strings.HasPrefix(arg, "examples/") && err != nil {
+								t.Errorf("%s: %v", at, err)
+							}
+						}
 						if notRun[args[0]] == "" {
 							t.Errorf("%s: a test has to know this program", at)
 						}
