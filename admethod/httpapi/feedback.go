@@ -191,6 +191,7 @@ func (rs *Routes) Recording(known Recorded) (remove func()) {
 const (
 	mostTold   = 50_000 // readings
 	beforeTold = 10 * time.Minute
+	justNow    = 30 * time.Second
 )
 
 var errTooLong = errors.New("too long to be learned")
@@ -221,8 +222,9 @@ func (s *Server) recorded(ctx context.Context, key driver.Key, span driver.Span)
 			return nil
 		}
 	}
-	if !inside {
-		return nil // what the detector remembers is better than that
+	// What the detector remembers is better than nothing, and than what is not all on the disk yet.
+	if n := len(rows); !inside || rows[n-1][0].At.Before(span.To) && time.Since(span.To) < justNow {
+		return nil
 	}
 	return rows
 }

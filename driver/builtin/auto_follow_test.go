@@ -256,3 +256,52 @@ func TestAutoExplains(t *testing.T) {
 
 // constantly adds to a stream.
 func constantly(s signal, x float64) signal { return func(i int) float64 { return s(i) + x } }
+
+// TestAutoLearnsWhatItRemembersNoMore: of a stretch of which the first readings are forgotten nothing is learned, as the
+// rest has another shape; given with the stretch, and with what was before it, they teach as if they were remembered.
+func TestAutoLearnsWhatItRemembersNoMore(t *testing.T) {
+	const n, first, said, again = 5000, 3000, 3400, 4200
+	r := rand.New(rand.NewPCG(7, 82))
+	x := each(n, func(i int) float64 { return 20 + .3*r.NormFloat64() })
+	for i := range 60 {
+		x[first+i] += 8
+		x[again+i] += 8
+	}
+	row := func(i int) driver.Row {
+		return driver.Row{{At: start.Add(time.Duration(i) * time.Minute), Value: x[i]}}
+	}
+	span := driver.Span{From: row(first)[0].At, To: row(said - 100)[0].At}
+	for _, given := range []bool{false, true} {
+		d := open(t, autoName, nil)
+		var rs []driver.Result
+		for i := range n {
+			var out driver.Result
+			out.Reset(row(i))
+			out.Threshold = driver.DefaultThreshold
+			d.Detect(row(i), &out)
+			if rs = append(rs, out); i != said {
+				continue
+			}
+			if err := d.(driver.Learner).Accept(span); err == nil {
+				t.Error("a part of the stretch is taken for all of it")
+			}
+			if given {
+				whole := span
+				whole.To = row(first + 59)[0].At
+				whole.Rows = func(yield func(driver.Row) bool) {
+					for k := range 70 {
+						if !yield(row(first - 10 + k)) {
+							return
+						}
+					}
+				}
+				if err := d.(driver.Learner).Accept(whole); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if !found(rs[first:first+60]) || found(rs[again:again+100]) == given {
+			t.Errorf("given %v: told %v first, %v again", given, found(rs[first:first+60]), found(rs[again:again+100]))
+		}
+	}
+}

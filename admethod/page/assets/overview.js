@@ -41,11 +41,11 @@ export async function overview(main, q, signal, heard) {
     if (number !== asked) return;
     list = answer;
     for (const [select, names] of [[namespace, list.namespaces], [model, list.models]]) {
+      select.hidden = names.length < 2;
       if (select.options.length === names.length + 1) continue;
       const kept = select.value;
       select.replaceChildren(select.options[0], ...names.map((n) => el("option", { value: n }, n)));
       select.value = kept;
-      select.hidden = names.length < 2;
     }
     drawDevices();
   };

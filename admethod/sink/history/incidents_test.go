@@ -97,6 +97,8 @@ func TestIncidentsFilter(t *testing.T) {
 		want string
 	}{
 		{"all, the latest first", httpapi.IncidentFilter{}, "2 3 1"},
+		{"of namespaces that are seen", httpapi.IncidentFilter{Seen: []string{"none", "def*"}}, "2 3 1"},
+		{"of none that is seen", httpapi.IncidentFilter{Seen: []string{"none", "other"}}, ""},
 		{"open", httpapi.IncidentFilter{Open: &open}, "2 3"},
 		{"over", httpapi.IncidentFilter{Open: &over}, "1"},
 		{"kind", httpapi.IncidentFilter{Kind: driver.KindFreeze}, "2"},
