@@ -48,6 +48,9 @@ func TestGuide(t *testing.T) {
 			}
 			if s.Options["tls"] != nil {
 				s.Options["tls"] = map[string]any{"cert": files.Cert, "key": files.Key}
+				if s.Type == "sql" {
+					s.Options["tls"] = map[string]any{"ca": files.CA}
+				}
 			}
 			f, err := source.Sources.Lookup("source", s.Type)
 			if err != nil {

@@ -39,13 +39,14 @@ const Name = "otlp"
 type Config struct {
 	receiver.Config
 	Series int `param:"series" min:"1" max:"1000000" doc:"series that are read; others are refused"`
+	Conns  int `param:"connections" min:"16" max:"1000000" doc:"connections that may wait for their next request, half of them from one address; the one that has waited longest makes room. A mapper of KubeEdge has one for each property"`
 
 	Names
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Config: receiver.DefaultConfig(), Series: 10000, Names: DefaultNames()}
+	return Config{Config: receiver.DefaultConfig(), Series: 10000, Conns: 8192, Names: DefaultNames()}
 }
 
 func init() { source.Register(Factory()) }
@@ -81,7 +82,7 @@ func New(s source.Settings) (*Source, error) {
 	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
-	r, err := receiver.New(c.Config, s)
+	r, err := receiver.New(c.Config, c.Conns, s)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,10 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +34,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
@@ -461,7 +464,7 @@ func TestBusy(t *testing.T) {
 	address := run(t, in, new(sourcetest.Reports), nil)
 	listens(t, address)
 	var senders sync.WaitGroup
-	for i := range 4 { // as many as there may be
+	for i := range 2 { // as many as there may be
 		senders.Go(func() {
 			if err := overGRPC(t.Context(), address, pushed(fmt.Sprint("press-", i), "force", began, 1)); err != nil {
 				t.Error(err)
@@ -488,8 +491,66 @@ func TestBusy(t *testing.T) {
 	}
 	release()
 	senders.Wait()
-	if err := overGRPC(t.Context(), address, late); err != nil || len(in.Readings()) != 5 {
-		t.Errorf("%v, %v; want five readings", texts(in.Readings()), err)
+	if err := overGRPC(t.Context(), address, late); err != nil || len(in.Readings()) != 3 {
+		t.Errorf("%v, %v; want three readings", texts(in.Readings()), err)
+	}
+}
+
+// A mapper of KubeEdge has a connection for each property: they stay, however many there are from one machine.
+func TestManyMappers(t *testing.T) {
+	const mappers = 700
+	in := new(sourcetest.Intake)
+	address := run(t, in, new(sourcetest.Reports), nil)
+	listens(t, address)
+	var clients [mappers]http.Client
+	for i := range clients {
+		transport := new(http.Transport)
+		clients[i].Transport = transport
+		t.Cleanup(transport.CloseIdleConnections)
+	}
+	again := 0
+	for round := range 2 {
+		for i := range clients {
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+				if c.Reused {
+					again++
+				}
+			}})
+			body := inProto(pushed(fmt.Sprint("press-", i), "force", began.Add(time.Duration(round)*time.Second), 1))
+			if answer, err := post(ctx, &clients[i], "http://"+address+otlp.Path, body, map[string]string{"Content-Type": "application/x-protobuf"}); err != nil || !strings.HasPrefix(answer, "200") {
+				t.Fatalf("mapper %d, round %d: %s, %v", i, round, answer, err)
+			}
+		}
+	}
+	if again != mappers || len(in.Readings()) != 2*mappers {
+		t.Errorf("%d of %d connections stayed; %d readings", again, mappers, len(in.Readings()))
+	}
+}
+
+// What a request takes in memory is bounded, however little it says of each point.
+func TestMemoryOfARequest(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("measures memory")
+	}
+	var points []byte
+	points = protowire.AppendBytes(protowire.AppendTag(points, 1, protowire.BytesType), nil)
+	points = bytes.Repeat(points, (4<<20)/len(points)-64)
+	body := points
+	for _, field := range []protowire.Number{5, 2, 2, 1} { // gauge, metric, scope, resource
+		body = protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), body)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m, err := otlp.Decode(body, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	taken := (after.TotalAlloc - before.TotalAlloc) >> 20
+	t.Logf("%d points in %d bytes: %d MiB", m.DataPointCount(), len(body), taken)
+	if taken > 400 {
+		t.Errorf("%d MiB, want at most 400", taken)
 	}
 }
 

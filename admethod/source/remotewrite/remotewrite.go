@@ -36,7 +36,10 @@ const Name = "remotewrite"
 // Path is where requests are posted.
 const Path = "/api/v1/write"
 
-const idle = time.Hour // series that were not sent as long make room for others
+const (
+	idle  = time.Hour // series that were not sent as long make room for others
+	conns = 256       // that wait for their next request: senders are few
+)
 
 // staleBits is the NaN by which Prometheus says that a series has ended.
 const staleBits = 0x7ff0000000000002
@@ -84,7 +87,7 @@ func New(s source.Settings) (*Source, error) {
 	if err := errors.Join(source.Decode(&c, s.Options), c.Config.Validate(), c.Names.Validate()); err != nil {
 		return nil, err
 	}
-	r, err := receiver.New(c.Config, s)
+	r, err := receiver.New(c.Config, conns, s)
 	if err != nil {
 		return nil, err
 	}

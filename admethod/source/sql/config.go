@@ -16,20 +16,23 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/naming"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 )
 
 // Config of the source. Beside it stands tables, a list of [Table]; without it the tables are those of KubeEdge's mappers.
 type Config struct {
-	Driver  string        `param:"driver" doc:"driver of database/sql that the program links: mysql, for MySQL and MariaDB"`
-	DSN     string        `param:"dsn" maxlen:"4096" doc:"data source name without a secret, as the driver has it: user@tcp(db:3306)/plant?tls=true"`
-	DSNFile string        `param:"dsnFile" doc:"file with a data source name that has a password in it, instead of dsn; read again when it changes"`
-	Every   time.Duration `param:"every" min:"50ms" max:"1h" doc:"time between two looks for new rows"`
-	Overlap time.Duration `param:"overlap" min:"0s" max:"1h" doc:"how much later than rows behind it in order a row may become visible, and is still found"`
-	History time.Duration `param:"history" min:"0s" max:"720h" doc:"how far back it reads at the first start, for detectors to learn from"`
-	Timeout time.Duration `param:"timeout" min:"100ms" max:"10m" doc:"time after which the database counts as away where it does not answer"`
-	Zone    string        `param:"zone" doc:"time zone of times that name none, such as Europe/Berlin; Local is that of this process"`
-	Tables  int           `param:"mostTables" min:"1" max:"100000" doc:"tables that are read at one time; others are told"`
-	Series  int           `param:"series" min:"1" max:"1000000" doc:"series that are read; others are refused"`
+	Driver   string         `param:"driver" doc:"driver of database/sql that the program links: mysql, for MySQL and MariaDB"`
+	DSN      string         `param:"dsn" maxlen:"4096" doc:"data source name without a secret, as the driver has it: user@tcp(db:3306)/plant"`
+	DSNFile  string         `param:"dsnFile" doc:"file with a data source name that has a password in it, instead of dsn; read again when it changes"`
+	Insecure bool           `param:"insecure" doc:"connects without TLS: anyone on the way can read and change readings"`
+	TLS      tlsfiles.Files `param:"tls"`
+	Every    time.Duration  `param:"every" min:"50ms" max:"1h" doc:"time between two looks for new rows"`
+	Overlap  time.Duration  `param:"overlap" min:"0s" max:"1h" doc:"how much later than rows behind it in order a row may become visible, and is still found"`
+	History  time.Duration  `param:"history" min:"0s" max:"720h" doc:"how far back it reads at the first start, for detectors to learn from"`
+	Timeout  time.Duration  `param:"timeout" min:"100ms" max:"10m" doc:"time after which the database counts as away where it does not answer"`
+	Zone     string         `param:"zone" doc:"time zone of times that name none, such as Europe/Berlin; Local is that of this process"`
+	Tables   int            `param:"mostTables" min:"1" max:"100000" doc:"tables that are read at one time; others are told"`
+	Series   int            `param:"series" min:"1" max:"1000000" doc:"series that are read; others are refused"`
 }
 
 // Table is what is read: the tables whose name fits a pattern, or the rows of a query.
@@ -108,6 +111,12 @@ func (c *Config) validate() error {
 	}
 	if (c.DSN == "") == (c.DSNFile == "") {
 		errs = append(errs, &params.Error{Key: "dsn", Want: "dsn or dsnFile, and not both"})
+	}
+	switch secured := c.TLS != (tlsfiles.Files{}); {
+	case secured && c.Insecure:
+		errs = append(errs, &params.Error{Key: "insecure", Value: true, Want: "no tls.* keys beside it"})
+	case secured && connectors[c.Driver] == nil:
+		errs = append(errs, &params.Error{Key: "tls", Want: "nothing: the driver " + c.Driver + " has it in its data source name"})
 	}
 	return errors.Join(errs...)
 }

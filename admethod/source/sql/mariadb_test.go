@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sql"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -28,7 +30,7 @@ type mariaDB struct {
 	process *sinktest.Process
 }
 
-func newMariaDB(t *testing.T) *mariaDB {
+func newMariaDB(t *testing.T, more ...string) *mariaDB {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts MariaDB")
@@ -45,8 +47,8 @@ func newMariaDB(t *testing.T) *mariaDB {
 		t.Fatal(err)
 	}
 	m.start = func() *sinktest.Process {
-		return sinktest.Start(t, server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--bind-address="+host, "--port="+port, "--user=root",
-			"--skip-grant-tables", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2", "--pid-file="+filepath.Join(dir, "pid"))
+		return sinktest.Start(t, server, append([]string{"--no-defaults", "--datadir=" + data, "--socket=" + socket, "--bind-address=" + host, "--port=" + port, "--user=root",
+			"--skip-grant-tables", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2", "--pid-file=" + filepath.Join(dir, "pid")}, more...)...)
 	}
 	m.process = m.start()
 	db, err := stdsql.Open("mysql", "mapper@tcp("+m.address+")/")
@@ -70,6 +72,9 @@ func (m *mariaDB) source(t *testing.T, address, dir string, r *sourcetest.Report
 	t.Helper()
 	s := m.settings(r, dir, options)
 	s.Options["driver"], s.Options["dsn"] = "mysql", "mapper@tcp("+address+")/kubeedge"+dsn
+	if s.Options["tls.ca"] == nil {
+		s.Options["insecure"] = true
+	}
 	out, err := sql.New(s)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +101,29 @@ func TestRealMariaDB(t *testing.T) {
 			Within: 30 * time.Second, Replays: true,
 		}
 	})
+}
+
+// TLS is the default, with authorities of one's own.
+func TestMariaDBOverTLS(t *testing.T) {
+	files := certtest.New().Issue(t, t.TempDir(), "127.0.0.1")
+	m := newMariaDB(t, "--ssl-cert="+files.Cert, "--ssl-key="+files.Key)
+	for name, c := range map[string]struct {
+		options map[string]any
+		dsn     string
+		want    string
+	}{
+		"its authority":     {map[string]any{"tls.ca": files.CA}, "", ""},
+		"another authority": {map[string]any{"tls.ca": certtest.New().Issue(t, t.TempDir(), "127.0.0.1").CA}, "", "unknown authority"},
+		"in the name":       {map[string]any{"tls.ca": files.CA}, "?tls=skip-verify", "want the keys tls or insecure"},
+	} {
+		r := new(sourcetest.Reports)
+		r.Report("source test", "", fmt.Errorf("not yet"))
+		sourcetest.Run(t, m.source(t, m.address, "", r, c.options, c.dsn), new(sourcetest.Intake))
+		waittest.Eventually(t, name, func() bool {
+			now := r.Now("source test")
+			return c.want == "" && now == "" || c.want != "" && strings.Contains(now, c.want)
+		})
+	}
 }
 
 // Rows by time alone, of every type of number, as a driver brings them that makes times of them, and one that does not; over

@@ -17,6 +17,7 @@ package sql
 
 import (
 	"context"
+	"crypto/tls"
 	stdsql "database/sql"
 	"database/sql/driver"
 	"errors"
@@ -32,6 +33,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
+	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
@@ -66,9 +68,19 @@ func Factory() source.Factory {
 	}
 }
 
+// Connector makes what connects by a data source name, over TLS where security is not nil.
+type Connector func(dsn string, security *tls.Config) (driver.Connector, error)
+
+var connectors = make(map[string]Connector)
+
+// RegisterConnector is for the init function of a package that links a driver: with it the keys tls and insecure are for that
+// driver as well; without, its data source names say all.
+func RegisterConnector(driver string, c Connector) { connectors[driver] = c }
+
 // Source reads tables.
 type Source struct {
 	config Config
+	files  *tlsfiles.Loader // nil in plaintext, and where the driver has no connector
 	zone   *time.Location
 	report admethod.Report
 	part   string
@@ -94,10 +106,17 @@ type item struct {
 // New makes a source. It reaches nothing before Run.
 func New(s source.Settings) (*Source, error) {
 	c, tables, zone, err := decode(s.Options)
-	if err != nil {
+	out := &Source{config: c, zone: zone, report: s.Report, part: "source " + s.Name, kept: kept.New(s.StateDir, "rows.json", saveEvery)}
+	errs := []error{err}
+	_, err = out.dsn()
+	errs = append(errs, err)
+	if connectors[c.Driver] != nil && !c.Insecure {
+		out.files, err = tlsfiles.New(c.TLS, func(err error) { s.Report(out.part+": files", "the old content of the files stays in use", err) })
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	out := &Source{config: c, zone: zone, report: s.Report, part: "source " + s.Name, kept: kept.New(s.StateDir, "rows.json", saveEvery)}
 	for i := range tables {
 		one := &item{Table: tables[i], tables: make(map[string]*table)}
 		one.read = one.columns()
@@ -105,9 +124,6 @@ func New(s source.Settings) (*Source, error) {
 		one.id = strings.Join(append([]string{one.Table.Table, one.Query}, one.read...), " ")
 		one.series = labelled.Table{Names: labelled.Names{Namespace: one.Namespace, Device: one.Device, Property: one.Property}, Most: c.Series, Idle: idle}
 		out.items = append(out.items, one)
-	}
-	if _, err := out.dsn(); err != nil {
-		return nil, err
 	}
 	return out, nil
 }
@@ -180,7 +196,19 @@ func (s *Source) open() (*stdsql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := stdsql.Open(s.config.Driver, dsn)
+	var db *stdsql.DB
+	if connect := connectors[s.config.Driver]; connect != nil {
+		var security *tls.Config
+		if s.files != nil {
+			security = s.files.Client()
+		}
+		var c driver.Connector
+		if c, err = connect(dsn, security); err == nil {
+			db = stdsql.OpenDB(c)
+		}
+	} else {
+		db, err = stdsql.Open(s.config.Driver, dsn)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data source name: %w", err)
 	}

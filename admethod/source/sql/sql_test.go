@@ -273,6 +273,8 @@ func TestNewRefuses(t *testing.T) {
 		"no driver":   {map[string]any{"driver": "oracle"}, "driver: got \"oracle\", want one that is linked: mysql, sqlite"},
 		"no source":   {map[string]any{"dsn": ""}, "dsn or dsnFile"},
 		"no file":     {map[string]any{"dsn": "", "dsnFile": "/nowhere"}, "dsnFile"},
+		"plaintext":   {map[string]any{"driver": "mysql", "insecure": true, "tls.ca": "/nowhere"}, "insecure: got true, want no tls"},
+		"TLS":         {map[string]any{"tls.ca": "/nowhere"}, "tls: nothing: the driver sqlite has it in its data source name"},
 		"both":        {map[string]any{"dsnFile": "/nowhere"}, "dsn or dsnFile"},
 		"a zone":      {map[string]any{"zone": "Mars"}, "zone"},
 		"no tables":   {map[string]any{"tables": []any{}}, "tables: at least one"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Template is a text with names in braces that stand for what they mean: "{site}-{room}". The zero value is empty.
@@ -24,6 +25,9 @@ type part struct {
 
 // Parse reads a template. A brace that is meant as such is doubled.
 func Parse(text string) (Template, error) {
+	if !utf8.ValidString(text) {
+		return Template{}, fmt.Errorf("%.100q: want UTF-8", text)
+	}
 	t := Template{text: text}
 	var plain strings.Builder
 	flush := func() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/naming"
 )
@@ -51,6 +52,34 @@ func FuzzTemplate(f *testing.F) {
 		}
 		if again, err := naming.Parse(template.String()); err != nil || again.String() != text {
 			t.Errorf("%q: %v, %v", text, again, err)
+		}
+	})
+}
+
+// What a template is expanded to fits its pattern, and no name stands for anything with a slash in it.
+func FuzzPattern(f *testing.F) {
+	f.Add("{namespace}/{device}/{property}", "press-7")
+	f.Add("a.{x}+{y}", "(")
+	f.Fuzz(func(t *testing.T, text, value string) {
+		template, err := naming.Parse(text)
+		if err != nil || value == "" || strings.ContainsAny(value, "/\n") || strings.ContainsAny(text, "\n") || !utf8.ValidString(text+value) {
+			return
+		}
+		expanded := text
+		for _, name := range template.Names() {
+			expanded = strings.ReplaceAll(expanded, "{"+name+"}", value)
+		}
+		if strings.ContainsAny(expanded, "{}") {
+			return // braces that are meant as such are written otherwise
+		}
+		found := template.Pattern().FindStringSubmatch(expanded)
+		if len(found) != len(template.Names())+1 {
+			t.Errorf("%q: %q is not of %v", text, expanded, template.Pattern())
+		}
+		for _, part := range found[min(1, len(found)):] {
+			if part == "" || strings.Contains(part, "/") {
+				t.Errorf("%q: a name stands for %q", text, part)
+			}
 		}
 	})
 }

@@ -24,10 +24,9 @@ import (
 )
 
 const (
-	atOnce    = 4 // requests in memory
-	patience  = 25 * time.Second
-	grace     = time.Second
-	connsMost = 256
+	atOnce   = 2 // requests in memory, one of which is handed over: a hostile one takes 70 times its size once it is decoded
+	patience = 25 * time.Second
+	grace    = time.Second
 
 	firstPause, longestPause = time.Second, time.Minute
 )
@@ -71,14 +70,16 @@ type Receiver struct {
 	token  *tlsfiles.Token  // nil: none
 	report admethod.Report
 	part   string
+	conns  int
 
 	room chan struct{} // is full while as many requests are in memory as may be
 	turn chan struct{} // is full while a request is handed over
 }
 
-// New makes the receiver of a source. It listens to nothing before Run.
-func New(c Config, s source.Settings) (*Receiver, error) {
-	r := &Receiver{config: c, report: s.Report, part: "source " + s.Name, room: make(chan struct{}, atOnce), turn: make(chan struct{}, 1)}
+// New makes the receiver of a source, for which so many connections may wait for their next request. It listens to nothing
+// before Run.
+func New(c Config, conns int, s source.Settings) (*Receiver, error) {
+	r := &Receiver{config: c, report: s.Report, part: "source " + s.Name, conns: conns, room: make(chan struct{}, atOnce), turn: make(chan struct{}, 1)}
 	trouble := func(err error) { s.Report(r.part+": files", "the old content of the files stays in use", err) }
 	var err error
 	if !c.Insecure {
@@ -166,7 +167,7 @@ func (r *Receiver) serve(ctx context.Context, what string, begin func() (Handle,
 		if own := (*StatusError)(nil); errors.As(err, &own) && own.Code != http.StatusUnauthorized && own.Code != http.StatusNotFound {
 			r.report(r.Requests(), RiskRefused, fmt.Errorf("a request from %s was refused: %w", request.RemoteAddr, err))
 		}
-	}), patience, 2*patience, connsMost)
+	}), patience, 2*patience, r.conns)
 	if r.files != nil {
 		config, err := r.files.Server("h2", "http/1.1")
 		if err != nil {
