@@ -361,6 +361,10 @@ func (s *Server) Handler() http.Handler {
 			s.page.ServeHTTP(w, r)
 			return
 		}
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" { // a browser says so: it reads nothing, but some answers cost much
+			http.Error(w, "pages of other origins get nothing", http.StatusForbidden)
+			return
+		}
 		v := s.identify(r)
 		if v == nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")

@@ -149,3 +149,13 @@ func TestTrustRefuses(t *testing.T) {
 		t.Errorf("a proxy is as good as a token: %v", err)
 	}
 }
+
+// A page of another site makes the server do nothing, however it asks: some answers cost much.
+func TestOtherSitesGetNothing(t *testing.T) {
+	a := newAsker(t, Config{}, false)
+	for site, want := range map[string]int{"cross-site": http.StatusForbidden, "same-origin": http.StatusOK, "none": http.StatusOK, "": http.StatusOK} {
+		if code, body := a.ask(t.Context(), http.MethodGet, "/v1/verdicts", "", "127.0.0.1:5", "Sec-Fetch-Site", site); code != want {
+			t.Errorf("%q: %d %s", site, code, body)
+		}
+	}
+}
