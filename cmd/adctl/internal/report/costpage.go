@@ -105,8 +105,12 @@ func (r *Run) words(good int) string {
 	case !found:
 		return "None of the labelled faults is found at any of these thresholds."
 	case faults < leastFaults:
-		return fmt.Sprintf("There are %d labelled faults, too few to recommend a threshold: at least %d would be needed. "+
-			"To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week.", faults, leastFaults)
+		few := fmt.Sprintf("%d labelled faults are", faults)
+		if faults == 1 {
+			few = "One labelled fault is"
+		}
+		return fmt.Sprintf("%s too few to recommend a threshold: at least %d would be needed. "+
+			"To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week.", few, leastFaults)
 	case good < 0:
 		return "Only thresholds that promise more than a false alarm in 1,000 readings find a labelled fault: none is recommended."
 	}
