@@ -93,6 +93,8 @@ type configuration struct {
 	Sources   []origin
 	Detection config.AnomalyDetection // without routes
 	Routes    []detectserver.Route
+
+	idle error // what of it never counts
 }
 
 // load reads the file, and lays the environment and the flags over it. The error joins everything that is wrong, each
@@ -105,6 +107,9 @@ func load(file string, flags map[string]any) (*configuration, error) {
 	c, err := parse(raw, flags)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", file, located(raw, err))
+	}
+	if idle := c.uncounted(); idle != nil {
+		c.idle = fmt.Errorf("configuration %s: %w", file, located(raw, idle))
 	}
 	return c, nil
 }
@@ -136,7 +141,7 @@ func parse(raw []byte, flags map[string]any) (*configuration, error) {
 	if decoded == nil {
 		errs = append(errs, c.validate())
 	}
-	errs = append(errs, c.checkDetection(), c.openSources())
+	errs = append(errs, c.checkDetection(), c.checkSinks(), c.openSources())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

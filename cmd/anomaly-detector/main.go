@@ -23,6 +23,7 @@ import (
 
 	_ "github.com/kubeedge/edge-anomaly/admethod/all"        // detectors and sinks
 	_ "github.com/kubeedge/edge-anomaly/admethod/source/all" // sources
+	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 )
 
@@ -71,8 +72,14 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("configuration %s: %w", *file, err)
 	}
 	if *check {
+		if c.idle != nil {
+			return c.idle
+		}
 		fmt.Fprintf(stdout, "%s: ok\n", *file)
 		return nil
+	}
+	if c.idle != nil {
+		logs.Warningf("%v", c.idle)
 	}
 	return s.serve(ctx, c, stdout)
 }

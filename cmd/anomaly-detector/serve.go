@@ -82,32 +82,34 @@ func (c *configuration) intake() intake.Config {
 // checkDetection finds what would make every property fail that it is for: detectors and sinks that are not known, and
 // keys and values that they do not take.
 func (c *configuration) checkDetection() error {
-	check := func(key string, layers ...map[string]any) error {
+	check := func(layers ...map[string]any) error {
 		settings := make(map[string]any)
 		for _, layer := range layers {
 			maps.Copy(settings, layer)
 		}
 		if method, ok := settings["adMethodName"]; ok {
-			return &params.Error{Key: key + ".adMethodName", Value: method, Want: "nothing: readings are judged here"}
+			return &params.Error{Key: "adMethodName", Value: method, Want: "nothing: readings are judged here"}
 		}
 		parsed, err := admethod.ParseSettings(settings)
 		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return err
 		}
 		members := 1
 		if parsed.Group != "" {
 			members = 2
 		}
 		parsed.ADMethodName = inprocess.Name
-		err = admethod.Options{}.Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members)
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		return nil
+		return admethod.Options{}.Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members)
 	}
-	errs := []error{check("anomalyDetection.defaults", c.Detection.Defaults)}
+	var known []error
+	err := check(c.Detection.Defaults)
+	if err != nil {
+		known = parts(err)
+	}
+	errs := under("anomalyDetection.defaults", err, nil)
 	for i := range c.Routes {
-		errs = append(errs, check(fmt.Sprintf("anomalyDetection.routes[%d].settings", i), c.Detection.Defaults, c.Routes[i].Settings))
+		err := check(c.Detection.Defaults, c.Routes[i].Settings)
+		errs = append(errs, under(fmt.Sprintf("anomalyDetection.routes[%d].settings", i), err, known)...)
 	}
 	return errors.Join(errs...)
 }

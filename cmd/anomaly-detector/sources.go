@@ -119,12 +119,10 @@ func (c *configuration) openSources() error {
 			settings.StateDir = filepath.Join(dir, "sources", o.Name)
 		}
 		if o.source, err = f.New(settings); err != nil {
-			if prefixed := params.Prefix(key+".options.", err); prefixed.Error() != err.Error() {
-				err = prefixed
-			} else {
-				err = fmt.Errorf("%s.options: %w", key, err)
+			err = ofAnother(o.Type, err)
+			for _, one := range leaves(err) {
+				errs = append(errs, below(key+".options", one))
 			}
-			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -383,3 +383,98 @@ anomalyDetection:
 	})
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// Each error of sources, routes and sinks is told, once, with its line and what to do.
+func TestCheckTellsEverything(t *testing.T) {
+	for _, tt := range []struct {
+		name, config string
+		want         []string
+	}{
+		{"an option of another source", `
+sources:
+- type: kubernetes
+  options:
+    broker: mqtts://broker
+    namespaces: [A_b]
+    desired: soon
+    server: https://api
+    kubeconfig: file
+`, []string{
+			"line 5: sources[0].options.broker: no such key: it is one of the source mqtt, not of kubernetes",
+			`line 7: sources[0].options.desired: got "soon", want a duration`,
+			"line 4: sources[0].options: server and kubeconfig: one of them, not both",
+			`line 6: sources[0].options.namespaces: got "A_b"`,
+		}},
+		{"names of namespaces", `
+sources:
+- type: kubernetes
+  options: {server: "https://api", namespaces: [plant-1, A_b]}
+`, []string{`line 4: sources[0].options.namespaces: got "A_b", want names of namespaces`}},
+		{"a type that is not there", "sources: [{type: kubernets}]", []string{`line 1: sources[0].type: unknown source "kubernets": did you mean "kubernetes"?`}},
+		{"twice", "sources:\n- {type: pulse}\n- {type: pulse}", []string{`line 3: sources[1].name: got "pulse", want another one`}},
+		{"a key twice", "sources:\n- type: pulse\n  type: file", []string{`line 3: key "type" already set`}},
+		{"routes that never count", `
+sources: [{type: pulse}]
+anomalyDetection:
+  routes:
+  - match: {property: temp, model: "pump-*"}
+    settings: {threshold: 0.9}
+  - match: {property: temp}
+    settings: {threshold: 0.8, accept: never}
+  - match: {client: puls}
+    settings: {threshold: 0.8}
+  - match: {client: "p*"}
+    settings: {accept: never}
+`, []string{
+			"line 5: anomalyDetection.routes[0]: it never counts: routes[1] comes later",
+			`line 9: anomalyDetection.routes[2].match.client: got "puls", want the name of a client or source: pulse`,
+		}},
+		{"what is wrong for all is told once", `
+sources: [{type: pulse}]
+anomalyDetection:
+  defaults:
+    threshold: 2
+    detectr: auto
+  routes:
+  - match: {property: temp}
+    settings: {sensitivity: medium}
+  - match: {property: flow}
+    settings:
+      treshold: 0.9
+`, []string{
+			`line 6: anomalyDetection.defaults: anomalyDetection: detectr: unknown key; did you mean "detector"?`,
+			"line 5: anomalyDetection.defaults: anomalyDetection: threshold: got 2, want at most",
+			`line 12: anomalyDetection.routes[1].settings: anomalyDetection: treshold: unknown key; did you mean "threshold"?`,
+		}},
+		{"sinks", `
+sources: [{type: pulse}]
+anomalyDetection:
+  sinks: [log, devicstatus]
+  sinkOptions:
+    devicestatus:
+      intervall: 1s
+    webhok: {}
+`, []string{
+			`line 4: anomalyDetection.sinks[1]: unknown sink "devicstatus": did you mean "devicestatus"?`,
+			`line 7: anomalyDetection.sinkOptions.devicestatus.intervall: unknown key; did you mean "interval"?`,
+			`line 8: anomalyDetection.sinkOptions.webhok: unknown sink "webhok": did you mean "webhook"?`,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			must(t, os.WriteFile(file, []byte(tt.config), 0o600))
+			err := run(t.Context(), []string{"--config", file, "--check"}, io.Discard)
+			if err == nil {
+				t.Fatal("nothing is wrong with it")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got  %v\nwant %s", err, want)
+				}
+			}
+			if n := strings.Count(err.Error(), "\n") + 1; n != len(tt.want) && !strings.Contains(tt.name, "twice") {
+				t.Errorf("%d lines, want %d:\n%v", n, len(tt.want), err)
+			}
+		})
+	}
+}

@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -95,13 +96,21 @@ type Source struct {
 	kept   kept
 }
 
+var namespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
 // New makes a source. It reaches no server before Run.
 func New(s source.Settings) (*Source, error) {
 	c := DefaultConfig()
-	if err := source.Decode(&c, s.Options); err != nil {
-		return nil, err
-	}
+	errs := []error{source.Decode(&c, s.Options)}
 	if _, err := c.connection(); err != nil && !errors.Is(err, admethod.ErrUnavailable) {
+		errs = append(errs, err)
+	}
+	for _, name := range c.Namespaces {
+		if !namespace.MatchString(name) || len(name) > 63 {
+			errs = append(errs, &params.Error{Key: "namespaces", Value: name, Want: "names of namespaces: small letters, digits and -; none for all"})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	if len(c.Namespaces) == 0 {
