@@ -23,12 +23,16 @@ export async function overview(main, q, signal, heard) {
   main.replaceChildren(now, muted, el("h2", {}, w.devices), el("div", { class: "filters" }, text, least, namespace, model), grid, first, past);
 
   let list = { devices: [], fit: 0, all: 0, counts: {}, namespaces: [], models: [] }, shown = step, asked = 0;
+  let meanwhile; // what the stream tells while an answer that may not know of it is under way; undefined: none is
   const incidentsAnew = async () => {
+    const since = meanwhile = [];
     const [i, o, m] = await Promise.all([get("v1/incidents?open=true&limit=1000", signal), get("v1/incidents?open=false&limit=20", signal), get("v1/mutes", signal)]);
     open.clear();
     over.clear();
     for (const one of i.incidents) open.set(one.id + keyOf(one), one);
     for (const one of o.incidents) over.set(one.id + keyOf(one), one);
+    since.forEach(hear);
+    if (meanwhile === since) meanwhile = undefined;
     muted.replaceChildren(...(m.mutes.length ? [el("h2", {}, w.mutedTitle), el("ul", { class: "mutes" }, ...m.mutes.slice(0, 50).map((one) => el("li", {},
       one.property ? link(one, `${one.device} ${one.property}`) : `${one.device}`, " ", el("span", { class: "quiet small" }, w.mutedUntil(when(one.until), one.by, one.note)))))] : []));
     drawIncidents();
@@ -49,6 +53,18 @@ export async function overview(main, q, signal, heard) {
     }
     drawDevices();
   };
+  // hear takes what a verdict tells of an incident.
+  const hear = (v) => {
+    const id = v.incident.id + keyOf(v), { namespace, device, property, message } = v, was = open.get(id);
+    const i = { namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, message: (!v.incident.end && message) || was?.message || over.get(id)?.message };
+    if (!i.end) { open.set(id, i); return; }
+    open.delete(id);
+    over.delete(id);
+    const rest = [...over];
+    over.clear();
+    over.set(id, i);
+    for (const [k, o] of rest.slice(0, 99)) over.set(k, o);
+  };
   const drawIncidents = () => {
     now.replaceChildren(el("h2", {}, w.open), incidents([...open.values()], Date.now(), w.none));
     past.replaceChildren(el("h2", {}, w.over), incidents([...over.values()].slice(0, 20), Date.now(), w.noneOver));
@@ -64,31 +80,24 @@ export async function overview(main, q, signal, heard) {
       list.fit > list.devices.length && shown < 1000 ? more : "");
   };
 
-  let typing = 0, soon = 0;
+  let typing = 0, soon = 0, drawing = 0;
+  const incidentsSoon = () => { drawing ||= setTimeout(() => { drawing = 0; if (!signal.aborted) drawIncidents(); }, 100); };
   const quietly = (p) => p.catch(() => {}); // the stream tells when the other side is away
   const anew = () => { shown = step; clearTimeout(typing); typing = setTimeout(() => quietly(devicesAnew()), 40); };
   const later = () => { soon ||= setTimeout(() => { soon = 0; if (!signal.aborted) quietly(devicesAnew()); }, 1000); };
   text.addEventListener("input", anew);
   for (const select of [least, namespace, model]) select.addEventListener("change", anew);
   const timers = [setInterval(drawIncidents, 10000), setInterval(() => { quietly(devicesAnew()); quietly(drawFirst()); }, 60000)]; // what lasts lasts longer
-  signal.addEventListener("abort", () => { timers.forEach(clearInterval); clearTimeout(typing); clearTimeout(soon); });
+  signal.addEventListener("abort", () => { timers.forEach(clearInterval); clearTimeout(typing); clearTimeout(soon); clearTimeout(drawing); });
   await Promise.all([incidentsAnew(), devicesAnew()]);
   quietly(drawFirst());
 
-  let away = false;
+  let away = true; // what came before the stream did is asked for again
   await follow("v1/events?changes=true", signal, (v) => {
     if (v.incident) {
-      const id = v.incident.id + keyOf(v), { namespace, device, property, message } = v, was = open.get(id);
-      const i = { namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, message: (!v.incident.end && message) || was?.message };
-      if (i.end) {
-        open.delete(id);
-        over.delete(id);
-        const rest = [...over];
-        over.clear();
-        over.set(id, i);
-        for (const [k, o] of rest.slice(0, 99)) over.set(k, o);
-      } else open.set(id, i);
-      drawIncidents();
+      hear(v);
+      if (meanwhile && meanwhile.length < 1000) meanwhile.push(v);
+      incidentsSoon();
     }
     later();
   }, (answers) => {
