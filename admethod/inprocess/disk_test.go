@@ -19,13 +19,13 @@ import (
 func TestSnapshotsThatFailAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		obstacle := filepath.Join(t.TempDir(), "state")
-		if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
 		h := sinktest.Handler(t, admethod.Options{
 			StateDir: obstacle, Drivers: driver.NewRegistry(sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"snapshot": "10s"}},
 		})
+		if err := os.WriteFile(obstacle, nil, 0o600); err != nil { // what the handler itself keeps is read by now
+			t.Fatal(err)
+		}
 		b := bind(t, h, "d", map[string]any{"detector": "sum"}, admethod.Meta{})
 		b.Observe(time.Now(), 1)
 		<-time.After(35 * time.Second)

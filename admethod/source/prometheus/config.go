@@ -29,6 +29,7 @@ type Config struct {
 	Step         time.Duration  `param:"step" min:"100ms" max:"1h" doc:"time between two queries, and between two readings of an expression"`
 	History      time.Duration  `param:"history" min:"0s" max:"720h" doc:"how far back it asks at the first start, for detectors to learn from, and at most after a gap"`
 	Delay        time.Duration  `param:"delay" min:"0s" max:"1h" doc:"how long the server is given to have all samples before an expression is evaluated at a time; plain selectors are read at once"`
+	Settle       time.Duration  `param:"settle" min:"0s" max:"1h" doc:"how long the server is given before a plain selector is read, where it shows the samples of a series out of their order at first, as VictoriaMetrics does: 5s there"`
 	Overlap      time.Duration  `param:"overlap" min:"0s" max:"1h" doc:"how far back samples of a plain selector that came late are looked for"`
 	Lookback     time.Duration  `param:"lookback" min:"0s" max:"1h" doc:"age at which a sample counts no more where an expression is evaluated; 0s leaves it to the server (5 minutes)"`
 	Partial      bool           `param:"partial" doc:"takes answers that Thanos or VictoriaMetrics calls partial, instead of trying again: what is missing in them is lost"`

@@ -115,7 +115,7 @@ func (q *query) run(ctx context.Context, in source.Intake) (err error) {
 // due is up to when there is something to ask for.
 func (q *query) due(now time.Time) time.Time {
 	if q.plain {
-		return now.Truncate(time.Millisecond)
+		return now.Add(-q.config.Settle).Truncate(time.Millisecond)
 	}
 	return now.Add(-q.config.Delay).Truncate(q.Step)
 }
