@@ -1,8 +1,8 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mqttclient is how sinks and sources reach an MQTT broker (3.1.1, which brokers of MQTT 5 speak as well): over TLS
-// unless plaintext is asked for, with the newest certificates and password at each connection.
+// Package mqttclient is how sinks and sources reach an MQTT broker: by 3.1.1, which brokers of MQTT 5 speak as well, or by 5
+// where they receive; over TLS unless plaintext is asked for, with the newest certificates and password at each connection.
 package mqttclient
 
 import (
