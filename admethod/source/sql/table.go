@@ -171,9 +171,13 @@ func (t *table) past(ctx context.Context, db *stdsql.DB, in source.Intake, now t
 	if err != nil {
 		return err
 	}
-	slices.Reverse(rows)
 	cut := len(rows) == limit
-	if cut { // of those at the first place there may be more
+	if len(rows) > 0 { // once more in order, as rows at one place have another one backwards
+		if rows, err = t.read(ctx, db, rows[len(rows)-1].at, len(rows)+page, false); err != nil {
+			return err
+		}
+	}
+	if cut && len(rows) > 0 { // of those at the first place there may be more
 		first := rows[0].at
 		if behind := slices.IndexFunc(rows, func(r row) bool { return r.at != first }); behind > 0 {
 			rows = rows[behind:]
