@@ -99,13 +99,13 @@ func newPlant(t *testing.T, past int, options map[string]any) *plant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Handler.Start(t.Context()); err != nil {
+	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 		defer cancel()
-		if err := p.Handler.Shutdown(ctx); err != nil {
+		if err := p.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 	})
