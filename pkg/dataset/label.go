@@ -19,7 +19,7 @@ func Truth(column string) bool {
 
 // normal are the labels of what is not anomalous, beside zero and an empty one.
 var normal = [...]string{
-	"", "false", "f", "no", "n", "none", "null", "na", "n/a", "ok", "okay", "normal", "nominal", "benign", "good", "healthy", "negative", "off", "inlier", "regular", "-",
+	"", "false", "f", "no", "n", "none", "null", "na", "n/a", "ok", "okay", "normal", "nominal", "benign", "good", "healthy", "negative", "off", "inlier", "regular", "-", "gut", "i.o.", "in ordnung",
 	"nein", "falsch", "non", "faux", "nej", "nee", "falso", "否", "正常",
 }
 

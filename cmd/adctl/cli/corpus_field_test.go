@@ -83,16 +83,30 @@ func TestCorpusOfTheField(t *testing.T) {
 		"rows longer than the header, first": {lines("time,value,note", func(i int, at time.Time, v float64) string {
 			return fmt.Sprintf("%s,%.3f%s", at.Format(time.RFC3339), v, []string{",checked,by,Kim", ""}[min(i, 1)])
 		}), nil, all("judged by auto: value")},
-		"times of PostgreSQL":    {layout("2006-01-02 15:04:05.000000+00"), nil, all(spike(0))},
-		"times of JavaScript":    {layout("Mon Jan 02 2006 15:04:05 -0700"), nil, all(spike(0))},
-		"months in full":         {layout("Monday, 2 January 2006 15:04"), nil, all(local)},
-		"digits alone":           {layout("20060102150405"), nil, all(local)},
-		"digits without seconds": {layout("200601021504"), nil, all(local)},
-		"a zone by its name":     {layout("2006-01-02 15:04:05 CET"), nil, all(spike(-time.Hour))},
-		"a zone of several":      {layout("2006-01-02 15:04:05 CST"), nil, want{exitUsage, 0, 0, []string{"the zone CST may be several"}}},
-		"a zone of the place":    {layout("2006-01-02 15:04:05 CST"), []string{"--timezone", "Asia/Shanghai"}, all("2026-03-02T01:00:00+08:00 ")},
-		"Chinese of Excel":       {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
-		"German of Excel":        {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
+		"days with the time of day": {dated("date,value", "01/02/2006 15:04", ","), []string{"--time-format", "MM/DD/YYYY"}, all(local)},
+		"no time at all":            {"a,b\n0.5,1.5\n0.7,1.2\n0.6,1.1\n", nil, want{exitUsage, 0, 0, []string{"no column is a time, and none of the columns of numbers is called one"}}},
+		"cells that were too narrow": {dated("time,value", time.DateTime, ",") + "######,21\n######,22\n", nil,
+			want{exitFailed, small, 1, []string{`got "######"`, "2 rows skipped"}}},
+		"labels in German": {lines("time,value,label", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f,%s", at.Format(time.RFC3339), v, []string{"gut", "Störung"}[max(0, min(1, i-149))*max(0, min(1, 151-i))])
+		}), nil, all("labels: 1 fault, 1 found")},
+		"labels that say nothing of normal": {lines("time,value,label", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("%s,%.3f,run 7", at.Format(time.RFC3339), v)
+		}), nil, all("every row is labelled as a fault")},
+		"one series of several": {beside("time,value,tag", every(9, "a", "b")), []string{"--series", "a", "--columns", "value"},
+			want{exitFailed, small - 17, 1, []string{"judged by auto: a"}}},
+		"a series that there is not": {beside("time,value,tag", every(9, "a", "b")), []string{"--series", "c"}, want{exitUsage, 0, 0, []string{`--series: got "c", want one that the file has, such as "a"`}}},
+		"a type that there is not":   {dated("time,value", time.DateTime, ","), []string{"--type", "boolen"}, want{exitUsage, 0, 0, []string{`--type: got "boolen"`}}},
+		"times of PostgreSQL":        {layout("2006-01-02 15:04:05.000000+00"), nil, all(spike(0))},
+		"times of JavaScript":        {layout("Mon Jan 02 2006 15:04:05 -0700"), nil, all(spike(0))},
+		"months in full":             {layout("Monday, 2 January 2006 15:04"), nil, all(local)},
+		"digits alone":               {layout("20060102150405"), nil, all(local)},
+		"digits without seconds":     {layout("200601021504"), nil, all(local)},
+		"a zone by its name":         {layout("2006-01-02 15:04:05 CET"), nil, all(spike(-time.Hour))},
+		"a zone of several":          {layout("2006-01-02 15:04:05 CST"), nil, want{exitUsage, 0, 0, []string{"the zone CST may be several"}}},
+		"a zone of the place":        {layout("2006-01-02 15:04:05 CST"), []string{"--timezone", "Asia/Shanghai"}, all("2026-03-02T01:00:00+08:00 ")},
+		"Chinese of Excel":           {gbk(dated("时间,温度(℃)", "2006年1月2日 15:04", ",")), nil, all("温度(℃)")},
+		"German of Excel":            {strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "°", "\xb0").Replace(dated("Zeit;Größe [°C]", "02.01.2006 15:04", ";")), nil, all("Größe [°C]")},
 		"WinCC": {lines(`"VarName";"TimeString";"VarValue";"Validity";"Time_ms"`, func(i int, at time.Time, v float64) string {
 			return fmt.Sprintf(`"Temp";"%s";%s;1;%d,5`, at.Format("02.01.2006 15:04:05"), german(v), int64(46082000000)+int64(i)*6944)
 		}), nil, all("judged by auto: Temp (")},

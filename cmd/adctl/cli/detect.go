@@ -31,6 +31,7 @@ type detectOptions struct {
 	failOn      string
 	alarms      string
 	dataType    string
+	series      string // "" for all
 	in          inputOptions
 	members     []string
 	report, png string
@@ -171,6 +172,7 @@ FILE.png is a picture of the same.`,
 	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
 	o.in.flags(f)
 	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
+	f.StringVar(&o.series, "series", "", "the one series of the file to judge; all of them where empty")
 	f.StringVar(&o.report, "report", "", "HTML file to write with charts of the run")
 	f.StringVar(&o.png, "png", "", "PNG file to write with charts of the run")
 	complete(cmd)

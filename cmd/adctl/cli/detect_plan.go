@@ -58,6 +58,9 @@ func (o *detectOptions) plan(named bool) (*plan, error) {
 	if p.named && f.Info().Members <= 1 && o.trainRows != 0 {
 		return nil, usage(fmt.Errorf("--detector: %q watches one property; --train-rows wants one for a group, such as %s", p.detector, groupDetector))
 	}
+	if known := []string{"", "int", "float", "double", "boolean", "string"}; !slices.Contains(known, o.dataType) {
+		return nil, usage(fmt.Errorf("--type: got %q, want one of %s", o.dataType, strings.Join(known[1:], ", ")))
+	}
 	if o.alarms != "" {
 		o.set = append(slices.Clip(o.set), "alarms="+o.alarms)
 	}

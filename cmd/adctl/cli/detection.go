@@ -34,6 +34,7 @@ type detection struct {
 	judging judging
 	src     *input.Reader
 	jury    *jury
+	others  string // a series that is not the one to judge
 	trials  []*trial
 	thinned bool      // some thresholds are not tried to the end
 	shown   *backtest // nil for none
@@ -94,6 +95,9 @@ func (r *detection) run(ctx context.Context, in io.Reader) (err error) {
 	}
 	r.progress.done()
 	for _, note := range r.src.Notes() {
+		if len(r.files) > 1 {
+			note = r.title() + ": " + note
+		}
 		fmt.Fprintln(r.log, note)
 	}
 	r.labelled = r.src.Labelled() // a column that is empty is no truth
@@ -174,6 +178,9 @@ func (r *detection) readAll(ctx context.Context) error {
 				r.waiting = append(r.waiting, waitingRow{bad: true})
 			}
 		case errors.Is(err, io.EOF):
+			if r.read == 0 && r.others != "" {
+				return usage(fmt.Errorf("%s: --series: got %q, want one that the file has, such as %q", r.title(), r.series, r.others))
+			}
 			if r.read == 0 && r.bad > 0 {
 				return usage(fmt.Errorf("%s: none of %d rows can be used", r.title(), r.bad))
 			}
@@ -181,8 +188,12 @@ func (r *detection) readAll(ctx context.Context) error {
 		case err != nil:
 			return errors.Join(usage(fmt.Errorf("%s: %w", r.title(), err)), r.drain(ctx, true))
 		default:
+			if r.series != "" && row.Series != r.series {
+				r.others = row.Series
+				continue
+			}
 			if r.read++; r.read > 1 && row.Series != series && r.shown != nil {
-				return usage(errors.New("--report and --png show one series, the file has several: choose one"))
+				return usage(fmt.Errorf("%s: --report and --png show one series, the file has several, such as %q and %q: choose one by --series", r.title(), series, row.Series))
 			}
 			series = row.Series
 			if err := r.observe(&row); err != nil { //nolint:contextcheck // Bind takes no context

@@ -122,9 +122,9 @@ func (o *lintOptions) run(files []string, stdin io.Reader, stdout, stderr io.Wri
 		return nil
 	}
 	if failed > 0 || o.strict && warned > 0 {
-		return fmt.Errorf("%d errors, %d warnings in %d Devices and DeviceModels", failed, warned, objects)
+		return fmt.Errorf("%s, %s in %s and DeviceModels", counted(failed, "error"), counted(warned, "warning"), counted(objects, "Device"))
 	}
-	fmt.Fprintf(stderr, "adctl: no errors, %d warnings in %d Devices and DeviceModels\n", warned, objects)
+	fmt.Fprintf(stderr, "adctl: no errors, %s in %s and DeviceModels\n", counted(warned, "warning"), counted(objects, "Device"))
 	return nil
 }
 

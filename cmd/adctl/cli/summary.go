@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,7 +32,7 @@ const (
 type tally struct {
 	log                          io.Writer // of bad rows
 	read, bad, judged, anomalous int
-	rows                         int // that have an outcome
+	rows, labels                 int // that have an outcome, and of them those with a label
 	noNumber                     int // cells of columns of numbers that hold none
 	learned                      int // rows before the first that was judged
 	firstAt, judgedFrom          time.Time
@@ -78,6 +79,9 @@ func (t *tally) repeated(w io.Writer) {
 func (t *tally) count(at time.Time, o *account.Row, label bool) float64 {
 	if t.rows++; t.rows == 1 {
 		t.firstAt = at
+	}
+	if label {
+		t.labels++
 	}
 	if t.labelled {
 		t.truth.Add(at, label, o.Incident)
@@ -239,7 +243,7 @@ func (s *summary) text(w io.Writer) {
 	if s.manyFiles {
 		fmt.Fprintf(w, "%s: ", s.File)
 	}
-	fmt.Fprintf(w, "%d readings, %d judged, %d anomalous, %s; %s skipped\n", s.Readings, s.Judged, s.Anomalous, counted(len(s.done), "incident"), counted(s.Skipped, "row"))
+	fmt.Fprintf(w, "%s, %d judged, %d anomalous, %s; %s skipped\n", counted(s.Readings, "reading"), s.Judged, s.Anomalous, counted(len(s.done), "incident"), counted(s.Skipped, "row"))
 	t.repeated(w)
 	if s.NoNumber > 0 {
 		fmt.Fprintf(w, "%d cells hold no number, such as an empty one, N/A, ERR or a code for no reading\n", s.NoNumber)
@@ -251,6 +255,9 @@ func (s *summary) text(w io.Writer) {
 			fmt.Fprintf(w, " after %s in the median", t.truth.Delay())
 		}
 		fmt.Fprintf(w, "; %s\n", counted(l.FalseAlarms, "false alarm"))
+		if t.labels == t.rows {
+			fmt.Fprintln(w, "every row is labelled as a fault: 0, false, no, none, ok, normal, good and the like say that there is none")
+		}
 	}
 	s.table(w)
 }
@@ -299,9 +306,9 @@ func (s *summary) words(w io.Writer) {
 	}
 	fmt.Fprintf(w, "threshold %.6g", s.Threshold)
 	if s.AlarmsAWeek != nil {
-		fmt.Fprintf(w, ": by chance about %.2g false alarms a week, at a reading every %s", *s.AlarmsAWeek, s.Cadence)
+		fmt.Fprintf(w, ": by chance about %s false alarms a week, at a reading every %s", rough(*s.AlarmsAWeek), s.Cadence)
 		if s.judges > 1 {
-			fmt.Fprintf(w, ", %.2g of each of %d that are judged alone or together", *s.AlarmsAWeek/float64(s.judges), s.judges)
+			fmt.Fprintf(w, ", %s of each of %d that are judged alone or together", rough(*s.AlarmsAWeek/float64(s.judges)), s.judges)
 		}
 	}
 	fmt.Fprintln(w)
@@ -396,6 +403,15 @@ func (s *summary) stamp(t time.Time) string {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// rough shows a number to two digits.
+func rough(v float64) string {
+	if v >= 100 {
+		digits := math.Pow(10, math.Floor(math.Log10(v))-1)
+		return strconv.FormatFloat(math.Round(v/digits)*digits, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 2, 64)
+}
 
 // counted is a number of things.
 func counted(n int, thing string) string {

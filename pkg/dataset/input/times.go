@@ -4,6 +4,7 @@
 package input
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -27,11 +28,12 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		if err != nil {
 			return nil, err
 		}
-		c := &clock{layout: layout, location: location, zoned: strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") || strings.Contains(layout, "MST")}
-		if all := sampled(cells(column)); reads(layout, all, location) == 0 {
+		all := sampled(cells(column))
+		if layout = timed(layout, all, location); reads(layout, all, location) == 0 {
 			return nil, fmt.Errorf("time: got %q, want it as --time-format says, %s", clip(firstOf(all)), pattern(layout))
 		}
-		return c, nil
+		zoned := strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") || strings.Contains(layout, "MST")
+		return &clock{layout: layout, location: location, zoned: zoned}, nil
 	}
 	if o.Time != "" {
 		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
@@ -76,7 +78,26 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 			first = err
 		}
 	}
+	if first == nil {
+		return errors.New("no column is a time, and none of the columns of numbers is called one: --time-column says which")
+	}
 	return fmt.Errorf("no column is a time: %w", first)
+}
+
+// timed is a layout of days, with the time of day as it stands behind them.
+func timed(layout string, times []string, location *time.Location) string {
+	if strings.Contains(layout, "15") || strings.Contains(layout, "3:04") {
+		return layout
+	}
+	best, most := layout, reads(layout, times, location)
+	for _, of := range clockLayouts[1:] {
+		for _, zone := range zoneLayouts {
+			if n := reads(layout+of+zone, times, location); n > most {
+				best, most = layout+of+zone, n
+			}
+		}
+	}
+	return best
 }
 
 // large reports whether a column is of numbers that are Unix times, if times at all.

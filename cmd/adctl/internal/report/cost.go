@@ -84,5 +84,5 @@ func best(tried []Cost, faults int) int {
 	if first < 0 {
 		return -1
 	}
-	return (first + last) / 2
+	return (first + last + 1) / 2 // of two the one that promises fewer false alarms
 }
