@@ -74,7 +74,7 @@ func (d *delimited) Read() ([]string, int, error) {
 		case text == "":
 			d.fresh = d.annotated
 			continue
-		case text[0] == '#' && !(strings.HasPrefix(text, "##") && d.width(a) > 1): // Excel shows as ### what is too wide
+		case text[0] == '#' && (!strings.HasPrefix(text, "##") || d.width(a) < 2): // Excel shows as ### what is too wide
 			d.annotate(a.text)
 			continue
 		}
