@@ -48,7 +48,7 @@ func start(t *testing.T, address string) broker {
 
 func (b broker) publish(t *testing.T, topic, payload string, retain bool) {
 	t.Helper()
-	if err := b.Server.Publish(topic, []byte(payload), retain, 1); err != nil {
+	if err := b.Publish(topic, []byte(payload), retain); err != nil {
 		t.Fatal(err)
 	}
 }

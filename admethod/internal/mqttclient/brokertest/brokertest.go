@@ -50,6 +50,14 @@ func Start(tb testing.TB, address string, hooks ...mochi.Hook) *Broker {
 	return b
 }
 
+// Publish publishes at QoS 1 while the broker works on no packet of a client: it reads a lock twice to find what is to be
+// sent next, and waits forever if a message comes in between.
+func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
+	b.door.working.Lock()
+	defer b.door.working.Unlock()
+	return b.Server.Publish(topic, payload, retain, 1)
+}
+
 // Stop ends the broker when all of its connections have begun: its own count of them may not grow while it is waited for.
 func (b *Broker) Stop() {
 	b.once.Do(func() {
@@ -65,6 +73,7 @@ func (b *Broker) Stop() {
 type door struct {
 	net.Listener
 	accepted, begun atomic.Int64
+	working         sync.RWMutex // read by guests whose packets are worked on
 }
 
 func (d *door) Accept() (net.Conn, error) {
@@ -73,20 +82,47 @@ func (d *door) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	d.accepted.Add(1)
-	return &guest{Conn: conn, begin: sync.OnceFunc(func() { d.begun.Add(1) })}, nil
+	return &guest{Conn: conn, begin: sync.OnceFunc(func() { d.begun.Add(1) }), working: &d.working}, nil
 }
 
 type guest struct {
 	net.Conn
-	begin func()
+	begin   func()
+	working *sync.RWMutex
+
+	mu     sync.Mutex
+	works  bool // it holds working
+	closed bool
 }
 
+// Read ends the work on what was read before, and begins that on what is read now.
 func (g *guest) Read(p []byte) (int, error) {
 	g.begin()
-	return g.Conn.Read(p)
+	g.rest(false)
+	n, err := g.Conn.Read(p)
+	if n > 0 {
+		g.working.RLock()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.works = !g.closed; g.closed {
+			g.working.RUnlock()
+		}
+	}
+	return n, err
+}
+
+func (g *guest) rest(closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = g.closed || closed
+	if g.works {
+		g.works = false
+		g.working.RUnlock()
+	}
 }
 
 func (g *guest) Close() error {
 	g.begin() // without a read
+	g.rest(true)
 	return g.Conn.Close()
 }
