@@ -31,7 +31,7 @@ type Answer struct {
 	Series   []Series // of a matrix or vector
 	Single   Point    // a scalar or string
 	Warnings []string // what may be missing or wrong in it
-	Partial  bool     // VictoriaMetrics could not reach all of its storage
+	Partial  bool     // what some storage has is missing in it
 }
 
 // Series is what is known of one set of labels.
@@ -183,6 +183,10 @@ func (r *result) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// ofStorage reports whether a warning is of what reads samples. VictoriaMetrics has a field for that; Thanos, and Prometheus
+// that reads from others, have nothing else. What is odd in a query begins with "PromQL info" or "PromQL warning".
+func ofStorage(warning string) bool { return !strings.HasPrefix(warning, "PromQL ") }
+
 // Decode reads an answer. One that says that the query failed is an [Error].
 func Decode(r io.Reader) (*Answer, error) {
 	var e envelope
@@ -193,7 +197,8 @@ func Decode(r io.Reader) (*Answer, error) {
 		return nil, &Error{Status: e.Status, Type: e.ErrorType, Message: e.Error}
 	}
 	a := &Answer{
-		Type: e.Data.Type, Series: e.Data.Result.series, Single: e.Data.Result.point, Partial: e.Partial,
+		Type: e.Data.Type, Series: e.Data.Result.series, Single: e.Data.Result.point,
+		Partial:  e.Partial || slices.ContainsFunc(e.Warnings, ofStorage),
 		Warnings: append(e.Warnings, e.Infos...),
 	}
 	switch a.Type {

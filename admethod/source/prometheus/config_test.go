@@ -74,6 +74,25 @@ func TestSelector(t *testing.T) {
 	}
 }
 
+// A selector of some of its series has more matchers, whatever its own end with. Names that servers write differently are left
+// out: then there are more series in it.
+func TestNarrowed(t *testing.T) {
+	labels := map[string]string{"i": "hall \"3\"\n", "b": "", "x.y": "z", "a:b": "c"}
+	for query, want := range map[string]string{
+		"x": `x{b="",i="hall \"3\"\n"}`, "x{} ": `x{b="",i="hall \"3\"\n"}`, "x{a='}'}": `x{a='}',b="",i="hall \"3\"\n"}`,
+		"x{a='b' , }": `x{a='b' , b="",i="hall \"3\"\n"}`, `{"x.y"}`: `{"x.y",b="",i="hall \"3\"\n"}`,
+	} {
+		if got := prometheus.Narrowed(query, labels); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+	for query, want := range map[string]string{"x": "x{}", `x{a="b"}`: `x{a="b"}`} {
+		if got := prometheus.Narrowed(query, nil); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
+
 // What is taken for a plain selector has nothing before or behind it: a range can be put there.
 func FuzzSelector(f *testing.F) {
 	for _, query := range []string{"x", `x{a="b"}`, "x{a=`}`}", "rate(x[1m])", `{a='\'}`} {
@@ -84,6 +103,10 @@ func FuzzSelector(f *testing.F) {
 		rest := strings.TrimSpace(query)
 		if plain && (!strings.HasPrefix(rest, name) || !strings.HasSuffix(rest, "}") && rest != name || strings.HasPrefix(rest, "(")) {
 			t.Errorf("%q is taken for a selector of %q", query, name)
+		}
+		narrow := prometheus.Narrowed(query, map[string]string{"a": query, "b": "c"})
+		if again, still := prometheus.Selector(narrow); plain && (!still || again != name) {
+			t.Errorf("%q narrowed is %q, and no selector of %q", query, narrow, name)
 		}
 		if !plain && name != "" {
 			t.Errorf("%q is none, and has the name %q", query, name)

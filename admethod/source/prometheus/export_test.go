@@ -12,7 +12,10 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 )
 
-var Selector = selector
+var (
+	Selector = selector
+	Narrowed = narrowed
+)
 
 type askFunc func(ctx context.Context, form url.Values) (*promapi.Answer, error)
 

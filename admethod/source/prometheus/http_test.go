@@ -100,6 +100,13 @@ func TestFaults(t *testing.T) {
 		"a scalar": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}`)
 		}, "the answer is a scalar"},
+		"a store of Thanos is away": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[],"analysis":{}},"warnings":["fetch series for {prometheus=\"edge\"}: connection refused"]}`)
+		}, "the answer is partial; the key partial takes it as it is: fetch series for {prometheus=\"edge\"}: connection refused"},
+		"and Thanos was told to say so": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = fmt.Fprint(w, `{"status":"error","errorType":"execution","error":"proxy Series(): rpc error: code = Aborted"}`)
+		}, "execution: proxy Series(): rpc error: code = Aborted"},
 		"redirected": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, "302"},
 		"too long": {func(w http.ResponseWriter, _ *http.Request) {
 			for range 100 {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +30,13 @@ type sample struct {
 	v  float64
 }
 
-// store is what a Prometheus 2 holds of one metric, x, whose series differ by the label i. It answers x[…] and, as an
-// expression, x+0, with a lookback of a minute.
+// store is what a Prometheus 2 holds of one metric, x, whose series differ by the label i. It answers x[…], x{i="…"}[…] and,
+// as an expression, x+0, with a lookback of a minute.
 type store struct {
 	mu     sync.Mutex
 	series map[string][]sample
-	most   int // samples in an answer; 0 means any number
+	hidden string // a series that it does not show, and says nothing of
+	most   int    // samples in an answer; 0 means any number
 	asked  []url.Values
 	fail   error // of every query; nil while it works
 	extra  string
@@ -47,6 +49,12 @@ func (s *store) add(series string, at time.Time, v float64) {
 		s.series = make(map[string][]sample)
 	}
 	s.series[series] = append(s.series[series], sample{at.UnixMilli(), v})
+}
+
+func (s *store) hides(series string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hidden = series
 }
 
 func (s *store) breaks(err error) {
@@ -74,14 +82,18 @@ func (s *store) ask(form url.Values) (text string, err error) {
 		Values [][2]any          `json:"values"`
 	}
 	results, n := []result{}, 0
+	plain := selection.FindStringSubmatch(form.Get("query"))
 	for _, name := range slices.Sorted(maps.Keys(s.series)) {
+		if name == s.hidden || plain != nil && plain[1] != "" && plain[1] != name {
+			continue
+		}
 		r := result{Metric: map[string]string{"__name__": "x", "i": name}}
 		put := func(at int64, v float64) {
 			r.Values = append(r.Values, [2]any{json.Number(fmt.Sprintf("%d.%03d", at/1000, at%1000)), strconv.FormatFloat(v, 'f', -1, 64)})
 			n++
 		}
-		if rest, plain := strings.CutPrefix(form.Get("query"), "x["); plain {
-			window, err := time.ParseDuration(strings.TrimSuffix(rest, "]"))
+		if plain != nil {
+			window, err := time.ParseDuration(plain[2])
 			if err != nil {
 				return "", err
 			}
@@ -114,6 +126,8 @@ func (s *store) ask(form url.Values) (text string, err error) {
 	raw, err := json.Marshal(results)
 	return `{"status":"success"` + s.extra + `,"data":{"resultType":"matrix","result":` + string(raw) + `}}`, err
 }
+
+var selection = regexp.MustCompile(`^x(?:\{i="(.*)"\})?\[(.*)\]$`)
 
 var errTooMany = errors.New("query processing would load too many samples into memory")
 

@@ -49,6 +49,8 @@ type query struct {
 	told    labelled.Complaint
 }
 
+var errPartial = errors.New("the answer is partial; the key partial takes it as it is")
+
 type item struct {
 	source.Reading
 	of *labelled.Series
@@ -136,36 +138,58 @@ func (q *query) catchUp(ctx context.Context, in source.Intake, past time.Time) e
 		q.report(q.part+": clock", riskGap, fmt.Errorf("readings were read up to %v, and it is %v: the clock was set back", q.end, to))
 		q.end = to
 	}
-	if oldest := to.Add(-max(q.config.History, 2*q.Step)).Truncate(q.grain()); q.end.Before(oldest) && !past.After(q.end) {
+	oldest := to.Add(-max(q.config.History, 2*q.Step)).Truncate(q.grain())
+	if q.end.Before(oldest) && !past.After(q.end) {
 		q.report(q.part+": gap", riskGap, fmt.Errorf("nothing was read since %v", q.end))
 		q.end = oldest
 	}
 	q.chunk = min(2*q.chunk, q.config.History)
-	from := q.end
-	if q.plain && !past.After(q.end) {
-		from = from.Add(-q.config.Overlap)
+	all := stretch{selector: q.Query.Query, from: q.end, to: to, oldest: oldest}
+	if past.After(q.end) { // first; the rest is live
+		all.to, all.past = past, true
+		if err := q.read(ctx, in, all); err != nil {
+			return err
+		}
+		all.from, all.to, all.past = past, to, false
+	} else if q.plain {
+		all.from = all.from.Add(-q.config.Overlap)
 	}
-	for to.After(q.end) {
-		upTo := to
-		if past.After(q.end) {
-			upTo = past // first; the rest is live
+	if !to.After(q.end) {
+		return nil
+	}
+	return q.read(ctx, in, all)
+}
+
+// stretch is what is read of a query: what a selector has in (from, to].
+type stretch struct {
+	selector string
+	from, to time.Time
+	past     bool
+	missed   bool      // it is that of series that were silent
+	oldest   time.Time // nothing before is looked for
+}
+
+// read hands over a stretch, in parts where it is too much at once.
+func (q *query) read(ctx context.Context, in source.Intake, all stretch) error {
+	for part := all; all.to.After(part.from); part.from = part.to {
+		part.to = all.to
+		if most := q.most(); part.to.Sub(part.from) > most {
+			part.to = part.from.Add(most)
 		}
-		if most := q.most(); upTo.Sub(from) > most {
-			upTo = from.Add(most)
-		}
-		answer, err := q.server.ask(ctx, q.form(from, upTo))
-		if much, busy := tooMuch(err); (much || busy) && upTo.Sub(from) > q.least() {
-			if q.chunk = max(upTo.Sub(from)/2, q.least()); much {
+		answer, err := q.server.ask(ctx, q.form(part.selector, part.from, part.to))
+		if much, busy := tooMuch(err); (much || busy) && part.to.Sub(part.from) > q.least() {
+			if q.chunk = max(part.to.Sub(part.from)/2, q.least()); much {
+				part.to = part.from
 				continue
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%s to %s: %w", from.Format(time.RFC3339), upTo.Format(time.RFC3339), err)
+			return fmt.Errorf("%s to %s: %w", part.from.Format(time.RFC3339), part.to.Format(time.RFC3339), err)
 		}
-		if err := q.handOver(ctx, in, answer, !upTo.After(past)); err != nil {
+		if err := q.handOver(ctx, in, answer, part); err != nil {
 			return err
 		}
-		q.end, from = later(q.end, upTo), upTo
+		q.end = later(q.end, part.to)
 	}
 	return nil
 }
@@ -197,20 +221,25 @@ func (q *query) most() time.Duration {
 }
 
 // handOver gives what is new in an answer to the intake, in the order of time.
-func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.Answer, past bool) error {
+func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.Answer, part stretch) error {
 	switch {
 	case answer.Type != promapi.Matrix:
 		return fmt.Errorf("the answer is a %s: want series", answer.Type)
 	case answer.Partial && !q.config.Partial:
-		return errors.New("the answer is partial; the key partial takes it as it is")
+		var why labelled.Complaint
+		why.Add(answer.Warnings...)
+		if err := why.Err(); err != nil {
+			return fmt.Errorf("%w: %w", errPartial, err)
+		}
+		return errPartial
 	}
-	q.told = labelled.Complaint{}
-	q.told.Add(answer.Warnings...)
-	q.answers = q.answers[:0]
-	for i := range answer.Series {
-		q.collect(&answer.Series[i], past)
+	q.collect(answer, part.past)
+	if missed, some := q.missed(part); some {
+		if err := q.read(ctx, in, missed); err != nil {
+			return err
+		}
+		q.collect(answer, part.past)
 	}
-	slices.SortStableFunc(q.answers, func(a, b item) int { return a.At.Compare(b.At) })
 	for rest := q.answers; len(rest) > 0; {
 		some := rest[:min(len(rest), batch)]
 		rest = rest[len(some):]
@@ -237,8 +266,18 @@ func (q *query) handOver(ctx context.Context, in source.Intake, answer *promapi.
 	return nil
 }
 
-// collect notes the samples of a series that were not handed over yet.
-func (q *query) collect(s *promapi.Series, past bool) {
+// collect notes the samples of an answer that were not handed over yet, in the order of time.
+func (q *query) collect(answer *promapi.Answer, past bool) {
+	q.told = labelled.Complaint{}
+	q.told.Add(answer.Warnings...)
+	q.answers = q.answers[:0]
+	for i := range answer.Series {
+		q.collectOf(&answer.Series[i], past)
+	}
+	slices.SortStableFunc(q.answers, func(a, b item) int { return a.At.Compare(b.At) })
+}
+
+func (q *query) collectOf(s *promapi.Series, past bool) {
 	if s.Histograms > 0 && len(s.Points) == 0 {
 		q.told.Add(fmt.Sprintf("%s: a native histogram: want numbers, such as histogram_quantile gives", s.Labels))
 		return

@@ -428,6 +428,86 @@ func TestPartialAnswers(t *testing.T) {
 			b.Errorf("told %q, %d readings", now, len(b.in.Readings()))
 		}
 	})
+	inBubble(t, func(b *bench) {
+		b.store.extra = `,"warnings":["PromQL warning: odd"],"infos":["PromQL info: not a counter"]`
+		b.pass(time.Minute, "a")
+		b.start(nil)
+		if now := b.reports.Now(part + ": answer"); !strings.Contains(now, "odd; PromQL info: not a counter") || len(b.in.Readings()) != 60 {
+			b.Errorf("told %q, %d readings: a warning about the query takes nothing from an answer", now, len(b.in.Readings()))
+		}
+	})
+}
+
+// A series that a server did not show for a while, as its store was away, comes back whole: what was scraped meanwhile is asked
+// for, of that series alone, up to history. The others wait for nothing.
+func TestSeriesThatWasSilent(t *testing.T) {
+	for name, c := range map[string]struct {
+		away, want time.Duration
+		restart    bool
+	}{
+		"for a while":                  {away: 20 * time.Minute, want: 20 * time.Minute},
+		"while the program was, too":   {away: 20 * time.Minute, want: 20 * time.Minute, restart: true},
+		"for longer than history goes": {away: 3 * time.Hour, want: time.Hour},
+		"no longer than the overlap":   {away: 30 * time.Second, want: 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				options := map[string]any{"history": "1h"}
+				b.pass(time.Minute, "a", "b")
+				b.start(options)
+				b.pass(15*time.Second, "a", "b")
+				b.store.hides("b")
+				b.pass(c.away/2, "a", "b")
+				if c.restart {
+					if err := b.stop(); err != nil {
+						b.Error(err)
+					}
+					b.start(options)
+				}
+				b.pass(c.away-c.away/2, "a", "b")
+				var count, before = make(map[string]int), b.in.Readings()
+				for _, r := range before {
+					count[r.Key.Device]++
+				}
+				if count["b"] > 75 || count["a"] < 75+int(c.away.Seconds())-30 {
+					b.Errorf("%v readings: want those of a, and of b none since it is away", count)
+				}
+				asked := len(b.store.queries())
+				b.store.hides("")
+				b.pass(45*time.Second, "a", "b")
+				b.pass(15 * time.Second)
+				var narrow int
+				for _, form := range b.store.queries()[asked:] {
+					if query := form.Get("query"); strings.HasPrefix(query, `x{i="b"}[`) {
+						narrow++
+					} else if !strings.HasPrefix(query, "x[75") {
+						b.Errorf("asked for %s", query)
+					}
+				}
+				if c.away > 2*time.Minute && narrow == 0 || c.away < time.Minute && narrow > 0 {
+					b.Errorf("asked for b alone %d times", narrow)
+				}
+				b.complete("a", 75+int(c.away.Seconds())+45)
+				if c.want == c.away {
+					b.complete("b", 75+int(c.away.Seconds())+45)
+					return
+				}
+				var since int
+				var last float64
+				for _, r := range b.in.Readings()[len(before):] {
+					if r.Key.Device == "b" {
+						if last != 0 && r.Value != last+1 || r.Past {
+							b.Fatalf("%v behind %v, past: %v", r.Value, last, r.Past)
+						}
+						since, last = since+1, r.Value
+					}
+				}
+				if got := time.Duration(since) * time.Second; got < c.want || got > c.want+2*time.Minute {
+					b.Errorf("the readings of %v, want %v", got, c.want)
+				}
+			})
+		})
+	}
 }
 
 // An intake that ended ends the source.

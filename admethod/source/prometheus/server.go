@@ -83,13 +83,14 @@ func (q *Query) path() string {
 }
 
 // form asks for what is in (from, to]. Servers before Prometheus 3 answer with a sample at from as well.
-func (q *query) form(from, to time.Time) url.Values {
+func (q *query) form(selector string, from, to time.Time) url.Values {
 	form := url.Values{"timeout": {seconds(q.config.Timeout)}}
 	if q.plain {
-		form.Set("query", fmt.Sprintf("%s[%dms]", q.Query.Query, to.Sub(from).Milliseconds()))
+		form.Set("query", fmt.Sprintf("%s[%dms]", selector, to.Sub(from).Milliseconds()))
 		form.Set("time", unix(to))
+		form.Set("max_source_resolution", "0s") // Thanos: samples, not what it made of those of some minutes
 	} else {
-		form.Set("query", q.Query.Query)
+		form.Set("query", selector)
 		form.Set("start", unix(from.Add(q.Step)))
 		form.Set("end", unix(to))
 		form.Set("step", seconds(q.Step))
