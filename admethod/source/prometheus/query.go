@@ -152,7 +152,9 @@ func (q *query) catchUp(ctx context.Context, in source.Intake, past time.Time) e
 		}
 		all.from, all.to, all.past = past, to, false
 	} else if q.plain {
-		all.from = all.from.Add(-q.config.Overlap)
+		// Of replicas that scrape the same, Thanos answers with the one that has the first sample: it stays the same where
+		// answers begin at the same time of their scrapes.
+		all.from = all.from.Add(-q.config.Overlap).Truncate(q.config.Overlap)
 	}
 	if !to.After(q.end) {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -480,7 +481,7 @@ func TestSeriesThatWasSilent(t *testing.T) {
 				for _, form := range b.store.queries()[asked:] {
 					if query := form.Get("query"); strings.HasPrefix(query, `x{i="b"}[`) {
 						narrow++
-					} else if !strings.HasPrefix(query, "x[75") {
+					} else if window, _ := time.ParseDuration(query[len("x[") : len(query)-1]); window > 135*time.Second {
 						b.Errorf("asked for %s", query)
 					}
 				}
@@ -508,6 +509,41 @@ func TestSeriesThatWasSilent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of two that scrape the same, Thanos answers with one, from its first sample on: readings are those of one of them.
+func TestReplicas(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		s, err := prometheus.NewWith(settings(b.T, "", &b.reports, nil), func(_ context.Context, form url.Values) (*promapi.Answer, error) {
+			all, err := b.store.decode(form)
+			if err == nil && len(all.Series) == 2 {
+				one := slices.MinFunc(all.Series, func(a, b promapi.Series) int { return strings.Compare(a.Points[0].Time, b.Points[0].Time) })
+				one.Labels = promapi.Labels{"__name__": "x", "i": "one"}
+				all.Series = []promapi.Series{one}
+			}
+			return all, err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		sourcetest.Run(b.T, s, b.in)
+		b.sleep(time.Second)
+		for range 100 {
+			b.store.add("a", time.Now(), 1)
+			b.sleep(20 * time.Second)
+			b.store.add("b", time.Now(), 1)
+			b.sleep(10 * time.Second)
+		}
+		all := b.in.Readings()[2:]
+		for i, r := range all[1:] {
+			if gap := r.At.Sub(all[i].At); gap != 30*time.Second {
+				b.Fatalf("%v behind the last one, at %v", gap, r.At)
+			}
+		}
+		if len(all) < 90 {
+			b.Errorf("%d readings, want 98", len(all))
+		}
+	})
 }
 
 // An intake that ended ends the source.
