@@ -30,9 +30,9 @@ type Config struct {
 	History      time.Duration  `param:"history" min:"0s" max:"720h" doc:"how far back it asks at the first start, for detectors to learn from, and at most after a gap"`
 	Delay        time.Duration  `param:"delay" min:"0s" max:"1h" doc:"how long the server is given to have all samples before an expression is evaluated at a time; plain selectors are read at once"`
 	Settle       time.Duration  `param:"settle" min:"0s" max:"1h" doc:"how long the server is given before a plain selector is read, where it shows the samples of a series out of their order at first, as VictoriaMetrics does: 5s there"`
-	Overlap      time.Duration  `param:"overlap" min:"0s" max:"1h" doc:"how far back samples of a plain selector that came late are looked for"`
+	Overlap      time.Duration  `param:"overlap" min:"0s" max:"1h" doc:"how far back samples of a plain selector that came late are looked for; a multiple of the scrape interval where Thanos deduplicates replicas"`
 	Lookback     time.Duration  `param:"lookback" min:"0s" max:"1h" doc:"age at which a sample counts no more where an expression is evaluated; 0s leaves it to the server (5 minutes)"`
-	Partial      bool           `param:"partial" doc:"takes answers that Thanos or VictoriaMetrics calls partial, instead of trying again: what is missing in them is lost"`
+	Partial      bool           `param:"partial" doc:"takes answers that the server calls partial, instead of trying again: an expression loses what is missing in them, a plain selector has it once a series is back"`
 	Timeout      time.Duration  `param:"timeout" min:"100ms" max:"10m" doc:"time after which the server counts as away where it does not answer"`
 	MaxReply     int            `param:"maxReply" min:"65536" max:"268435456" doc:"bytes of an answer, decompressed; where there are more it asks for less time at once"`
 	Series       int            `param:"series" min:"1" max:"1000000" doc:"series of one query that are read; others are refused"`
