@@ -68,6 +68,21 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// What is missing in an answer is told in a field, or by warnings; those on the query itself take nothing away.
+func TestPartial(t *testing.T) {
+	for extra, want := range map[string]bool{
+		``: false, `,"isPartial":true`: true, `,"isPartial":false`: false, `,"warnings":[]`: false,
+		`,"warnings":["PromQL warning: odd"],"infos":["PromQL info: not a counter"]`:    false,
+		`,"warnings":["PromQL warning: odd","fetch series for {}: connection refused"]`: true, // Thanos
+		`,"warnings":["remote_read: remote server http://a returned HTTP status 503"]`:  true, // Prometheus that reads from others
+	} {
+		a, err := promapi.Decode(strings.NewReader(`{"status":"success","data":{"resultType":"matrix","result":[]}` + extra + `}`))
+		if err != nil || a.Partial != want {
+			t.Errorf("%s: %+v, %v; want partial: %v", extra, a, err, want)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"nothing":     {``, "not an answer"},
