@@ -123,8 +123,15 @@ func parse(raw []byte, flags map[string]any) (*configuration, error) {
 	flat := make(map[string]any)
 	errs := []error{c.parseDetection(tree["anomalyDetection"])}
 	clients, callbacks, sources := tree["clients"], tree["callbacks"], tree["sources"]
-	for _, section := range []string{"anomalyDetection", "clients", "callbacks", "sources"} {
+	sections := []string{"anomalyDetection", "clients", "callbacks", "sources"}
+	for _, section := range sections {
 		delete(tree, section)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if near := params.Nearest(key, sections); near != "" {
+			errs = append(errs, &params.Error{Key: key, Want: fmt.Sprintf("unknown section; did you mean %q?", near)})
+			delete(tree, key)
+		}
 	}
 	plain, err := params.Flatten(tree)
 	errs = append(errs, err)
