@@ -396,11 +396,6 @@ source:
 anomalydetection: {stateDir: /tmp}
 `, []string{`line 2: source: unknown section; did you mean "sources"?`, `line 4: anomalydetection: unknown section; did you mean "anomalyDetection"?`,
 			"tls.cert: required", "tls.key: required", "clients: at least one"}},
-		{"a data source name", `
-sources:
-- type: sql
-  options: {dsn: "reader:secret@tcp(db:3306/plant", tables: [{table: m, time: at, values: [a]}]}
-`, []string{"line 4: sources[0].options.dsn: no data source name of mysql: invalid DSN"}},
 		{"an option of another source", `
 sources:
 - type: kubernetes

@@ -117,13 +117,6 @@ func New(s source.Settings) (*Source, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	db, err := out.open() // without a connection: only the name is looked at
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil {
-		return nil, err
-	}
 	for i := range tables {
 		one := &item{Table: tables[i], tables: make(map[string]*table)}
 		one.read = one.columns()
@@ -217,7 +210,7 @@ func (s *Source) open() (*stdsql.DB, error) {
 		db, err = stdsql.Open(s.config.Driver, dsn)
 	}
 	if err != nil {
-		return nil, &params.Error{Key: "dsn", Want: "no data source name of " + s.config.Driver + ": " + err.Error()}
+		return nil, fmt.Errorf("data source name: %w", err)
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
