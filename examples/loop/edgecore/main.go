@@ -18,6 +18,9 @@ import (
 	"sync"
 	"syscall"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 )
 
@@ -94,7 +97,12 @@ func apply(ctx context.Context, core *edgecoretest.EdgeCore, name, baseURL strin
 				p.PushMethod.AnomalyDetection.Data["quality.missing"] = 0
 			}
 		}
-		if err := core.AddDevice(ctx, d); err != nil {
+		err := core.AddDevice(ctx, d)
+		if status.Code(err) == codes.NotFound { // a mapper that has just come keeps the device until it has read the models
+			fmt.Fprintln(os.Stderr, "edgecore:", err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
