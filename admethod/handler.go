@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
@@ -151,13 +151,11 @@ func (h *Handler) Start(ctx context.Context) error { //nolint:contextcheck // si
 	h.root = context.WithoutCancel(ctx)
 	h.ctx, h.cancel = context.WithCancel(h.root)
 	h.state = started
-	if h.opts.StateDir != "" && !h.opts.Replay {
-		h.mutes.path = filepath.Join(h.opts.StateDir, mutesFile)
+	if !h.opts.Replay {
+		h.mutes.file = kept.New(h.opts.StateDir, mutesFile, 0)
 		if err := h.mutes.load(); err != nil {
 			h.troubles.report("mutes", "nothing is muted; set anew what is to be, which replaces the file", err)
 		}
-	}
-	if !h.opts.Replay {
 		h.clock.begin(time.Now())
 		h.account.begin(time.Now())
 		ctx := h.ctx

@@ -5,13 +5,9 @@ package admethod
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +15,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 )
 
 // Mute keeps what is found of a property, or of all that a device has, from sinks that alert, see [SinkFactory], until a
@@ -42,7 +38,7 @@ const (
 
 // mutes are those in force.
 type mutes struct {
-	path string                               // "" keeps nothing
+	file *kept.File                           // over a restart
 	now  atomic.Pointer[map[driver.Key]*Mute] // never changed; nil is none
 
 	mu sync.Mutex // of those who change it
@@ -65,7 +61,7 @@ func (h *Handler) Mute(m Mute) error {
 		return nil
 	}
 	for _, b := range h.served(h.bound()) {
-		if k := b.Key(); k.Namespace != m.Namespace || k.Device != m.Device || m.Property != "" && k.Property != m.Property {
+		if !m.Of(b.Key()) {
 			continue
 		}
 		for _, q := range b.setup.queues {
@@ -91,6 +87,11 @@ func (h *Handler) Mutes() []Mute {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Device, b.Device), strings.Compare(a.Property, b.Property))
 	})
 	return list
+}
+
+// Of reports whether a property is muted by it, as long as it is in force.
+func (m *Mute) Of(key driver.Key) bool {
+	return m.Namespace == key.Namespace && m.Device == key.Device && (m.Property == "" || m.Property == key.Property)
 }
 
 // hide reports whether sinks that alert are to hear nothing of a property.
@@ -123,17 +124,8 @@ func (s *mutes) set(m Mute, now time.Time) error {
 			return fmt.Errorf("mute: %d are in force, want no more", mostMutes)
 		}
 	}
-	if s.path != "" {
-		data, err := json.Marshal(slices.Collect(maps.Values(next)))
-		if err == nil {
-			err = os.MkdirAll(filepath.Dir(s.path), 0o700)
-		}
-		if err == nil {
-			err = atomicfile.WriteBytes(s.path, 0o600, append(data, '\n'))
-		}
-		if err != nil {
-			return fmt.Errorf("mute: it would be forgotten over a restart: %w", err)
-		}
+	if err := s.file.Save(slices.Collect(maps.Values(next)), true); err != nil {
+		return fmt.Errorf("mute: it would be forgotten over a restart: %w", err)
 	}
 	s.now.Store(&next)
 	return nil
@@ -142,19 +134,12 @@ func (s *mutes) set(m Mute, now time.Time) error {
 // load reads what was in force before a restart. A file that cannot be read mutes nothing: alerts too many are better
 // than none.
 func (s *mutes) load() error {
-	data, err := os.ReadFile(s.path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	var list []*Mute
+	if found, err := s.file.Load(&list); err != nil || !found {
 		return err
 	}
-	var kept []*Mute
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
-	}
 	all := make(map[driver.Key]*Mute)
-	for _, m := range kept[:min(len(kept), mostMutes)] {
+	for _, m := range list[:min(len(list), mostMutes)] {
 		if m != nil {
 			all[driver.Key{Namespace: m.Namespace, Device: m.Device, Property: m.Property}] = m
 		}

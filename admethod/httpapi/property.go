@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -100,9 +99,8 @@ func (s *Server) property(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.SortStableFunc(answer.Members, func(a, b Member) int { return cmp.Compare(b.Blame, a.Blame) })
 	if s.mutes != nil {
-		now := time.Now()
 		for _, m := range s.mutes() {
-			if m.Namespace == key.Namespace && m.Device == key.Device && (m.Property == "" || m.Property == key.Property) && m.Until.After(now) {
+			if m.Of(key) {
 				answer.Muted = &m
 			}
 		}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 

@@ -4,21 +4,13 @@
 package kubernetes
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
-	"github.com/kubeedge/edge-anomaly/pkg/regular"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 )
 
 const (
 	saveEvery = 5 * time.Second
-	mostKept  = 1 << 28 // bytes of the file
 	keptFile  = "standing.json"
 	riskKept  = "for how long devices have been away, or do not do as they were told, is counted anew after a restart"
 )
@@ -37,35 +29,20 @@ type differs struct {
 	Since   time.Time `json:"since"`
 }
 
-// kept is the file that has all that stands.
-type kept struct {
-	path  string // "" keeps nothing
-	saved time.Time
-	had   int // how many stood when it was written
+// book is the file that has all that stands.
+type book struct {
+	*kept.File
+
+	had int // how many stood when it was written
 }
 
-func newKept(dir string) kept {
-	if dir == "" {
-		return kept{}
-	}
-	return kept{path: filepath.Join(dir, keptFile)}
-}
+func newBook(dir string) book { return book{File: kept.New(dir, keptFile, saveEvery)} }
 
-// load is what stood when the program ended. A file that is not there is as the first start.
-func (k *kept) load() (map[id]*standing, error) {
-	if k.path == "" {
-		return nil, nil
-	}
-	text, err := regular.Read(k.path, mostKept)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// load is what stood when the program ended.
+func (b *book) load() (map[id]*standing, error) {
 	var all []*standing
-	if err == nil {
-		err = json.Unmarshal(text, &all)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", k.path, err)
+	if found, err := b.Load(&all); err != nil || !found {
+		return nil, err
 	}
 	stood := make(map[id]*standing, len(all))
 	for _, s := range all {
@@ -73,28 +50,18 @@ func (k *kept) load() (map[id]*standing, error) {
 			stood[id{s.Namespace, s.Name}] = s
 		}
 	}
-	k.had = len(stood)
+	b.had = len(stood)
 	return stood, nil
 }
 
-// due reports whether what stands is to be written.
-func (k *kept) due(now time.Time) bool { return k.path != "" && now.Sub(k.saved) >= saveEvery }
-
 // save writes all that stands.
-func (k *kept) save(all []*standing, now time.Time) error {
-	k.saved = now
-	if len(all)+k.had == 0 {
-		return nil // the usual case
+func (b *book) save(all []*standing) error {
+	if len(all)+b.had == 0 {
+		b.Same() // the usual case
+		return nil
 	}
-	k.had = len(all)
-	text, err := json.Marshal(all)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(k.path), 0o700)
-	}
-	if err == nil {
-		err = atomicfile.WriteBytes(k.path, 0o600, text)
-	}
-	return err
+	b.had = len(all)
+	return b.Save(all, true)
 }
 
 // standing is what is to be kept of a device, nil where there is nothing.

@@ -93,7 +93,7 @@ type Source struct {
 	config Config
 	name   string
 	report admethod.Report
-	kept   kept
+	book   book
 }
 
 var namespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
@@ -116,7 +116,7 @@ func New(s source.Settings) (*Source, error) {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{metav1.NamespaceAll}
 	}
-	return &Source{config: c, name: s.Name, report: s.Report, kept: newKept(s.StateDir)}, nil
+	return &Source{config: c, name: s.Name, report: s.Report, book: newBook(s.StateDir)}, nil
 }
 
 func (c *Config) connection() (*rest.Config, error) {
@@ -135,7 +135,7 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	defer cancel(nil)
 	w := newWatcher(ctx, s, in, cancel)
 	w.unlisted = len(s.config.Namespaces) * len(kinds)
-	if w.stood, err = s.kept.load(); err != nil {
+	if w.stood, err = s.book.load(); err != nil {
 		s.report(s.part("state"), riskKept, err)
 	}
 	var wg sync.WaitGroup
@@ -150,7 +150,7 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		guard.Loop(ctx, "the watch over devices", func(ctx context.Context) { wait.Tick(ctx, lookEach, w.look) })
 	})
 	wg.Wait()
-	w.save(time.Now())
+	w.save()
 	return context.Cause(ctx)
 }
 

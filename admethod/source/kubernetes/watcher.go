@@ -248,22 +248,22 @@ func (w *watcher) flush() {
 }
 
 // look looks for what time alone shows.
-func (w *watcher) look(now time.Time) {
+func (w *watcher) look(time.Time) {
 	w.mu.Lock()
 	for _, d := range w.devices {
 		w.hand(d)
 	}
 	w.flush()
 	w.mu.Unlock()
-	if w.source.kept.due(now) {
-		w.save(now)
+	if w.source.book.Due(false) {
+		w.save()
 	}
 }
 
 // save keeps what stands for the next start.
-func (w *watcher) save(now time.Time) {
-	k := &w.source.kept
-	if k.path == "" {
+func (w *watcher) save() {
+	b := &w.source.book
+	if !b.Keeps() {
 		return
 	}
 	w.mu.Lock()
@@ -276,7 +276,7 @@ func (w *watcher) save(now time.Time) {
 	}
 	w.mu.Unlock()
 	if unlisted == 0 { // until then the file knows better
-		w.source.report(w.source.part("state"), riskKept, k.save(all, now))
+		w.source.report(w.source.part("state"), riskKept, b.save(all))
 	}
 }
 

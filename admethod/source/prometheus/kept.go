@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 )
 
 const saveEvery = 10 * time.Second

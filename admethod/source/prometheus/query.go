@@ -12,8 +12,8 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )

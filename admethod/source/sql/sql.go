@@ -29,8 +29,8 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
 	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/source/internal/kept"
+	"github.com/kubeedge/edge-anomaly/pkg/kept"
 )
 
 // What is saved is there for the next one, once in a while, and at the end; what makes no sense is told.

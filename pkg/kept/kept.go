@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kept is how sources keep over a restart how far they came.
+// Package kept keeps a value over a restart, as JSON in a file of a state directory.
 package kept
 
 import (
@@ -20,15 +20,15 @@ import (
 // most bytes of a file.
 const most = 1 << 28
 
-// File keeps a value as JSON. The zero value keeps nothing. It is not safe for concurrent use.
+// File keeps a value as JSON. Nil and the zero value keep nothing. It is not safe for concurrent use.
 type File struct {
 	path  string
 	every time.Duration
 	saved time.Time
 }
 
-// New is the file of a name in the state directory of a source, which is written once in a while at most. Without a directory
-// nothing is kept.
+// New is the file of a name in a state directory, which is written once in a while at most; 0 is whenever it is saved. Without
+// a directory nothing is kept.
 func New(dir, name string, every time.Duration) *File {
 	if dir == "" {
 		return new(File)
@@ -39,7 +39,7 @@ func New(dir, name string, every time.Duration) *File {
 // Load reads into the value that to points to, and reports whether there was one. A file that is not there is no error; one
 // that makes no sense is, and leaves the start as the first one.
 func (f *File) Load(to any) (bool, error) {
-	if f.path == "" {
+	if !f.Keeps() {
 		return false, nil
 	}
 	text, err := regular.Read(f.path, most)
@@ -55,8 +55,14 @@ func (f *File) Load(to any) (bool, error) {
 	return true, nil
 }
 
+// Keeps reports whether there is a file.
+func (f *File) Keeps() bool { return f != nil && f.path != "" }
+
 // Due reports whether Save writes.
-func (f *File) Due(now bool) bool { return f.path != "" && (now || time.Since(f.saved) >= f.every) }
+func (f *File) Due(now bool) bool { return f.Keeps() && (now || time.Since(f.saved) >= f.every) }
+
+// Same notes that the file holds what it should, as a save does that is not needed.
+func (f *File) Same() { f.saved = time.Now() }
 
 // Save writes the value, now or when it is time to.
 func (f *File) Save(v any, now bool) error {
