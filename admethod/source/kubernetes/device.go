@@ -5,7 +5,6 @@ package kubernetes
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
+	"github.com/kubeedge/edge-anomaly/admethod/source/internal/labelled"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -68,7 +68,7 @@ const verdictSuffix = "-anomaly"
 
 // describe takes a Device, and returns the properties that are watched no longer.
 func (d *device) describe(o *v1beta1.Device) (gone []string) {
-	d.known, d.optedOut, d.labels, d.model, d.cycle = true, optedOut(&o.ObjectMeta), bounded(o.Labels), "", 0
+	d.known, d.optedOut, d.labels, d.model, d.cycle = true, optedOut(&o.ObjectMeta), labelled.Kept(o.Labels), "", 0
 	if ref := o.Spec.DeviceModelRef; ref != nil {
 		d.model = ref.Name
 	}
@@ -114,17 +114,6 @@ func (d *device) opened() (properties []string) {
 	}
 	slices.Sort(properties)
 	return properties
-}
-
-// bounded are labels, as many as may be.
-func bounded(labels map[string]string) map[string]string {
-	kept := make(map[string]string, len(labels))
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		if len(kept) < source.MaxLabels && len(name)+len(labels[name]) <= source.MaxLabel {
-			kept[name] = labels[name]
-		}
-	}
-	return kept
 }
 
 // detection are the keys of anomalyDetection that are about detection, and not about the mapper; off says that there is to

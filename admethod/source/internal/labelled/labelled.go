@@ -6,6 +6,8 @@ package labelled
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -177,11 +179,11 @@ func (t *Table) Open(text string, meaning func(name string) string, property fun
 	return of, nil
 }
 
-// Kept are the labels of a series that an intake takes.
+// Kept are the labels of a series, or of a device, that an intake takes: as many as may be, in order of their names.
 func Kept(all map[string]string) map[string]string {
 	out := make(map[string]string, len(all))
-	for name, value := range all {
-		if name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if value := all[name]; name != "__name__" && len(name)+len(value) <= source.MaxLabel && len(out) < source.MaxLabels {
 			out[name] = value
 		}
 	}
