@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -145,13 +144,11 @@ func (s *Server) acted(r *http.Request, act Act) {
 // acts answers GET /v1/audit: what people changed, the latest first. The query may narrow by namespace, device and property
 // (globs); limit is how many at most.
 func (s *Server) acts(w http.ResponseWriter, r *http.Request) {
-	q, v, most := r.URL.Query(), viewerOf(r), usualActs
-	if text := q.Get("limit"); text != "" {
-		var err error
-		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > mostActs {
-			http.Error(w, fmt.Sprintf("limit: got %q, want a number from 1 to %d", text, mostActs), http.StatusBadRequest)
-			return
-		}
+	q, v := r.URL.Query(), viewerOf(r)
+	most, err := Number(q, "limit", usualActs, 1, mostActs)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
 	found, err := s.audit.read(most, func(a *Act) bool {
 		return v.sees(a.Namespace) && fits(q.Get("namespace"), a.Namespace) && fits(q.Get("device"), a.Device) && fits(q.Get("property"), a.Property)

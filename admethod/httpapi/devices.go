@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -61,10 +59,9 @@ type deviceFilter struct {
 
 func (f *deviceFilter) parse(q url.Values) error {
 	f.namespace, f.device, f.model, f.text = q.Get("namespace"), q.Get("device"), q.Get("model"), strings.ToLower(q.Get("text"))
-	for _, name := range []string{"namespace", "device", "model"} {
-		if _, err := path.Match(q.Get(name), ""); err != nil {
-			return fmt.Errorf("%s: want a glob such as light-*", name)
-		}
+	err := globs(q, "namespace", "device", "model")
+	if err != nil {
+		return err
 	}
 	if len(f.text) > mostText {
 		return fmt.Errorf("text: %d bytes, want at most %d", len(f.text), mostText)
@@ -76,19 +73,11 @@ func (f *deviceFilter) parse(q url.Values) error {
 			return fmt.Errorf("severity: want %w", err)
 		}
 	}
-	f.limit = usualDevices
-	for name, to := range map[string]struct {
-		n         *int
-		low, high int
-	}{"limit": {&f.limit, 1, mostDevices}, "offset": {&f.offset, 0, mostVerdicts}} {
-		if text := q.Get(name); text != "" {
-			var err error
-			if *to.n, err = strconv.Atoi(text); err != nil || *to.n < to.low || *to.n > to.high {
-				return fmt.Errorf("%s: got %q, want a number from %d to %d", name, text, to.low, to.high)
-			}
-		}
+	if f.limit, err = Number(q, "limit", usualDevices, 1, mostDevices); err != nil {
+		return err
 	}
-	return nil
+	f.offset, err = Number(q, "offset", 0, 0, mostVerdicts)
+	return err
 }
 
 // fits reports whether a device is one of those.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -56,21 +55,17 @@ func (f *IncidentFilter) Matches(i *Incident) bool {
 // parse reads the query of a request.
 func (f *IncidentFilter) parse(q url.Values) error {
 	f.ID, f.Namespace, f.Device, f.Property, f.Kind = q.Get("id"), q.Get("namespace"), q.Get("device"), q.Get("property"), driver.Kind(q.Get("kind"))
-	for _, name := range []string{"namespace", "device", "property"} {
-		if _, err := path.Match(q.Get(name), ""); err != nil {
-			return fmt.Errorf("%s: want a glob such as light-*", name)
-		}
+	err := globs(q, "namespace", "device", "property")
+	if err != nil {
+		return err
 	}
-	var err error
 	if text := q.Get("severity"); text != "" {
 		if err = f.Severity.UnmarshalText([]byte(text)); err != nil {
 			return fmt.Errorf("severity: want %w", err)
 		}
 	}
-	if text := q.Get("since"); text != "" {
-		if f.Since, err = time.Parse(time.RFC3339, text); err != nil {
-			return fmt.Errorf("since: got %q, want a time such as 2026-01-02T15:04:05Z", text)
-		}
+	if f.Since, err = moment(q, "since", time.Time{}); err != nil {
+		return err
 	}
 	if text := q.Get("open"); text != "" {
 		open, err := strconv.ParseBool(text)
@@ -79,11 +74,8 @@ func (f *IncidentFilter) parse(q url.Values) error {
 		}
 		f.Open = &open
 	}
-	f.Limit = usualIncidents
-	if text := q.Get("limit"); text != "" {
-		if f.Limit, err = strconv.Atoi(text); err != nil || f.Limit < 1 || f.Limit > mostIncidents {
-			return fmt.Errorf("limit: got %q, want a number from 1 to %d", text, mostIncidents)
-		}
+	if f.Limit, err = Number(q, "limit", usualIncidents, 1, mostIncidents); err != nil {
+		return err
 	}
 	if text := q.Get("page"); text != "" {
 		data, err := base64.RawURLEncoding.DecodeString(text)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
@@ -230,39 +229,21 @@ type Unusual struct {
 	Start     *time.Time      `json:"start,omitempty"`    // likewise
 }
 
-// span is the one that a query names; the last hour where it names none.
-func span(q url.Values, now time.Time) (from, to time.Time, err error) {
-	to = now
-	for name, t := range map[string]*time.Time{"from": &from, "to": &to} {
-		if text := q.Get(name); text != "" {
-			if *t, err = time.Parse(time.RFC3339, text); err != nil {
-				return from, to, fmt.Errorf("%s: got %q, want a time such as 2026-01-02T15:04:05Z", name, text)
-			}
-		}
-	}
-	if from.IsZero() {
-		from = to.Add(-time.Hour)
-	}
-	if !from.Before(to) {
-		return from, to, fmt.Errorf("to: %s is not after from", to.Format(time.RFC3339))
-	}
-	return from, to, nil
-}
-
 // unusual answers GET /v1/unusual: what was most unusual in a span of time, across devices. It goes by the scores of the
 // last day, and by incidents as far back as they are known.
 func (s *Server) unusual(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	from, to, err := span(q, time.Now())
-	most := usualRanked
-	if text := q.Get("limit"); text != "" && err == nil {
-		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > mostRanked {
-			err = fmt.Errorf("limit: got %q, want a number from 1 to %d", text, mostRanked)
-		}
+	most := 0
+	from, to, err := Span(q, time.Now())
+	if err == nil {
+		most, err = Number(q, "limit", usualRanked, 1, mostRanked)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	}
+	if from.IsZero() {
+		from = to.Add(-time.Hour)
 	}
 	v := viewerOf(r)
 	found := make(map[driver.Key]*Unusual)

@@ -103,18 +103,8 @@ func parseAsked(q url.Values, now time.Time) (a asked, err error) {
 	if a.key.Device == "" || a.key.Property == "" {
 		return a, errors.New("want namespace, device and property")
 	}
-	a.to = now
-	for name, t := range map[string]*time.Time{"from": &a.from, "to": &a.to} {
-		if text := q.Get(name); text != "" {
-			if *t, err = time.Parse(time.RFC3339, text); err != nil {
-				return a, fmt.Errorf("%s: got %q, want a time such as 2026-03-01T00:00:00Z", name, text)
-			}
-		}
-	}
-	if !a.from.Before(a.to) {
-		return a, fmt.Errorf("to: %s is not after from", a.to.Format(time.RFC3339))
-	}
-	return a, nil
+	a.from, a.to, err = httpapi.Span(q, now)
+	return a, err
 }
 
 // scan calls each with what is recorded of a property. A directory that is not there yet has nothing.
@@ -136,6 +126,47 @@ func (r *Recorder) scan(ctx context.Context, a *asked, each func(*store.Entry) e
 	return err
 }
 
+// may answers one who asks for what makes no sense, or is not to see it.
+func (a *asked) may(w http.ResponseWriter, req *http.Request, err error) bool {
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case !httpapi.Sees(req, a.key.Namespace):
+		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
+	default:
+		return true
+	}
+	return false
+}
+
+// look is scan for a request, as far back as is kept, in its turn: one that shows a chart can wait. Where nothing can be read
+// it answers that, and reports false, as it does where nobody waits any more.
+func (r *Recorder) look(w http.ResponseWriter, req *http.Request, a *asked, each func(*store.Entry) error) bool {
+	ctx := req.Context()
+	select {
+	case r.scans <- struct{}{}:
+		defer func() { <-r.scans }()
+	case <-ctx.Done():
+		return false
+	}
+	a.begin(r.config.MaxAge)
+	some := false
+	err := r.scan(ctx, a, func(e *store.Entry) error {
+		some = true
+		return each(e)
+	})
+	switch {
+	case err == nil:
+		return true
+	case ctx.Err() != nil:
+		return false
+	case !some:
+		logs.Warningf("recorder: readings of %v: %v", a.key, err)
+		http.Error(w, "the readings cannot be read now; the log says why", http.StatusServiceUnavailable)
+	}
+	return some
+}
+
 // begin is when what is recorded begins, as far as it is kept.
 func (a *asked) begin(age time.Duration) {
 	if oldest := a.to.Add(-age); a.from.Before(oldest) {
@@ -148,30 +179,16 @@ func (a *asked) begin(age time.Duration) {
 func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 	q := req.URL.Query()
 	a, err := parseAsked(q, time.Now())
-	points := usualPoints
-	if text := q.Get("points"); text != "" && err == nil {
-		if points, err = strconv.Atoi(text); err != nil || points < 2 || points > mostPoints {
-			err = fmt.Errorf("points: got %q, want a number from 2 to %d", text, mostPoints)
-		}
+	points := 0
+	if err == nil {
+		points, err = httpapi.Number(q, "points", usualPoints, 2, mostPoints)
 	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if !httpapi.Sees(req, a.key.Namespace) {
-		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
-		return
-	}
-	select { // they wait for each other: one that shows a chart can
-	case r.scans <- struct{}{}:
-		defer func() { <-r.scans }()
-	case <-req.Context().Done():
+	if !a.may(w, req, err) {
 		return
 	}
 	whole := a.from.IsZero()
-	a.begin(r.config.MaxAge)
 	var t *thinner
-	err = r.scan(req.Context(), &a, func(e *store.Entry) error {
+	told := r.look(w, req, &a, func(e *store.Entry) error {
 		if t == nil {
 			if whole {
 				a.from = e.At
@@ -182,11 +199,7 @@ func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 		t.found(e.At, e.Severity, e.Kind)
 		return nil
 	})
-	if err != nil && (t == nil || req.Context().Err() != nil) {
-		if req.Context().Err() == nil {
-			logs.Warningf("recorder: readings of %v: %v", a.key, err)
-			http.Error(w, "the readings cannot be read now; the log says why", http.StatusServiceUnavailable)
-		}
+	if !told {
 		return
 	}
 	if t == nil {
@@ -223,23 +236,11 @@ func (r *Recorder) seen(w http.ResponseWriter, req *http.Request) {
 	case side != "up" && side != "down" && side != "":
 		err = fmt.Errorf("side: got %q, want up or down", side)
 	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	if !a.may(w, req, err) {
 		return
 	}
-	if !httpapi.Sees(req, a.key.Namespace) {
-		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
-		return
-	}
-	select {
-	case r.scans <- struct{}{}:
-		defer func() { <-r.scans }()
-	case <-req.Context().Done():
-		return
-	}
-	a.begin(r.config.MaxAge)
 	var answer Seen
-	err = r.scan(req.Context(), &a, func(e *store.Entry) error {
+	told := r.look(w, req, &a, func(e *store.Entry) error {
 		at := e.At.UTC()
 		if answer.From == nil || at.Before(*answer.From) {
 			answer.From = &at
@@ -249,12 +250,7 @@ func (r *Recorder) seen(w http.ResponseWriter, req *http.Request) {
 		}
 		return nil
 	})
-	if err != nil && answer.From == nil {
-		if req.Context().Err() == nil {
-			logs.Warningf("recorder: readings of %v: %v", a.key, err)
-			http.Error(w, "the readings cannot be read now; the log says why", http.StatusServiceUnavailable)
-		}
-		return
+	if told {
+		httpapi.WriteJSON(w, http.StatusOK, &answer)
 	}
-	httpapi.WriteJSON(w, http.StatusOK, &answer)
 }

@@ -70,12 +70,7 @@ type Tried struct {
 // set=key=value. One is tried at a time, with half of a processor, for as long as who asks stays.
 func (r *Recorder) tryOut(w http.ResponseWriter, req *http.Request) {
 	a, err := parseAsked(req.URL.Query(), time.Now())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if !httpapi.Sees(req, a.key.Namespace) {
-		http.Error(w, "namespace: it is not among those that you see", http.StatusForbidden)
+	if !a.may(w, req, err) {
 		return
 	}
 	p, err := r.settings(&a, req.URL.Query())
