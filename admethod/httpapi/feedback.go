@@ -103,9 +103,7 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var f Feedback
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostFeedback))
-	d.DisallowUnknownFields()
-	err := d.Decode(&f)
+	err := decode(w, r, &f)
 	if err == nil {
 		err = f.Check()
 	}
@@ -153,6 +151,13 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request) {
 		Begin: f.From, End: f.To, Note: f.Note, Learned: answer.Learned,
 	})
 	WriteJSON(w, http.StatusOK, answer)
+}
+
+// decode reads what somebody says, which is small and has no other fields.
+func decode(w http.ResponseWriter, r *http.Request, to any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostFeedback))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
 }
 
 // learn tells the detector.

@@ -4,7 +4,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -38,9 +37,7 @@ func (s *Server) setMute(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var m Muting
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostFeedback))
-	d.DisallowUnknownFields()
-	err := d.Decode(&m)
+	err := decode(w, r, &m)
 	now := time.Now()
 	var span time.Duration
 	switch {

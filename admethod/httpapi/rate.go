@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	shared "github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
@@ -26,7 +27,6 @@ const (
 	heatCell    = 10 * time.Minute
 	heatCells   = 24 * 6 // of a day
 	heatScale   = 40     // steps of a rarity of 1
-	rarest      = 6      // what is rarer is as that
 	leastRarity = 1      // a score of 0.9
 	mostRanked  = 500    // of an answer
 	usualRanked = 20
@@ -132,7 +132,7 @@ func (s *Server) watchRates(ctx context.Context) { wait.Tick(ctx, rateEvery, s.l
 
 // warm notes how unusual a reading is.
 func (t *rates) warm(r *driver.Result, most int) {
-	rarity := rarityOf(r.Score)
+	rarity := shared.Rarity(r.Score)
 	if rarity < leastRarity {
 		return
 	}
@@ -160,17 +160,6 @@ func (t *rates) warm(r *driver.Result, most int) {
 		at := &h.cells[cell%heatCells]
 		*at = max(*at, uint8(rarity*heatScale))
 	}
-}
-
-// rarityOf is how rare a score is: 0.9 is 1, 0.99 is 2, and so on.
-func rarityOf(score float64) float64 {
-	switch {
-	case !(score > 0):
-		return 0
-	case score >= 1:
-		return rarest
-	}
-	return min(-math.Log10(1-score), rarest)
 }
 
 // rate answers GET /v1/rate: the share of properties that are anomalous, of each namespace and model, minute by minute for
@@ -284,7 +273,7 @@ func (s *Server) unusual(w http.ResponseWriter, r *http.Request) {
 		}
 		u.Seconds += seconds
 		u.Score = max(u.Score, score)
-		u.Rank = max(u.Rank, max(rarityOf(score), leastRarity)*max(seconds, 1)/length)
+		u.Rank = max(u.Rank, max(shared.Rarity(score), leastRarity)*max(seconds, 1)/length)
 		if one.Severity >= u.Severity {
 			start := one.Start
 			u.Severity, u.Kind, u.Message, u.Start = one.Severity, one.Kind, one.Message, &start

@@ -11,7 +11,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/replay"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
@@ -265,7 +265,7 @@ func (r *Recorder) replay(ctx context.Context, readings []dataset.Reading, fault
 			told.Add(at, o.Incident)
 			truth.Add(at, isFault(faults, at), o.Incident)
 			if (done+i)%each == 0 {
-				to.At, to.Lower, to.Upper = append(to.At, seconds(at)), append(to.Lower, finite(o.Lower)), append(to.Upper, finite(o.Upper))
+				to.At, to.Lower, to.Upper = append(to.At, seconds(at)), append(to.Lower, verdict.Finite(o.Lower)), append(to.Upper, verdict.Finite(o.Upper))
 			}
 		}
 		done += len(chunk)
@@ -285,13 +285,6 @@ func (r *Recorder) replay(ctx context.Context, readings []dataset.Reading, fault
 	return truth, nil
 }
 
-func finite(v float64) *float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return nil
-	}
-	return &v
-}
-
 // faults are what people said of the property, in the order in which they did: beside the readings, and where the API
 // keeps it.
 func (r *Recorder) faults(a *asked) ([]labels.Label, error) {
@@ -306,18 +299,13 @@ func (r *Recorder) faults(a *asked) ([]labels.Label, error) {
 			return nil, err
 		}
 		for _, l := range said {
-			if matches(l.Namespace, a.key.Namespace) && matches(l.Device, a.key.Device) && matches(l.Property, a.key.Property) {
+			if l.Of(a.key.Namespace, a.key.Device, a.key.Property) {
 				all = append(all, l)
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(x, y labels.Label) int { return x.Said.Compare(y.Said) })
 	return all, nil
-}
-
-func matches(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return pattern == "" || err == nil && ok
 }
 
 // isFault reports whether the last word on a reading is that it was one.

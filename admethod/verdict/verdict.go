@@ -113,8 +113,8 @@ func FromResult(r *driver.Result) Verdict {
 	v := Verdict{
 		Namespace: r.Key.Namespace, Device: r.Key.Device, Property: r.Key.Property, At: stamp(r.At),
 		Severity: r.Severity, Kind: r.Kind, Ongoing: r.Ongoing,
-		Score: finite(r.Score), Onset: finite(r.Onset), Threshold: finite(r.Threshold), Confidence: finite(r.Confidence),
-		Value: finite(r.Value), Expected: finite(r.Expected), Lower: finite(r.Lower), Upper: finite(r.Upper),
+		Score: Finite(r.Score), Onset: Finite(r.Onset), Threshold: Finite(r.Threshold), Confidence: Finite(r.Confidence),
+		Value: Finite(r.Value), Expected: Finite(r.Expected), Lower: Finite(r.Lower), Upper: Finite(r.Upper),
 		Detector: r.Detector, Model: r.Model, Config: r.Config, Message: r.Message,
 	}
 	if r.Incident.ID != 0 {
@@ -122,7 +122,7 @@ func FromResult(r *driver.Result) Verdict {
 		v.Incident = &i
 	}
 	for _, c := range r.Causes {
-		if w := finite(c.Weight); w != nil {
+		if w := Finite(c.Weight); w != nil {
 			v.Causes = append(v.Causes, Cause{Device: c.Key.Device, Property: c.Key.Property, Weight: *w})
 		}
 	}
@@ -133,7 +133,7 @@ func FromResult(r *driver.Result) Verdict {
 func FromIncident(i *driver.Incident, at time.Time) Incident {
 	out := Incident{
 		ID: ID(i.ID), Phase: i.Phase, Start: stamp(i.Start), Duration: i.Duration(at).Seconds(),
-		Severity: i.Severity, Kind: i.Kind, Score: finite(i.Score),
+		Severity: i.Severity, Kind: i.Kind, Score: Finite(i.Score),
 	}
 	if !i.End.IsZero() {
 		end := stamp(i.End)
@@ -167,10 +167,24 @@ func stamp(t time.Time) time.Time {
 	return t
 }
 
-// finite is nil for what JSON has no number for.
-func finite(v float64) *float64 {
+// Finite is v; nil for what JSON has no number for.
+func Finite(v float64) *float64 {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil
 	}
 	return &v
+}
+
+// Rarest is the rarity of what is rarer still, a score of 1 included.
+const Rarest = 6.0
+
+// Rarity is how rare a score is, as powers of ten, which is where the interesting scores are: 0.9 is 1, 0.99 is 2, and so on.
+func Rarity(score float64) float64 {
+	switch {
+	case !(score > 0):
+		return 0
+	case score >= 1:
+		return Rarest
+	}
+	return min(-math.Log10(1-score), Rarest)
 }

@@ -42,6 +42,20 @@ func Exactly(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
+// Match reports whether a name fits a pattern of [path.Match]; an empty one fits every name.
+func Match(pattern, name string) bool {
+	if pattern == "" || pattern == "*" {
+		return true
+	}
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+// Of reports whether a label is of the readings of a property.
+func (l *Label) Of(namespace, device, property string) bool {
+	return Match(l.Device, device) && Match(l.Namespace, namespace) && Match(l.Property, property)
+}
+
 // Add appends a label to those of a directory. A recorder may be at work in it.
 func Add(dir string, l Label) (err error) {
 	for _, p := range []string{l.Namespace, l.Device, l.Property} {

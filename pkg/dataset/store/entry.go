@@ -103,14 +103,6 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-func matches(pattern, name string) bool {
-	if pattern == "" || pattern == "*" {
-		return true
-	}
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
-}
-
 // literal is what every name that matches the pattern begins with.
 func literal(pattern string) string {
 	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {

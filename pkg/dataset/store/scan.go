@@ -201,11 +201,11 @@ func (s *scanner) row(r *row) {
 	}
 	if !s.known || !s.last.series(r) {
 		s.last, s.known = *r, true
-		s.matched = matches(s.q.Device, r.Device) && matches(s.q.Namespace, r.Namespace) && matches(s.q.Property, r.Property) &&
+		s.matched = labels.Match(s.q.Device, r.Device) && labels.Match(s.q.Namespace, r.Namespace) && labels.Match(s.q.Property, r.Property) &&
 			(s.devices == nil || s.devices.Match(r.Namespace, r.Device, s.q.DeviceLabels))
 		s.applied = s.applied[:0]
 		for _, l := range s.labels {
-			if s.matched && matches(l.Device, r.Device) && matches(l.Namespace, r.Namespace) && matches(l.Property, r.Property) {
+			if s.matched && l.Of(r.Namespace, r.Device, r.Property) {
 				s.applied = append(s.applied, l)
 			}
 		}
@@ -229,7 +229,7 @@ func (s *scanner) row(r *row) {
 			break
 		}
 	}
-	if s.q.Label != "" && (e.Label == "" || !matches(s.q.Label, e.Label)) {
+	if s.q.Label != "" && (e.Label == "" || !labels.Match(s.q.Label, e.Label)) {
 		return
 	}
 	s.out = append(s.out, e)

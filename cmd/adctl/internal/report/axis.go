@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 )
 
 // tick is a mark of an axis.
@@ -95,10 +97,10 @@ func scoreTicks() (marks []tick) {
 	for _, s := range [...]string{"0", "0.9", "0.99", "0.999", "0.9999", "0.99999"} {
 		v, err := strconv.ParseFloat(s, 64)
 		if err == nil {
-			marks = append(marks, tick{rarity(v), s})
+			marks = append(marks, tick{verdict.Rarity(v), s})
 		}
 	}
-	return append(marks, tick{rarest, "1"})
+	return append(marks, tick{verdict.Rarest, "1"})
 }
 
 // padded widens a range a little; one that is empty gets some room.

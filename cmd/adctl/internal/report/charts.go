@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 )
 
 // part returns a part of the recording between two times.
@@ -181,8 +183,8 @@ func (r *Run) readingsChart(p *part, member, height, most int) *chart {
 
 // scoreChart shows the scores, and the threshold that they were judged by.
 func (r *Run) scoreChart(p *part, height, most int) *chart {
-	threshold := number7(rarity(r.info.Threshold))
-	c := &chart{Kind: "score", Title: "Scores of the detector, and the threshold", Height: height, X: "time" + r.info.Zone(), Y: "score, 0 … 1", High: rarest * 1.03, Line: &threshold, Columns: make([]column, 1)}
+	threshold := number7(verdict.Rarity(r.info.Threshold))
+	c := &chart{Kind: "score", Title: "Scores of the detector, and the threshold", Height: height, X: "time" + r.info.Zone(), Y: "score, 0 … 1", High: verdict.Rarest * 1.03, Line: &threshold, Columns: make([]column, 1)}
 	for _, t := range scoreTicks() {
 		c.Marks = append(c.Marks, mark{number7(t.at), t.text})
 	}
@@ -190,7 +192,7 @@ func (r *Run) scoreChart(p *part, height, most int) *chart {
 		var e extent
 		for k := from; k < to; k++ {
 			if b := &p.bins.bins[k]; b.rows > 0 && !math.IsNaN(b.score) {
-				e.add(rarity(b.score))
+				e.add(verdict.Rarity(b.score))
 			}
 		}
 		if !e.some {
@@ -207,9 +209,9 @@ func (r *Run) scoreChart(p *part, height, most int) *chart {
 // costChart shows one cost of each threshold as steps.
 func (r *Run) costChart(u curve, height int, tried []Cost) *chart {
 	high, _ := u.axis(tried)
-	this := number7(rarity(r.info.Threshold))
+	this := number7(verdict.Rarity(r.info.Threshold))
 	c := &chart{Kind: "cost", Title: u.name + " for each threshold", Height: height, X: "threshold", Y: u.name, High: number7(high), Line: &this, Columns: make([]column, 2)}
-	left, right := rarity(tried[0].Threshold), min(rarity(tried[len(tried)-1].Threshold), rarest)
+	left, right := verdict.Rarity(tried[0].Threshold), min(verdict.Rarity(tried[len(tried)-1].Threshold), verdict.Rarest)
 	c.Marks = append(c.Marks, mark{number7(left), number(tried[0].Threshold)})
 	for _, t := range scoreTicks() {
 		if t.at > left && t.at <= right {
@@ -217,7 +219,7 @@ func (r *Run) costChart(u curve, height int, tried []Cost) *chart {
 		}
 	}
 	for k := range tried {
-		c.Columns[0], c.Columns[1] = append(c.Columns[0], number7(rarity(tried[k].Threshold))), append(c.Columns[1], number7(u.of(&tried[k])))
+		c.Columns[0], c.Columns[1] = append(c.Columns[0], number7(verdict.Rarity(tried[k].Threshold))), append(c.Columns[1], number7(u.of(&tried[k])))
 	}
 	return c
 }

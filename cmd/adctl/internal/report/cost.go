@@ -5,25 +5,11 @@ package report
 
 import (
 	"cmp"
-	"math"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
-
-// Scores are shown by how rare they are: 0.9 is 1, 0.99 is 2, and so on. That is where the interesting thresholds are.
-const rarest = 6.0 // what is rarer, a score of 1 included, is shown as that
-
-func rarity(score float64) float64 {
-	switch {
-	case !(score > 0):
-		return 0
-	case score >= 1:
-		return rarest
-	}
-	return min(-math.Log10(1-score), rarest)
-}
 
 // Thresholds are those that a report tries beside that of the run. A lower one would promise a false alarm every few
 // readings, and each one costs a run.

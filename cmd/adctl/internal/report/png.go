@@ -15,6 +15,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -310,18 +311,18 @@ func (r *Run) scorePlot(part *part) *plot.Plot {
 	p := newPlot("Scores")
 	part.timeAxis(p)
 	p.X.Label.Text, p.Y.Label.Text = "time"+r.info.Zone(), "score, 0 … 1"
-	p.Y.Min, p.Y.Max = 0, rarest*1.03
+	p.Y.Min, p.Y.Max = 0, verdict.Rarest*1.03
 	p.Y.Tick.Marker = marks(scoreTicks())
 	var points plotter.XYs
 	for i := part.from; i < part.to; i++ {
 		if s := r.bins.bins[i].score; r.bins.bins[i].rows > 0 && !math.IsNaN(s) {
-			points = append(points, plotter.XY{X: float64(r.bins.at(i).UnixNano()), Y: rarity(s)})
+			points = append(points, plotter.XY{X: float64(r.bins.at(i).UnixNano()), Y: verdict.Rarity(s)})
 		}
 	}
 	if len(points) > 0 {
 		stroke(p, scoreColor, 0.7, false, points)
 	}
-	y := rarity(r.info.Threshold)
+	y := verdict.Rarity(r.info.Threshold)
 	stroke(p, thresholdColor, 0.9, true, plotter.XYs{{X: p.X.Min, Y: y}, {X: p.X.Max, Y: y}})
 	return p
 }
@@ -334,7 +335,7 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 	for _, u := range r.curves() {
 		p := newPlot(u.name + " by threshold")
 		p.X.Label.Text, p.Y.Label.Text = "threshold", u.name
-		p.X.Min, p.X.Max = rarity(tried[0].Threshold), rarity(max(tried[len(tried)-1].Threshold, r.info.Threshold))
+		p.X.Min, p.X.Max = verdict.Rarity(tried[0].Threshold), verdict.Rarity(max(tried[len(tried)-1].Threshold, r.info.Threshold))
 		p.X.Tick.Marker = marks(scoreTicks()[1:])
 		p.Y.Min = 0
 		var axis []tick
@@ -343,7 +344,7 @@ func (r *Run) costPlots() (plots []*plot.Plot) {
 		for _, points := range steps(tried, u.of) {
 			stroke(p, readingColor, 1.4, false, points)
 		}
-		x := rarity(r.info.Threshold)
+		x := verdict.Rarity(r.info.Threshold)
 		stroke(p, thresholdColor, 0.9, true, plotter.XYs{{X: x, Y: 0}, {X: x, Y: p.Y.Max}})
 		plots = append(plots, p)
 	}
@@ -360,7 +361,7 @@ func steps(tried []Cost, of func(*Cost) float64) (lines []plotter.XYs) {
 		}
 	}
 	for k := range tried {
-		x, v := rarity(tried[k].Threshold), of(&tried[k])
+		x, v := verdict.Rarity(tried[k].Threshold), of(&tried[k])
 		if math.IsNaN(v) {
 			end()
 			continue
