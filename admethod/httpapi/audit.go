@@ -4,12 +4,8 @@
 package httpapi
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubeedge/edge-anomaly/pkg/jsonlines"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
@@ -67,10 +64,6 @@ func (a *audit) add(act *Act) error {
 		a.acts = append(a.acts, *act)
 		return nil
 	}
-	line, err := json.Marshal(act)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return err
 	}
@@ -80,16 +73,7 @@ func (a *audit) add(act *Act) error {
 			return err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, auditPerms)
-	if err != nil {
-		return err
-	}
-	// The line break comes first too: it ends a line that was torn by a crash.
-	_, err = f.Write(append(append([]byte{'\n'}, line...), '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return jsonlines.Append(path, auditPerms, true, *act)
 }
 
 // read returns those that fit, the latest first.
@@ -100,15 +84,9 @@ func (a *audit) read(most int, fits func(*Act) bool) ([]Act, error) {
 	if a.dir != "" {
 		all = nil
 		for _, name := range []string{auditFile + ".1", auditFile} {
-			data, err := os.ReadFile(filepath.Join(a.dir, name))
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			err := jsonlines.Read(filepath.Join(a.dir, name), auditSize, func(act *Act) { all = append(all, *act) })
+			if err != nil {
 				return nil, err
-			}
-			for line := range bytes.Lines(data) {
-				var act Act
-				if len(line) > 1 && json.Unmarshal(line, &act) == nil {
-					all = append(all, act)
-				}
 			}
 		}
 	}

@@ -6,18 +6,15 @@
 package devices
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 
 	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
+	"github.com/kubeedge/edge-anomaly/pkg/jsonlines"
 )
 
 // File holds the devices of a directory, one JSON object a line, in the order in which they were said.
@@ -46,25 +43,12 @@ type Labels struct {
 // Read reads those of a directory. Torn lines are passed over.
 func Read(dir string) (*Labels, error) {
 	l := &Labels{of: make(map[id]map[string]string)}
-	f, err := os.Open(filepath.Join(dir, File))
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
+	err := jsonlines.Read(filepath.Join(dir, File), longestLine, func(d *Device) {
+		l.lines++
+		l.set(*d)
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, longestLine)
-	for lines.Scan() {
-		var d Device
-		if len(lines.Bytes()) > 0 && json.Unmarshal(lines.Bytes(), &d) == nil {
-			l.lines++
-			l.set(d)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return l, nil
 }
@@ -137,24 +121,12 @@ func (b *Book) Save() error {
 	return nil
 }
 
-func (b *Book) add() (err error) {
-	var text bytes.Buffer
-	text.WriteByte('\n') // ends a line that was torn by a crash
-	lines := json.NewEncoder(&text)
-	for _, d := range b.news {
-		if err := lines.Encode(d); err != nil {
-			return err
-		}
-	}
-	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-	if err != nil {
+func (b *Book) add() error {
+	if err := jsonlines.Append(b.path, 0o640, false, b.news...); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err = f.Write(text.Bytes()); err == nil {
-		b.labels.lines += len(b.news)
-	}
-	return err
+	b.labels.lines += len(b.news)
+	return nil
 }
 
 func (b *Book) compact() error {

@@ -7,15 +7,13 @@ package labels
 
 import (
 	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/jsonlines"
 )
 
 // File holds the labels of a directory, one JSON object a line, in the order in which they were said.
@@ -57,7 +55,7 @@ func (l *Label) Of(namespace, device, property string) bool {
 }
 
 // Add appends a label to those of a directory. A recorder may be at work in it.
-func Add(dir string, l Label) (err error) {
+func Add(dir string, l Label) error {
 	for _, p := range []string{l.Namespace, l.Device, l.Property} {
 		if _, err := path.Match(p, ""); err != nil {
 			return fmt.Errorf("label: got %q, want a name or a pattern such as light-*: %w", p, err)
@@ -66,42 +64,17 @@ func Add(dir string, l Label) (err error) {
 	if !l.From.Before(l.To) {
 		return fmt.Errorf("label: from %s is not before to %s", l.From.Format(time.RFC3339), l.To.Format(time.RFC3339))
 	}
-	line, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, File), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-	if err != nil {
+	if err := jsonlines.Append(filepath.Join(dir, File), 0o640, true, l); err != nil {
 		return fmt.Errorf("label: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	// The line break comes first too: it ends a line that was torn by a crash.
-	if _, err := f.Write(append(append([]byte{'\n'}, line...), '\n')); err != nil {
-		return fmt.Errorf("label: %w", err)
-	}
-	return f.Sync()
+	return nil
 }
 
 // Read returns the labels of a directory in the order in which they were added. Torn lines are passed over.
-func Read(dir string) ([]Label, error) {
-	f, err := os.Open(filepath.Join(dir, File))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+func Read(dir string) (all []Label, err error) {
+	err = jsonlines.Read(filepath.Join(dir, File), bufio.MaxScanTokenSize, func(l *Label) { all = append(all, *l) })
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var labels []Label
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var l Label
-		if len(lines.Bytes()) > 0 && json.Unmarshal(lines.Bytes(), &l) == nil {
-			labels = append(labels, l)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return labels, nil
+	return all, nil
 }
