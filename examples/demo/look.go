@@ -18,6 +18,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubeedge/edge-anomaly/admethod/source/kubernetes/cloudtest"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 )
 
@@ -117,7 +118,7 @@ func (s *story) lookAtActivity(ctx context.Context) error {
 func (s *story) lookBack(ctx context.Context) error {
 	s.print("\n" + s.paint(bold, "The extensions of all devices, now that all is over:"))
 	for _, device := range s.devices() {
-		object := field(s.api.get(device), "status", "extensions")
+		object := field(s.api.Status(namespace, device), "status", "extensions")
 		if object == nil {
 			return fmt.Errorf("the DeviceStatus of %s has no extension", device)
 		}
@@ -149,8 +150,9 @@ func (s *stage) status(device string) (string, error) {
 			twins = append(twins, map[string]any{"propertyName": property, "reported": map[string]any{"value": twin.Reported}})
 		}
 	}
-	text, err := yaml.Marshal(mergePatch(s.api.get(device), map[string]any{
-		"status": map[string]any{"state": s.core.State(namespace, device), "twins": twins},
+	text, err := yaml.Marshal(cloudtest.Merge(s.api.Status(namespace, device), map[string]any{
+		"metadata": map[string]any{"managedFields": nil, "resourceVersion": nil, "creationTimestamp": nil},
+		"status":   map[string]any{"state": s.core.State(namespace, device), "twins": twins},
 	}))
 	return strings.TrimSpace(string(text)), err
 }
@@ -169,7 +171,7 @@ func (s *stage) learnDevices(m edgecoretest.Manifests) {
 
 // openOutlets starts the API server and writes the configuration of the mapper.
 func (s *stage) openOutlets(ctx context.Context) (config string, err error) {
-	if s.api, err = startAPIServer(ctx, s.devices()); err != nil {
+	if s.api, err = startCloud(s.devices()); err != nil {
 		return "", err
 	}
 	var addresses [2]string
@@ -194,7 +196,7 @@ func (s *stage) openOutlets(ctx context.Context) (config string, err error) {
 		return "", err
 	}
 	d, files := s.elsewhere, s.elsewhere.mapper
-	return fmt.Sprintf(mapperConfig, d.address, files.CA, files.Cert, files.Key, s.api.url, addresses[0], addresses[1], filepath.Join(activities, "activities.yaml"), activities), nil
+	return fmt.Sprintf(mapperConfig, d.address, files.CA, files.Cert, files.Key, s.api.URL, addresses[0], addresses[1], filepath.Join(activities, "activities.yaml"), activities), nil
 }
 
 // command shows a command line and what it prints.

@@ -4,80 +4,43 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/kubeedge/edge-anomaly/admethod/sink/activity"
 	"github.com/kubeedge/edge-anomaly/device/config"
 )
 
-// The examples of RFC 7386.
-func TestMergePatch(t *testing.T) {
-	type object = map[string]any
-	for _, tt := range []struct{ object, patch, want object }{
-		{object{"a": "b"}, object{"a": "c"}, object{"a": "c"}},
-		{object{"a": "b"}, object{"b": "c"}, object{"a": "b", "b": "c"}},
-		{object{"a": "b", "b": "c"}, object{"a": nil}, object{"b": "c"}},
-		{object{"a": object{"b": "c"}}, object{"a": object{"b": "d", "c": nil}}, object{"a": object{"b": "d"}}},
-		{object{"a": []any{1}}, object{"a": "c"}, object{"a": "c"}},
-		{object{"e": nil}, object{"a": 1}, object{"e": nil, "a": 1}},
-		{nil, object{"a": object{"bb": object{"ccc": nil}}}, object{"a": object{"bb": object{}}}},
-	} {
-		if diff := cmp.Diff(tt.want, mergePatch(tt.object, tt.patch)); diff != "" {
-			t.Errorf("%v with %v (-want +got):\n%s", tt.object, tt.patch, diff)
-		}
-	}
-}
-
-func TestAPIServer(t *testing.T) {
-	a, err := startAPIServer(t.Context(), []string{"light-1"})
+func TestSeverities(t *testing.T) {
+	a, err := startCloud([]string{"light-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		http.DefaultClient.CloseIdleConnections()
-		if err := a.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	const body = `{"status":{"extensions":{"anomaly-detector":{"data":{"severity":"warning","device":null}}}}}`
-	for _, tt := range []struct {
-		name, kind, body string
-		want             int
-	}{
-		{"light-1", "application/merge-patch+json", body, http.StatusOK},
-		{"light-2", "application/merge-patch+json", body, http.StatusNotFound},
-		{"light-1", "application/json-patch+json", body, http.StatusUnsupportedMediaType},
-		{"light-1", "application/merge-patch+json", body[1:], http.StatusBadRequest},
-	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, a.url+statusesPath+tt.name, strings.NewReader(tt.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", tt.kind)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != tt.want {
-			t.Errorf("%s %s: %s %s, %v, want %d", tt.name, tt.kind, resp.Status, text, err, tt.want)
-		}
+	defer a.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, a.URL+"/apis/devices.kubeedge.io/v1beta1/namespaces/"+namespace+"/devicestatuses/light-1",
+		strings.NewReader(`{"status":{"extensions":{"anomaly-detector":{"data":{"severity":"warning","device":null}}}}}`))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := a.severity("light-1"); got != "warning" || a.patches != 1 {
-		t.Errorf("severity %q after %d patches", got, a.patches)
+	req.Header.Set("Content-Type", "application/merge-patch+json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v", resp.Status, err)
+	}
+	if got := a.severity("light-1"); got != "warning" {
+		t.Errorf("severity %q", got)
 	}
 	if got := a.severity("light-2"); got != "" {
 		t.Errorf("severity %q of a device that is not there", got)
 	}
-	if _, err := fetch(t.Context(), a.url+"/metrics"); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := fetch(t.Context(), a.URL+"/metrics"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("a page that is not there: %v", err)
 	}
 }
@@ -90,13 +53,13 @@ func TestMapperConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.api.close()
+	defer s.api.Close()
 	c, err := config.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ad := c.AnomalyDetection
-	if len(ad.Sinks) != 8 || ad.SinkOptions["devicestatus"]["server"] != s.api.url || "http://"+ad.SinkOptions["api"]["address"].(string) != s.out.api {
+	if len(ad.Sinks) != 8 || ad.SinkOptions["devicestatus"]["server"] != s.api.URL || "http://"+ad.SinkOptions["api"]["address"].(string) != s.out.api {
 		t.Errorf("sinks %v with %v", ad.Sinks, ad.SinkOptions)
 	}
 	raw, err := os.ReadFile(ad.SinkOptions["activity"]["file"].(string))

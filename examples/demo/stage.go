@@ -35,7 +35,7 @@ type stage struct {
 	dir   string // temporary: programs and sockets
 	logs  string
 	core  *edgecoretest.EdgeCore
-	api   *apiServer
+	api   cloud
 	watch *watch
 	room  *roomClient
 	paced []*paced // sensors at the pace of the field
@@ -293,8 +293,8 @@ func (s *stage) clear() error {
 	if s.core != nil {
 		errs = append(errs, s.core.Close())
 	}
-	if s.api != nil {
-		errs = append(errs, s.api.close())
+	if s.api.Server != nil {
+		s.api.Close()
 	}
 	if s.room != nil {
 		s.room.close()

@@ -268,12 +268,12 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, resource, namespa
 		missing(w, resource, name)
 		return
 	}
-	s.put(resource, namespace, name, merged(o.tree, patch))
+	s.put(resource, namespace, name, Merge(o.tree, patch))
 	answer(w, s.objects[resource][namespace+"/"+name].raw)
 }
 
-// merged is RFC 7386. It changes neither argument.
-func merged(object, patch map[string]any) map[string]any {
+// Merge is RFC 7386. It changes neither argument.
+func Merge(object, patch map[string]any) map[string]any {
 	out := maps.Clone(object)
 	if out == nil {
 		out = make(map[string]any, len(patch))
@@ -284,7 +284,7 @@ func merged(object, patch map[string]any) map[string]any {
 			delete(out, key)
 		case map[string]any:
 			old, _ := out[key].(map[string]any)
-			out[key] = merged(old, v)
+			out[key] = Merge(old, v)
 		default:
 			out[key] = v
 		}
