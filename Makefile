@@ -183,7 +183,7 @@ fmt: $(LINT) ## Format and sort imports
 # A linter cache shared by checkouts reports findings in files of another one, which may be gone.
 lint: export GOLANGCI_LINT_CACHE := $(abspath bin/lint-cache)
 lint: $(LINT) ## golangci-lint, import floors included, in every module
-	@for dir in $(MODULES); do echo "golangci-lint run # in $$dir"; (cd $$dir && $(abspath $(LINT)) run ./...); done
+	@for dir in $(MODULES); do echo "golangci-lint run # in $$dir"; (cd $$dir && $(abspath $(LINT)) run --allow-parallel-runners ./...); done
 
 tidy: ## go mod tidy, in every module
 	@for dir in $(MODULES); do (cd $$dir && set -x && $(GO) mod tidy); done

@@ -4,6 +4,7 @@
 package monitoring
 
 import (
+	"encoding"
 	"fmt"
 	"math"
 	"net/http"
@@ -18,6 +19,10 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/driver"
+	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
+	"github.com/kubeedge/edge-anomaly/pkg/model"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -36,8 +41,11 @@ sources:
     - {query: heat, metric: by-auto, predicted: heat_auto}
     - {query: heat, metric: by-range, predicted: heat_range}
     - {query: "rate(turns_total[2s])", predicted: turns_expected}
+    - {query: heat, metric: inlet}
+    - {query: echo, metric: outlet}
 anomalyDetection:
   stateDir: %DIR%/state
+  modelDir: %DIR%/models
   sinks: [metrics, activity]
   sinkOptions:
     metrics: {address: "%DETECTOR%"}
@@ -46,6 +54,8 @@ anomalyDetection:
   routes:
   - match: {property: by-range}
     settings: {detector: range, detector.upper: 50}
+  - match: {property: "*let"}
+    settings: {detector: pca, group: pipe, model: pipe.model}
 `
 
 // Both detectors of the series share a lock of the device; each has one of its own beside it.
@@ -59,19 +69,60 @@ activities:
   match: {metric: "heat_*", severity: critical}
   command: {shell_file: note.sh, args: [each]}
   unlock: [onAnomalyChangeStatus]
+- name: once-for-each-model
+  match: {property: "*let", severity: critical}
+  command: {shell_file: note.sh, args: [model]}
+  unlock: [onRetraining]
 `
 
-// plant is an exporter: a temperature that is hotter where there is a fault, and a counter.
+// plant is an exporter: a temperature that is hotter where there is a fault, one behind it that is not, and a counter.
 func plant(t *testing.T) (address string, fault *atomic.Int64) {
 	t.Helper()
 	var scrapes atomic.Int64
 	fault = new(atomic.Int64)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n := scrapes.Add(1)
-		_, _ = fmt.Fprintf(w, "# TYPE heat gauge\nheat{room=\"1\"} %v\n# TYPE turns_total counter\nturns_total{room=\"1\"} %d\n", 20+math.Sin(float64(n))+float64(fault.Load()), 7*n)
+		_, _ = fmt.Fprintf(w, "# TYPE heat gauge\nheat{room=\"1\"} %v\n# TYPE echo gauge\necho{room=\"1\"} %v\n# TYPE turns_total counter\nturns_total{room=\"1\"} %d\n",
+			inlet(n)+float64(fault.Load()), outlet(n), 7*n)
 	}))
 	t.Cleanup(s.Close)
 	return strings.TrimPrefix(s.URL, "http://"), fault
+}
+
+func inlet(n int64) float64  { return 20 + math.Sin(float64(n)) }
+func outlet(n int64) float64 { return 40 + 2*math.Sin(float64(n)) + .1*math.Cos(3*float64(n)) }
+
+// retrain puts a model of the pipe where the detector looks for it, by the scrapes from the first on.
+func retrain(t *testing.T, file string, first int64) {
+	t.Helper()
+	trained := model.Trained{Facts: model.Facts{Driver: "pca", Members: []string{"inlet", "outlet"}, Rows: 1000}}
+	var settings driver.Settings
+	for _, m := range trained.Members {
+		settings.Members = append(settings.Members, driver.Member{Key: driver.Key{Device: "plant-1", Property: m}})
+	}
+	learner, err := driver.Open("pca", settings, nil)
+	if err == nil {
+		err = learner.(driver.Trainer).Train(t.Context(), func(yield func(driver.Row) bool) {
+			for n := first; n < first+1000; n++ {
+				if !yield(driver.Row{{Key: settings.Members[0].Key, Value: inlet(n)}, {Key: settings.Members[1].Key, Value: outlet(n)}}) {
+					return
+				}
+			}
+		})
+	}
+	if err == nil {
+		trained.Payload, err = learner.(encoding.BinaryMarshaler).MarshalBinary()
+	}
+	var data []byte
+	if err == nil {
+		data, err = trained.Encode()
+	}
+	if err == nil {
+		err = atomicfile.WriteBytes(file, 0o600, data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestPrometheusLoop is the whole way round: an exporter is scraped, the detector asks for the series, is warm by their past,
@@ -84,7 +135,7 @@ func TestPrometheusLoop(t *testing.T) {
 	dir := t.TempDir()
 	exporter, fault := plant(t)
 	address, metrics := sinktest.FreeAddress(t), sinktest.FreeAddress(t)
-	for _, folder := range []string{"scripts", "state"} {
+	for _, folder := range []string{"scripts", "state", "models"} {
 		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -93,6 +144,8 @@ func TestPrometheusLoop(t *testing.T) {
 	write(t, filepath.Join(dir, "config.yaml"), fill.Replace(besidePrometheus))
 	write(t, filepath.Join(dir, "activities.yaml"), lockedByDevice)
 	write(t, filepath.Join(dir, "scripts", "note.sh"), `echo "$1 $ANOMALY_DEVICE" >>"$HOME/notes"`)
+	pipe := filepath.Join(dir, "models", "pipe.model")
+	retrain(t, pipe, 0)
 	write(t, filepath.Join(dir, "prometheus.yml"), fmt.Sprintf(`
 global: {scrape_interval: 100ms, scrape_timeout: 100ms}
 scrape_configs:
@@ -157,8 +210,11 @@ scrape_configs:
 	broke := time.Now()
 	waittest.Eventually(t, "the fault is found", anomalous(1))
 	t.Logf("the fault is in Prometheus as anomaly %v after it", time.Since(broke).Round(time.Millisecond))
-	first := []string{"both plant-1", "each plant-1", "each plant-1"}
+	first := []string{"both plant-1", "each plant-1", "each plant-1", "model plant-1", "model plant-1"}
 	waittest.Eventually(t, "activities ran", func() bool { return len(notes()) == len(first) })
+	retrain(t, pipe, 5000)
+	first = append(first, "model plant-1", "model plant-1")
+	waittest.Eventually(t, "those of the model ran again after it was trained anew", func() bool { return len(notes()) == len(first) })
 
 	for _, kill := range []struct {
 		name  string
@@ -186,7 +242,7 @@ scrape_configs:
 	waittest.Eventually(t, "it is back", anomalous(0))
 	fault.Store(100)
 	waittest.Eventually(t, "the next fault is found", anomalous(1))
-	second := []string{"both plant-1", "both plant-1", "each plant-1", "each plant-1", "each plant-1", "each plant-1"}
+	second := []string{"both plant-1", "both plant-1", "each plant-1", "each plant-1", "each plant-1", "each plant-1", "model plant-1", "model plant-1", "model plant-1", "model plant-1"}
 	waittest.Eventually(t, "activities ran again", func() bool { return len(notes()) >= len(second) })
 	if got := notes(); !slices.Equal(got, second) {
 		t.Errorf("the activities ran as %q, want %q", got, second)
