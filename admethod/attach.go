@@ -30,7 +30,11 @@ type AttachSettings struct {
 	// Replays is how far back the origin of such readings may begin after a restart. What is kept of a member says which
 	// of them it knows: they are passed over.
 	Replays time.Duration
-	_       struct{} // keyed literals only: fields may be added
+	// Exact says that readings begin again at the very one at which the kept state ends: then all of the state is kept, and
+	// the stream goes on as if nothing had happened. Kept is what of the caller's belongs to it; it may be nil.
+	Exact bool
+	Kept  Snapshotter
+	_     struct{} // keyed literals only: fields may be added
 }
 
 // Attachment is a stream below the stages convert, quality and group: what a server of detectors needs, whose clients
@@ -45,6 +49,7 @@ type Attachment struct {
 	past    atomic.Int64 // time of the newest reading on which no verdict is told, Unix ns; 0 where there is none
 	arrived []arrival    // of the members that are observed
 	replays time.Duration
+	closing atomic.Bool
 }
 
 // Attach opens a stream. Its verdicts are answered one by one, and reach the sinks as those of bindings do.
@@ -91,6 +96,9 @@ func (h *Handler) Attach(s AttachSettings) (*Attachment, error) {
 	}
 	settings.Deliver, settings.Answer, settings.Dropped = a.deliver, a.judged, a.members[0].lost
 	settings.Aux = stages(a.members)
+	if s.Exact {
+		settings.Aux = &exact{attached: a, kept: s.Kept}
+	}
 	if a.charge, err = h.charge(&settings, nil); err != nil {
 		return nil, fmt.Errorf("%s: %w", settings.ID(), err)
 	}
@@ -187,9 +195,13 @@ func (a *Attachment) Close() {
 	if !open { // after Shutdown the adapter has closed it
 		return
 	}
+	if h.opts.Replay { // what was submitted is judged each time, or never
+		a.members[0].quiesce()
+	}
 	for _, b := range a.members {
 		b.finish(driver.Abandoned, driver.Unknown, "no longer watched", true) // before what is open would be kept
 	}
+	a.closing.Store(true)
 	a.stream.Close()
 	a.charge.release()
 	for _, b := range a.members {

@@ -289,6 +289,11 @@ func (b *Binding) flagged(s *driver.Sample) (r driver.Result, told bool) {
 func (b *Binding) settle() {
 	b.mu.Unlock()
 	defer b.mu.Lock()
+	b.quiesce()
+}
+
+// quiesce waits until what was submitted is judged.
+func (b *Binding) quiesce() {
 	h := b.handler
 	h.mu.Lock()
 	a, ctx := h.adapters[b.config.ADMethodName], h.ctx

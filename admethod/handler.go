@@ -50,8 +50,12 @@ type Options struct {
 	AdapterOptions, SinkOptions map[string]map[string]any
 
 	// Replay judges readings by their time of reading alone: the handler looks at no clock, so that recorded readings
-	// get the verdicts that they got live. Silence is then noticed with the next reading.
+	// get the verdicts that they got live. Silence is then noticed with the next reading, or with [Handler.Advance].
 	Replay bool
+
+	// Told hears what sinks are to hear, those on one property in order, in the goroutine that judges: none is lost, and
+	// none waits. It keeps nothing of r. nil is nobody.
+	Told func(r *driver.Result)
 
 	Hooks Hooks
 }
@@ -399,6 +403,9 @@ func (h *Handler) reject(key driver.Key, sinks []string, cause error) {
 	r.Reset(nil)
 	r.Key, r.At, r.Kind, r.Message = key, h.clock.wall(), driver.KindFailed, cause.Error()
 	h.hooks.Verdict(&r)
+	if h.opts.Told != nil {
+		h.opts.Told(&r)
+	}
 	for _, q := range queues {
 		q.push(r.Clone())
 	}

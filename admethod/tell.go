@@ -37,7 +37,13 @@ func (b *Binding) tell(r *driver.Result) {
 	if b.handler.watched.Load() {
 		b.handler.hooks.Verdict(r)
 	}
-	if !b.coalesce.Pass(r, b.incident.Calm()) || len(b.setup.queues) == 0 {
+	if !b.coalesce.Pass(r, b.incident.Calm()) {
+		return
+	}
+	if told := b.handler.opts.Told; told != nil {
+		told(r)
+	}
+	if len(b.setup.queues) == 0 {
 		return
 	}
 	clone, muted := r.Clone(), b.handler.mutes.hide(r.Key)

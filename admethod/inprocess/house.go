@@ -53,7 +53,7 @@ func (a *Adapter) keepHouse(ctx context.Context) {
 				continue
 			}
 			limited, cancel := context.WithTimeout(ctx, a.config.Snapshot)
-			if err := a.save(limited); ctx.Err() == nil {
+			if err := a.Save(limited); ctx.Err() == nil {
 				a.saved(err)
 			}
 			cancel()
@@ -71,7 +71,7 @@ func (a *Adapter) saved(err error) {
 	}
 	if a.report != nil {
 		a.report("learned state", fmt.Sprintf("what detectors learned since the last snapshot is lost with the process; it is tried again every %v; is there room in %s, and may it be written to?",
-			a.config.Snapshot, a.store.dir), err)
+			a.config.Snapshot, a.store), err)
 	}
 }
 
@@ -102,20 +102,10 @@ func (a *Adapter) save(ctx context.Context) error {
 		records = append(records, rec)
 	}
 	a.mu.Unlock()
-	if len(missing) > 0 { // an incomplete file would forget them
-		old, err := a.store.read(a.store.path(a.store.slot, ".snapshot"), now, a.config.Retain)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		for id := range missing {
-			if rec, ok := old[id]; ok {
-				rec.gone = now
-				records = append(records, rec)
-			}
-		}
-		errs = append(errs, fmt.Errorf("%d streams keep their last snapshot, of %d", len(missing), len(records)))
+	if len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("%d streams keep their last snapshot, of %d", len(missing), len(missing)+len(records)))
 	}
-	return errors.Join(append(errs, a.store.save(records, now, a.config.Retain))...)
+	return errors.Join(append(errs, a.store.Save(records, missing, now, a.config.Retain))...)
 }
 
 // collection collects records from the goroutines of lanes, which may come late.
@@ -124,7 +114,7 @@ type collection struct {
 
 	mu      sync.Mutex
 	closed  bool
-	records []record
+	records []Record
 	missing map[string]struct{} // streams that were not come to
 }
 
@@ -152,12 +142,12 @@ func (c *collection) miss(streams []*stream) {
 	}
 }
 
-func (c *collection) close() (records []record, missing map[string]struct{}) {
+func (c *collection) close() (records []Record, missing map[string]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	for i := range c.records { // one may have come after its lane was given up
-		delete(c.missing, c.records[i].id)
+		delete(c.missing, c.records[i].ID)
 	}
 	return c.records, c.missing
 }

@@ -50,6 +50,22 @@ func Factory() admethod.AdapterFactory {
 	}
 }
 
+// FactoryWith describes an adapter whose store is given; made, which may be nil, hears of it.
+func FactoryWith(store Store, made func(*Adapter)) admethod.AdapterFactory {
+	f := Factory()
+	f.New = func(s admethod.AdapterSettings) (admethod.Adapter, error) {
+		a, err := NewWith(s, store)
+		if err != nil {
+			return nil, err
+		}
+		if made != nil {
+			made(a)
+		}
+		return a, nil
+	}
+	return f
+}
+
 // cost is that of the detector. A model takes some four times the size of its file.
 func cost(drivers *driver.Registry, s *admethod.StreamSettings) (driver.Cost, error) {
 	c, err := admethod.DetectorCost(drivers, s.Config.Detector, "detector.", s, s.Config.Options["detector"])
@@ -93,14 +109,17 @@ type Adapter struct {
 	report  admethod.Report
 	said    logs.Limiter
 	config  Config
-	store   *store // nil where no state is kept on disk
+	store   Store // nil where no state is kept
 	models  modelWatch
+
+	saving sync.Mutex // around save; taken before mu
 
 	mu     sync.Mutex
 	phase  phase
 	pools  []*pool           // the first one is for streams without a tenant
-	parked map[string]record // state of streams that are closed or not yet open, by stream ID
-	round  uint64            // of snapshots; of the goroutine that saves
+	run    int64             // number of this one, in the store
+	parked map[string]Record // state of streams that are closed or not yet open, by stream ID
+	round  uint64            // of snapshots; guarded by saving
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // housekeeping; the lanes have their own
 }
@@ -114,7 +133,10 @@ const (
 )
 
 // New makes an adapter. It does nothing before Start.
-func New(s admethod.AdapterSettings) (*Adapter, error) {
+func New(s admethod.AdapterSettings) (*Adapter, error) { return NewWith(s, nil) }
+
+// NewWith is New with a store in place of the state directory; nil is none.
+func NewWith(s admethod.AdapterSettings, store Store) (*Adapter, error) {
 	config := DefaultConfig()
 	if err := params.Decode(&config, s.Options); err != nil {
 		return nil, err
@@ -122,8 +144,8 @@ func New(s admethod.AdapterSettings) (*Adapter, error) {
 	if config.Lanes == 0 {
 		config.Lanes = min(runtime.GOMAXPROCS(0), 4)
 	}
-	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, report: s.Report, config: config, parked: make(map[string]record), models: modelWatch{fetch: fetchModel}}
-	if s.StateDir != "" {
+	a := &Adapter{drivers: s.Drivers, hooks: s.Hooks, report: s.Report, config: config, parked: make(map[string]Record), models: modelWatch{fetch: fetchModel}}
+	if a.store = store; store == nil && s.StateDir != "" {
 		a.store = newStore(s.StateDir, func(err error) { a.trouble("", err) })
 	}
 	return a, nil
@@ -140,12 +162,12 @@ func (a *Adapter) Start(ctx context.Context) error {
 		return admethod.ErrClosed
 	}
 	if a.store != nil {
-		a.store.open()
-		records, err := a.store.load(a.config.Retain)
+		a.store.Open()
+		records, run, err := a.store.Load(a.config.Retain)
 		if err != nil {
 			a.trouble("", err) // what could be read is used; a mapper that forgets beats one that does not start
 		}
-		a.parked = records
+		a.parked, a.run = records, run
 	}
 	a.pools = []*pool{a.newPool()}
 	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -277,16 +299,27 @@ func (a *Adapter) Shutdown(ctx context.Context) error {
 	a.cancel()
 	a.wg.Wait()
 	if a.store != nil {
-		errs = append(errs, a.save(saving))
+		errs = append(errs, a.Save(saving))
 	}
 	for _, l := range a.lanes() {
 		errs = append(errs, l.stop(ctx))
 	}
 	if a.store != nil {
-		errs = append(errs, a.store.close())
+		errs = append(errs, a.store.Close())
 	}
 	errs = append(errs, a.models.join(ctx))
 	return errors.Join(errs...)
+}
+
+// Save keeps the state of every stream, as it is done from time to time. Where it must be that after a certain reading,
+// [Adapter.Flush] goes before it, and nothing is submitted meanwhile.
+func (a *Adapter) Save(ctx context.Context) error {
+	if a.store == nil {
+		return nil
+	}
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	return a.save(ctx)
 }
 
 // halfOf is a context with half of the time that ctx has left, mostOf one with most of it.
@@ -301,17 +334,17 @@ func partOf(ctx context.Context, share float64) (context.Context, context.Cancel
 }
 
 // park keeps the state of a stream that was closed.
-func (a *Adapter) park(rec record) {
+func (a *Adapter) park(rec Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.parked[rec.id] = rec
+	a.parked[rec.ID] = rec
 	if len(a.parked) <= a.config.Parked {
 		return
 	}
 	// A few at a time, as it takes a look at all.
-	all := slices.SortedFunc(maps.Values(a.parked), func(x, y record) int { return x.gone.Compare(y.gone) })
+	all := slices.SortedFunc(maps.Values(a.parked), func(x, y Record) int { return x.Gone.Compare(y.Gone) })
 	for _, old := range all[:1+a.config.Parked/64] {
-		delete(a.parked, old.id)
+		delete(a.parked, old.ID)
 	}
 }
 

@@ -79,11 +79,12 @@ func openStream(t *testing.T, a *Adapter, tenant, property, detector string) adm
 // kept is the state that the file has of a stream: the number of readings, and how often it was saved until then.
 func kept(t *testing.T, a *Adapter, id string) (readings, saved string) {
 	t.Helper()
-	records, err := a.store.read(a.store.path(1, ".snapshot"), time.Now(), time.Hour)
+	dir := a.store.(*directory)
+	records, err := dir.read(dir.path(1, ".snapshot"), time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	readings, saved, _ = strings.Cut(string(records[id].state), " ")
+	readings, saved, _ = strings.Cut(string(records[id].State), " ")
 	return readings, saved
 }
 

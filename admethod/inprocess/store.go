@@ -18,28 +18,43 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/model"
 )
 
-// record is the state of one stream.
-type record struct {
-	id       string
-	detector string
-	model    string    // version of the trained model beneath; "" where there is none
-	gone     time.Time // since when nobody has the stream open, as far as processes saw; of a stream that is open, now
-	run      int64     // in which the stream was open last: runs of mappers in the directory have ascending numbers
-	state    []byte    // of the detector
-	stages   []byte    // of the stages before it
+// Record is the state of one stream.
+type Record struct {
+	ID       string
+	Detector string
+	Model    string    // version of the trained model beneath; "" where there is none
+	Gone     time.Time // since when nobody has the stream open, as far as processes saw; of a stream that is open, now
+	Run      int64     // in which the stream was open last: runs of mappers in the directory have ascending numbers
+	State    []byte    // of the detector
+	Stages   []byte    // of the stages before it
 }
 
-// store keeps records in a file of the state directory: a sequence of sealed records. It is replaced as a whole by a
+// Store is where an adapter keeps what its detectors learned. Its methods are not called at the same time.
+type Store interface {
+	// Open takes the store for this process, as far as it can; what is wrong is told with what is loaded and saved.
+	Open()
+	// Load returns the records of streams that are gone for no longer than retain, by ID, and the number of this run. What
+	// could be read is returned also with an error.
+	Load(retain time.Duration) (records map[string]Record, run int64, err error)
+	// Save keeps the records, but for those gone for longer than retain, in place of all that were there; of the streams
+	// that are missing among them it leaves what is there.
+	Save(records []Record, missing map[string]struct{}, now time.Time, retain time.Duration) error
+	Close() error
+	// String says where it is, for people.
+	String() string
+}
+
+// directory is a [Store]: it keeps records in a file of the state directory: a sequence of sealed records. It is replaced as a whole by a
 // rename, so that a crash leaves the old or the new one; a file that is damaged all the same is set aside, and its good
 // records are used.
 //
 // A file belongs to one process at a time. Where several mappers share a directory, the second one has a file of its own
 // beside the first one's. Which is whose may be another way round after a restart, so each of them reads all.
-type store struct {
+type directory struct {
 	dir  string
 	slot int      // of the file that is written to, from 1
 	lock *os.File // on it; nil where there can be none
-	run  int64    // number of this one, known after load
+	run  int64    // number of this one, known after Load
 	warn func(error)
 }
 
@@ -52,10 +67,15 @@ const (
 )
 
 // newStore makes a store; warn hears of what does not keep it from its work.
-func newStore(dir string, warn func(error)) *store { return &store{dir: dir, slot: 1, warn: warn} }
+func newStore(dir string, warn func(error)) *directory {
+	return &directory{dir: dir, slot: 1, warn: warn}
+}
+
+// String is the directory.
+func (s *directory) String() string { return s.dir }
 
 // path of the file, or of another that ends so, in a slot.
-func (s *store) path(slot int, end string) string {
+func (s *directory) path(slot int, end string) string {
 	name := "inprocess"
 	if slot > 1 {
 		name += "-" + strconv.Itoa(slot)
@@ -63,9 +83,9 @@ func (s *store) path(slot int, end string) string {
 	return filepath.Join(s.dir, name+end)
 }
 
-// open takes the first file that no other process has. Where locks cannot be made, files cannot be written either, which
+// Open takes the first file that no other process has. Where locks cannot be made, files cannot be written either, which
 // is told when they are.
-func (s *store) open() {
+func (s *directory) Open() {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return
 	}
@@ -85,8 +105,8 @@ func (s *store) open() {
 	}
 }
 
-// close gives the file up for another process.
-func (s *store) close() error {
+// Close gives the file up for another process.
+func (s *directory) Close() error {
 	if s.lock == nil {
 		return nil
 	}
@@ -95,16 +115,16 @@ func (s *store) close() error {
 	return lock.Close()
 }
 
-// load reads the records of all files whose streams are gone for no longer than retain. What could be read is returned
+// Load reads the records of all files whose streams are gone for no longer than retain. What could be read is returned
 // also with an error.
-func (s *store) load(retain time.Duration) (map[string]record, error) {
+func (s *directory) Load(retain time.Duration) (map[string]Record, int64, error) {
 	own := s.path(s.slot, ".snapshot")
 	atomicfile.Clean(s.dir, filepath.Base(own))
 	files, err := filepath.Glob(filepath.Join(s.dir, filePattern))
 	if err != nil {
-		return make(map[string]record), fmt.Errorf("read snapshots: %w", err)
+		return make(map[string]Record), 0, fmt.Errorf("read snapshots: %w", err)
 	}
-	all, now := make(map[string]record), time.Now()
+	all, now := make(map[string]Record), time.Now()
 	var errs []error
 	for _, path := range files {
 		records, err := s.read(path, now, retain)
@@ -114,18 +134,18 @@ func (s *store) load(retain time.Duration) (map[string]record, error) {
 			errs = append(errs, err)
 		}
 		for id, rec := range records {
-			s.run = max(s.run, rec.run)
-			if known, ok := all[id]; !ok || rec.run > known.run || rec.run == known.run && rec.gone.After(known.gone) {
+			s.run = max(s.run, rec.Run)
+			if known, ok := all[id]; !ok || rec.Run > known.Run || rec.Run == known.Run && rec.Gone.After(known.Gone) {
 				all[id] = rec
 			}
 		}
 	}
 	s.run++
-	return all, errors.Join(errs...)
+	return all, s.run, errors.Join(errs...)
 }
 
 // read reads a file; one that is not there has no records.
-func (s *store) read(path string, now time.Time, retain time.Duration) (map[string]record, error) {
+func (s *directory) read(path string, now time.Time, retain time.Duration) (map[string]Record, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -133,11 +153,11 @@ func (s *store) read(path string, now time.Time, retain time.Duration) (map[stri
 	case err != nil:
 		return nil, fmt.Errorf("read snapshots: %w", err)
 	}
-	return decodeRecords(data, now, retain)
+	return DecodeRecords(data, now, retain)
 }
 
 // setAside renames a file that is damaged.
-func (s *store) setAside(path string, recovered int, damage error) error {
+func (s *directory) setAside(path string, recovered int, damage error) error {
 	if damage == nil || errors.As(damage, new(*fs.PathError)) {
 		return damage
 	}
@@ -148,19 +168,35 @@ func (s *store) setAside(path string, recovered int, damage error) error {
 	return fmt.Errorf("%s: set aside as %s, %d streams recovered: %w", path, filepath.Base(aside), recovered, damage)
 }
 
-// save replaces the file by one with the given records, but for those gone for longer than retain.
-func (s *store) save(records []record, now time.Time, retain time.Duration) error {
+// Save replaces the file.
+func (s *directory) Save(records []Record, missing map[string]struct{}, now time.Time, retain time.Duration) error {
+	var damaged error
+	if len(missing) > 0 { // an incomplete file would forget them
+		var old map[string]Record
+		if old, damaged = s.read(s.path(s.slot, ".snapshot"), now, retain); len(old) > 0 {
+			for id := range missing {
+				if rec, ok := old[id]; ok {
+					rec.Gone = now
+					records = append(records, rec)
+				}
+			}
+		}
+	}
+	return errors.Join(damaged, s.write(records, now, retain))
+}
+
+func (s *directory) write(records []Record, now time.Time, retain time.Duration) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("save snapshots: %w", err)
 	}
 	var data []byte
 	for i := range records {
-		if now.Sub(records[i].gone) > retain {
+		if now.Sub(records[i].Gone) > retain {
 			continue
 		}
 		var err error
-		if data, err = appendRecord(data, &records[i], now); err != nil {
-			return fmt.Errorf("save snapshot of %s: %w", records[i].id, err)
+		if data, err = AppendRecord(data, &records[i], now); err != nil {
+			return fmt.Errorf("save snapshot of %s: %w", records[i].ID, err)
 		}
 	}
 	if err := atomicfile.WriteBytes(s.path(s.slot, ".snapshot"), 0o600, data); err != nil {
@@ -169,17 +205,17 @@ func (s *store) save(records []record, now time.Time, retain time.Duration) erro
 	return nil
 }
 
-// appendRecord appends a sealed record. It says for how long the stream is gone, not since when: of the wall clock, which
+// AppendRecord appends a sealed record. It says for how long the stream is gone, not since when: of the wall clock, which
 // may be wrong by a year, nothing depends.
-func appendRecord(data []byte, rec *record, now time.Time) ([]byte, error) {
+func AppendRecord(data []byte, rec *Record, now time.Time) ([]byte, error) {
 	var w state.Writer
-	w.Text(rec.id)
-	w.Text(rec.detector)
-	w.Text(rec.model)
-	w.Int(int64(max(now.Sub(rec.gone), 0)))
-	w.Int(rec.run)
-	w.Text(string(rec.state))
-	w.Text(string(rec.stages))
+	w.Text(rec.ID)
+	w.Text(rec.Detector)
+	w.Text(rec.Model)
+	w.Int(int64(max(now.Sub(rec.Gone), 0)))
+	w.Int(rec.Run)
+	w.Text(string(rec.State))
+	w.Text(string(rec.Stages))
 	sealed, err := model.Seal(recordSchema, recordVersion, w.Bytes)
 	if err != nil {
 		return nil, err
@@ -187,9 +223,9 @@ func appendRecord(data []byte, rec *record, now time.Time) ([]byte, error) {
 	return append(data, sealed...), nil
 }
 
-// decodeRecords returns the good records, and the errors of the others.
-func decodeRecords(data []byte, now time.Time, retain time.Duration) (map[string]record, error) {
-	records := make(map[string]record)
+// DecodeRecords returns the good records, and the errors of the others.
+func DecodeRecords(data []byte, now time.Time, retain time.Duration) (map[string]Record, error) {
+	records := make(map[string]Record)
 	var errs []error
 	for len(data) > 0 {
 		frame, rest := model.Next(data)
@@ -197,33 +233,33 @@ func decodeRecords(data []byte, now time.Time, retain time.Duration) (map[string
 		if err != nil { // its length may be what is wrong: look for the next record inside it, too
 			errs = append(errs, err)
 			rest = model.Resume(data)
-		} else if now.Sub(rec.gone) <= retain {
-			records[rec.id] = rec
+		} else if now.Sub(rec.Gone) <= retain {
+			records[rec.ID] = rec
 		}
 		data = rest
 	}
 	return records, errors.Join(errs...)
 }
 
-func decodeRecord(sealed []byte, now time.Time) (record, error) {
+func decodeRecord(sealed []byte, now time.Time) (Record, error) {
 	payload, err := model.Unseal(recordSchema, recordVersion, sealed)
 	first := errors.Is(err, model.ErrSchema)
 	if first { // the first version had the time of the wall clock
 		payload, err = model.Unseal(recordSchema, 1, sealed)
 	}
 	if err != nil {
-		return record{}, err
+		return Record{}, err
 	}
 	r := state.NewReader(payload)
-	rec := record{id: r.Text("stream", maxName), detector: r.Text("detector", maxName), model: r.Text("model", maxName)}
+	rec := Record{ID: r.Text("stream", maxName), Detector: r.Text("detector", maxName), Model: r.Text("model", maxName)}
 	age := r.Int()
 	if first {
 		age = 0
 	} else {
-		rec.run = r.Int()
+		rec.Run = r.Int()
 	}
-	rec.gone = now.Add(-time.Duration(max(age, 0)))
-	rec.state = []byte(r.Text("state", model.MaxPayload))
-	rec.stages = []byte(r.Text("stages", model.MaxPayload))
+	rec.Gone = now.Add(-time.Duration(max(age, 0)))
+	rec.State = []byte(r.Text("state", model.MaxPayload))
+	rec.Stages = []byte(r.Text("stages", model.MaxPayload))
 	return rec, r.Close()
 }

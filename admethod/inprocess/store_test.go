@@ -21,7 +21,7 @@ import (
 const retainAll = math.MaxInt64
 
 func FuzzDecodeRecords(f *testing.F) {
-	data, err := appendRecord(nil, &record{id: "default/d/p", detector: "ewma", state: []byte{1}, stages: []byte{2}}, time.Time{})
+	data, err := AppendRecord(nil, &Record{ID: "default/d/p", Detector: "ewma", State: []byte{1}, Stages: []byte{2}}, time.Time{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -30,19 +30,19 @@ func FuzzDecodeRecords(f *testing.F) {
 	f.Add([]byte{255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		now := time.Now()
-		records, _ := decodeRecords(data, now, retainAll)
+		records, _ := DecodeRecords(data, now, retainAll)
 		var again []byte
 		for _, rec := range records {
 			var err error
-			if again, err = appendRecord(again, &rec, now); err != nil {
+			if again, err = AppendRecord(again, &rec, now); err != nil {
 				t.Fatal(err)
 			}
 		}
-		second, err := decodeRecords(again, now, retainAll)
+		second, err := DecodeRecords(again, now, retainAll)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(records, second, cmp.AllowUnexported(record{})); diff != "" {
+		if diff := cmp.Diff(records, second, cmp.AllowUnexported(Record{})); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -53,21 +53,21 @@ func FuzzDecodeRecords(f *testing.F) {
 func TestStoreForgetsTheOld(t *testing.T) {
 	s := newStore(t.TempDir(), func(err error) { t.Error(err) })
 	now := time.Now()
-	records := []record{{id: "young", gone: now}, {id: "older", gone: now.Add(-time.Hour)}, {id: "old", gone: now.Add(-3 * time.Hour)}}
-	if err := s.save(records, now, 2*time.Hour); err != nil {
+	records := []Record{{ID: "young", Gone: now}, {ID: "older", Gone: now.Add(-time.Hour)}, {ID: "old", Gone: now.Add(-3 * time.Hour)}}
+	if err := s.Save(records, nil, now, 2*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.load(2 * time.Hour)
+	got, _, err := s.Load(2 * time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 2 || got["old"].id != "" {
+	if len(got) != 2 || got["old"].ID != "" {
 		t.Errorf("got %v, want all but the old one", got)
 	}
-	if age := time.Since(got["older"].gone); age < time.Hour || age > time.Hour+time.Minute {
+	if age := time.Since(got["older"].Gone); age < time.Hour || age > time.Hour+time.Minute {
 		t.Errorf("the older one is of %v, want an hour", age)
 	}
-	if got, err := s.load(time.Minute); err != nil || len(got) != 1 {
+	if got, _, err := s.Load(time.Minute); err != nil || len(got) != 1 {
 		t.Errorf("got %v, %v; want the young one alone", got, err)
 	}
 }
@@ -85,8 +85,8 @@ func TestStoreReadsTheFirstVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, err := decodeRecords(data, time.Now(), time.Hour)
-	if err != nil || string(records["default/d/p"].stages) != "stages" {
+	records, err := DecodeRecords(data, time.Now(), time.Hour)
+	if err != nil || string(records["default/d/p"].Stages) != "stages" {
 		t.Errorf("got %v, %v", records, err)
 	}
 }
@@ -99,31 +99,31 @@ func TestMappersShareADirectory(t *testing.T) {
 		if life%3 == 1 {
 			slices.Reverse(names)
 		}
-		var open []*store
+		var open []*directory
 		for _, name := range names {
 			warned := 0
 			s := newStore(dir, func(error) { warned++ })
-			s.open()
+			s.Open()
 			if want := len(open); warned != want || s.lock == nil {
 				t.Errorf("life %d: %q heard %d warnings, want %d", life, name, warned, want)
 			}
-			records, err := s.load(time.Hour)
+			records, _, err := s.Load(time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(records[name].state); life > 0 && got != strconv.Itoa(life-1) {
+			if got := string(records[name].State); life > 0 && got != strconv.Itoa(life-1) {
 				t.Errorf("life %d: %q finds the state %q, want %d", life, name, got, life-1)
 			}
 			now := time.Now()
-			mine := record{id: name, gone: now, run: s.run, state: []byte(strconv.Itoa(life))}
+			mine := Record{ID: name, Gone: now, Run: s.run, State: []byte(strconv.Itoa(life))}
 			delete(records, name)
-			if err := s.save(append(slices.Collect(maps.Values(records)), mine), now, time.Hour); err != nil {
+			if err := s.Save(append(slices.Collect(maps.Values(records)), mine), nil, now, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			open = append(open, s)
 		}
 		for _, s := range open {
-			if err := s.close(); err != nil {
+			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}

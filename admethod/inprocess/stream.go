@@ -96,7 +96,7 @@ func (s *stream) lost(number uint64) {
 func (s *stream) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes no context
 	defer cancel()
-	var rec record
+	var rec Record
 	ok := false
 	err := s.lane.do(ctx, func() {
 		if !s.cut.Swap(true) {
@@ -119,7 +119,7 @@ func (s *stream) Close() {
 }
 
 // record is the state of the stream. ok is false where there is nothing to keep. It is called on the lane's goroutine.
-func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
+func (s *stream) record(now time.Time) (rec Record, ok bool, err error) {
 	m, can := s.detector.(encoding.BinaryMarshaler)
 	if !can && s.aux == nil || !s.judged {
 		return rec, false, nil
@@ -129,17 +129,14 @@ func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
 			ok, err = false, fmt.Errorf("detector %q: MarshalBinary panicked: %v", s.name, p)
 		}
 	}()
-	rec = record{id: s.id(), detector: s.name, model: *s.model.Load(), gone: now}
-	if s.adapter.store != nil {
-		rec.run = s.adapter.store.run
-	}
+	rec = Record{ID: s.id(), Detector: s.name, Model: *s.model.Load(), Gone: now, Run: s.adapter.run}
 	if can { // one that keeps nothing has an incident all the same
-		if rec.state, err = m.MarshalBinary(); err != nil {
+		if rec.State, err = m.MarshalBinary(); err != nil {
 			return rec, false, fmt.Errorf("detector %q: %w", s.name, err)
 		}
 	}
 	if s.aux != nil {
-		if rec.stages, err = s.aux.MarshalBinary(); err != nil {
+		if rec.Stages, err = s.aux.MarshalBinary(); err != nil {
 			return rec, false, err
 		}
 	}
@@ -147,8 +144,8 @@ func (s *stream) record(now time.Time) (rec record, ok bool, err error) {
 }
 
 // restore gives the stream the state it had. On an error the detector is to be opened anew.
-func (s *stream) restore(rec record) (err error) {
-	if rec.detector != s.name || rec.model != *s.model.Load() {
+func (s *stream) restore(rec Record) (err error) {
+	if rec.Detector != s.name || rec.Model != *s.model.Load() {
 		return nil // another driver or model was configured since: nothing to restore, nothing wrong
 	}
 	u, can := s.detector.(encoding.BinaryUnmarshaler)
@@ -161,13 +158,13 @@ func (s *stream) restore(rec record) (err error) {
 		}
 	}()
 	if can {
-		if err := u.UnmarshalBinary(rec.state); err != nil {
+		if err := u.UnmarshalBinary(rec.State); err != nil {
 			return fmt.Errorf("detector %q: %w", s.name, err)
 		}
 	}
 	s.judged = true
 	if s.aux != nil {
-		return s.aux.UnmarshalBinary(rec.stages)
+		return s.aux.UnmarshalBinary(rec.Stages)
 	}
 	return nil
 }

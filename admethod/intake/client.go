@@ -62,7 +62,8 @@ type Client struct {
 	streams          map[string]*memory
 }
 
-// Client makes one known. Names are different from one another; all clients are known before [Intake.Run].
+// Client makes one known. Names are different from one another; all clients are known before [Intake.Run], unless the
+// intake is driven.
 func (in *Intake) Client(name string, namespaces []string, l Limits) *Client {
 	l = l.Over(DefaultLimits())
 	c := &Client{Name: name, Namespaces: namespaces, Limits: l, streams: make(map[string]*memory)}
@@ -78,6 +79,8 @@ func (in *Intake) Client(name string, namespaces []string, l Limits) *Client {
 	if limit == rate.Inf {
 		c.chunk = 1 << 30
 	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.clients = append(in.clients, c)
 	in.budget[name] = max(int64(l.Memory)<<20, -1)
 	return c

@@ -63,6 +63,13 @@ type Config struct {
 	Deadline time.Duration
 	Snapshot time.Duration // between two times that what was learned is written; 0 means 5 min
 
+	// Driven is for who brings readings from a log, tells what time it is by [Intake.Advance], and goes on with the log
+	// where another stopped: the intake looks at no clock, and judges each time as it did the first time. The log is
+	// bounded where it is written, so memory is bounded by MaxSeries alone.
+	Driven   bool
+	Adapters *admethod.AdapterRegistry // with the adapter inprocess; nil means the linked ones
+	Told     func(*driver.Result)      // hears what sinks are to hear, as [admethod.Options] has it; nil is nobody
+
 	_ struct{} // keyed literals only: fields may be added
 }
 
@@ -96,6 +103,7 @@ type Intake struct {
 	clients []*Client        // likewise
 	log     logs.Limiter     // of refusals, by cause
 	clock   atomic.Int64     // coarse, Unix ns
+	told    bool             // what time it is, where it is driven
 	ended   chan struct{}    // closed when it drains
 	working sync.WaitGroup   // open sessions
 
@@ -125,15 +133,24 @@ func New(c Config) (*Intake, error) {
 	in.handler, err = admethod.NewHandler(admethod.Options{
 		Drivers: c.Drivers, StateDir: c.StateDir, ModelDir: c.ModelDir, Language: c.Language,
 		DefaultSinks: sinks, Sinks: c.SinkRegistry, SinkOptions: c.SinkOptions, Hooks: c.Hooks,
-		Budget: admethod.Budget{Of: in.budget},
+		Budget: admethod.Budget{Of: in.budget}, Replay: c.Driven, Adapters: c.Adapters, Told: c.Told,
 		AdapterOptions: map[string]map[string]any{"inprocess": {
 			"queue": 1 << 16, "hang": max(c.Deadline/2, 100*time.Millisecond).String(), "snapshot": c.Snapshot.String(),
+			"lanes": lanes(&c),
 		}},
 	})
 	if err := errors.Join(c.checkSettings(), err); err != nil {
 		return nil, err
 	}
 	return in, nil
+}
+
+// lanes is one where verdicts are to come in the same order each time.
+func lanes(c *Config) int {
+	if c.Driven {
+		return 1
+	}
+	return 0
 }
 
 // Run starts the detectors, runs the parts, which are endpoints and sources, until ctx ends or one of them fails, and
@@ -149,8 +166,10 @@ func (in *Intake) Run(ctx context.Context, parts ...func(context.Context) error)
 	}
 	var keeping sync.WaitGroup
 	kept, stop := context.WithCancel(detached)
-	keeping.Go(func() { guard.Loop(kept, "the watch over sessions", in.keepHouse) })
-	keeping.Go(func() { guard.Loop(kept, "the watch over idle series", in.closeIdle) })
+	if !in.Config.Driven {
+		keeping.Go(func() { guard.Loop(kept, "the watch over sessions", in.keepHouse) })
+		keeping.Go(func() { guard.Loop(kept, "the watch over idle series", in.closeIdle) })
+	}
 	serving, end := context.WithCancel(ctx)
 	defer end()
 	errs := make([]error, len(parts))

@@ -205,9 +205,16 @@ func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 		}
 		name = fmt.Sprintf("%s#%08x", name, h.Sum32())
 	}
-	attached, err := in.handler.Attach(admethod.AttachSettings{
+	settings := admethod.AttachSettings{
 		Group: name, Members: p.members, Config: p.config, Tenant: c.Name, Answer: n.settled, Observed: of.fed, Replays: in.Config.Snapshot + replayMargin,
-	})
+	}
+	if in.Config.Driven {
+		settings.Exact, settings.Replays = true, 0
+		if n.rows != nil {
+			settings.Kept = n.rows
+		}
+	}
+	attached, err := in.handler.Attach(settings)
 	if err != nil {
 		in.mu.Lock()
 		in.forget(n)

@@ -4,7 +4,6 @@
 package stage
 
 import (
-	"hash/maphash"
 	"math"
 	"sync/atomic"
 	"time"
@@ -28,8 +27,6 @@ type Coalescer struct {
 	kind      driver.Kind
 	blamed    uint64 // hash of the key to blame most
 }
-
-var hashSeed = maphash.MakeSeed() // hashes are compared within the process only
 
 // Init sets the time after which a verdict that does not change is told again, 0 for never.
 func (v *Coalescer) Init(heartbeat time.Duration) { v.heartbeat = int64(heartbeat) }
@@ -80,5 +77,13 @@ func blame(r *driver.Result) uint64 {
 	if key == (driver.Key{}) {
 		return 0
 	}
-	return maphash.Comparable(hashSeed, key)
+	// FNV-1a, which is the same in each process, as one may go on where another stopped.
+	h := uint64(14695981039346656037)
+	for _, part := range [...]string{key.Namespace, key.Device, key.Property} {
+		for i := range len(part) {
+			h = (h ^ uint64(part[i])) * 1099511628211
+		}
+		h = (h ^ '/') * 1099511628211
+	}
+	return max(h, 1)
 }
