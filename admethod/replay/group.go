@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,12 +22,13 @@ import (
 // Member is one member of a group.
 type Member struct {
 	Name string
-	Text bool // its readings are categories
+	Text bool   // its readings are categories
+	Unit string // "" for none
 }
 
 // Key is the key of a member of a recorded group.
 func (m Member) Key() driver.Key {
-	return driver.Key{Namespace: "default", Device: "recording", Property: m.Name}
+	return recorded(m.Name)
 }
 
 // GroupOptions say what the rows of a group are scored with.
@@ -52,6 +54,7 @@ type RowOutcome struct {
 	Expected, Lower, Upper float64 // of the member that the verdict is about; NaN where there is no forecast
 
 	Incident driver.Incident // of the member that is worst off; the zero value is none
+	Message  string          // why, in words, with the names of members; "" where nothing is wrong
 }
 
 // Group scores the rows of a group, in order. It is not safe for concurrent use.
@@ -125,7 +128,7 @@ func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
 		c.Model = filepath.Base(o.Model)
 	}
 	for i, m := range o.Members {
-		meta := admethod.Meta{DataType: "double"}
+		meta := admethod.Meta{DataType: "double", Unit: m.Unit}
 		if m.Text {
 			meta.DataType = "string"
 		}
@@ -275,7 +278,7 @@ func (g *Group) fail(err error) {
 // beside takes what the quality stage says of the row's members. Its fault stands unless the detector says worse.
 func (o *RowOutcome) beside(q *RowOutcome) {
 	if q.Severity.Anomalous() && q.Severity >= o.Severity {
-		o.Severity, o.Kind, o.Blamed = q.Severity, q.Kind, q.Blamed
+		o.Severity, o.Kind, o.Blamed, o.Message = q.Severity, q.Kind, q.Blamed, q.Message
 	}
 	if q.Incident.ID != 0 && (o.Incident.ID == 0 || o.Incident.ID == q.Incident.ID && q.Incident.Phase == driver.Began) {
 		o.Incident = q.Incident
@@ -346,7 +349,7 @@ func (g *Group) judged(r *driver.Result) {
 func (o *RowOutcome) member(r *driver.Result) {
 	worse := r.Severity.Anomalous() && r.Severity > o.Severity
 	if worse {
-		o.Severity, o.Kind = r.Severity, r.Kind
+		o.Severity, o.Kind, o.Message = r.Severity, r.Kind, strings.ReplaceAll(r.Message, recorded("").String()+"/", "")
 	}
 	if r.Incident.ID != 0 && (worse || o.Incident.ID == 0) {
 		o.Incident = r.Incident

@@ -38,6 +38,7 @@ type Outcome struct {
 	Expected, Lower, Upper float64 // the detector's; NaN where it makes no forecast
 
 	Incident driver.Incident // that the reading is part of, or ended; the zero value is none
+	Message  string          // why, in words; "" where nothing is wrong
 }
 
 // Options say what a stream of readings is scored with.
@@ -47,6 +48,11 @@ type Options struct {
 	Drivers *driver.Registry // nil means driver.Default
 	// ModelDir is where the model of Config is looked up; "" where it has none.
 	ModelDir string
+}
+
+// recorded is the key of a recorded property.
+func recorded(property string) driver.Key {
+	return driver.Key{Namespace: "default", Device: "recording", Property: property}
 }
 
 // Session scores the readings of several properties, each in order and alone. It is not safe for concurrent use.
@@ -125,7 +131,7 @@ func openSession(ctx context.Context, drivers *driver.Registry, modelDir string)
 // Add binds a property of a name that no other has.
 func (s *Session) Add(name string, config admethod.ADMethodConfig, meta admethod.Meta) (*Stream, error) {
 	config.Sinks = nil
-	key := driver.Key{Namespace: "default", Device: "recording", Property: name}
+	key := recorded(name)
 	st := &Stream{session: s}
 	s.mu.Lock()
 	if s.byKey[key], s.only = st, nil; len(s.byKey) == 1 {
@@ -272,7 +278,7 @@ func (s *Session) answered(r *driver.Result) {
 	}
 	st.verdicts = append(st.verdicts, Outcome{
 		Score: r.Score, Onset: r.Onset, Severity: r.Severity, Kind: r.Kind, Expected: r.Expected, Lower: r.Lower, Upper: r.Upper,
-		Incident: r.Incident,
+		Incident: r.Incident, Message: r.Message,
 	})
 }
 
@@ -280,7 +286,7 @@ func (s *Session) answered(r *driver.Result) {
 func (o *Outcome) worse(r *driver.Result) {
 	o.Incident = r.Incident
 	if r.Severity.Anomalous() {
-		o.Severity, o.Kind = r.Severity, r.Kind
+		o.Severity, o.Kind, o.Message = r.Severity, r.Kind, r.Message
 	}
 }
 

@@ -10,27 +10,29 @@ export const number = (v) => v === undefined || v === null ? "–" : Number(v.to
 
 const pad = (n) => String(n).padStart(2, "0");
 
+// wall is a date whose UTC is what a clock shows at t: one that is offset(t) seconds before UTC, or that of the browser.
+const wall = (t, offset) => new Date((t + (offset ? offset(t) : -60 * new Date(t * 1000).getTimezoneOffset())) * 1000);
+
 // clock writes marks of a time axis: the time of day, with the date where a day begins.
-const clock = (utc) => (u, splits, axis, space, incr) => splits.map((t, i) => {
-  const d = new Date(t * 1000), get = (what) => d[(utc ? "getUTC" : "get") + what]();
-  const day = `${pad(get("Month") + 1)}-${pad(get("Date"))}`, time = `${pad(get("Hours"))}:${pad(get("Minutes"))}`;
+const clock = (offset) => (u, splits, axis, space, incr) => splits.map((t, i) => {
+  const [day, time] = [wall(t, offset).toISOString().slice(5, 10), wall(t, offset).toISOString().slice(11, 16)];
   if (incr >= 86400) return day;
-  const second = incr < 60 ? `:${pad(get("Seconds"))}` : "";
+  const second = incr < 60 ? wall(t, offset).toISOString().slice(16, 19) : "";
   return i === 0 || time === "00:00" && !second ? `${time}${second}\n${day}` : time + second;
 });
 
 // stamp writes a time as it stands under the pointer.
-export const stamp = (t, utc) => {
-  const d = new Date(t * 1000 - (utc ? 0 : new Date(t * 1000).getTimezoneOffset() * 60000));
-  return d.toISOString().slice(0, 19).replace("T", " ");
-};
+export const stamp = (t, offset) => wall(t, offset).toISOString().slice(0, 19).replace("T", " ");
+
+// local is wall for uPlot, which asks a date for the local time.
+const local = (offset) => (t) => { const d = wall(t, offset); return new Date(+d + d.getTimezoneOffset() * 60000); };
 
 // chart draws in box. The data are columns: time in seconds, then the series, of which o.series says
 //   label, color (a CSS variable), width, dash, hidden (from the legend), value(row) for the legend, and fill: the number of
 //   another series up to which it is filled.
 // o.spans() are stretches to shade ({from, to, color, alpha}), in a strip from top, of a share of the height, where these
 // are given; o.lines() levels to draw ({at, color}), or upright ({x, color}); o.plainX writes marks of an axis that is none
-// of times; o.xSplits, o.ySplits and o.yValues are marks. o.zoom(from, to) is called
+// of times; o.offset(t) is by how many seconds the clock of the axis is before UTC, that of the browser where it is not given; o.xSplits, o.ySplits and o.yValues are marks. o.zoom(from, to) is called
 // with what was chosen by dragging, and without anything for all again. Without it the chart zooms what it has.
 export function chart(box, o) {
   let plot, data = o.data;
@@ -43,11 +45,11 @@ export function chart(box, o) {
       value: (u, v, n, i) => i === null || i === undefined ? "–" : s.value ? s.value(data, i) : number(v) + (o.unit && v !== null ? ` ${o.unit}` : ""),
     }));
     plot = new uPlot({
-      width: wide(), height, cursor: { drag: { x: true, y: false, setScale: !o.zoom }, sync: o.together ? { key: o.together } : undefined, bind: o.zoom ? { dblclick: () => () => { o.zoom(); return null; } } : {} },
+      width: wide(), height, tzDate: o.offset && local(o.offset), cursor: { drag: { x: true, y: false, setScale: !o.zoom }, sync: o.together ? { key: o.together } : undefined, bind: o.zoom ? { dblclick: () => () => { o.zoom(); return null; } } : {} },
       scales: { x: { time: !o.plainX, range: o.range }, y: { range: o.yRange } },
-      series: [{ label: o.time, value: (u, v) => v === null ? "–" : o.plainX ? o.xValue(v) : stamp(v, o.utc) }, ...series],
+      series: [{ label: o.time, value: (u, v) => v === null ? "–" : o.plainX ? o.xValue(v) : stamp(v, o.offset) }, ...series],
       bands: o.series.flatMap((s, k) => s.fill === undefined ? [] : [{ series: [k + 1, s.fill + 1], fill: css(s.fillColor ?? s.color) + "33" }]),
-      axes: [{ ...axis, space: 80, label: o.xLabel, labelSize: o.xLabel ? 18 : 0, values: o.plainX ?? clock(o.utc), ...(o.xSplits ? { splits: () => o.xSplits } : {}) }, { ...axis, size: o.ySize ?? 62, ...(o.ySplits ? { splits: () => o.ySplits } : {}), label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: o.yValues ?? ((u, marks) => marks.map(number)) }],
+      axes: [{ ...axis, space: 80, label: o.xLabel, labelSize: o.xLabel ? 18 : 0, values: o.plainX ?? clock(o.offset), ...(o.xSplits ? { splits: () => o.xSplits } : {}) }, { ...axis, size: o.ySize ?? 62, ...(o.ySplits ? { splits: () => o.ySplits } : {}), label: o.yLabel, labelSize: o.yLabel ? 18 : 0, values: o.yValues ?? ((u, marks) => marks.map(number)) }],
       hooks: {
         setSelect: o.zoom ? [(u) => { if (u.select.width > 4) o.zoom(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")); u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); }] : [],
         drawClear: [(u) => shade(u, o.spans?.() ?? [])],

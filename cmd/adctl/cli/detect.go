@@ -89,10 +89,11 @@ A group
 -------
 Input: a header, then a time and a reading of each member in each row. The first
 column is the time; columns named anomaly, changepoint, label or is_anomaly are
-truth and never members; --columns chooses among the rest. A column of texts is
-a category, and left out where the detector takes numbers only. An empty cell is
-a reading that was not made: the member's last one stands for it. Gaps between
-rows are no anomalies unless quality.missing or quality.late are set. Output:
+truth and never members; --columns chooses among the rest (one alone is judged
+alone). A column of texts is a category, and left out where the detector takes
+numbers only. An empty cell is a reading that was not made: the member's last one
+stands for it. Gaps between rows are no anomalies unless quality.missing or
+quality.late are set. Output:
 
   timestamp             as in the input, to the letter
   anomaly_score         the detector's score, 0 … 1; 0 where it does not judge
@@ -119,17 +120,24 @@ The time is the column called timestamp, time, date or the like, else the first
 that holds times: RFC 3339, YYYY-MM-DD hh:mm, DD.MM.YYYY hh:mm, Unix times, Excel
 dates and more. Times without a zone are of a clock that --timezone says the
 place of; without it the summary and the report show them as they are written.
-In -o json such times end in Z, and timesAsWritten is true. 03/04/2026 is two days: unless another row tells, --time-format has to.
-Numbers may have decimal commas, thousands separators and units. A column is of
-numbers if most of its cells are; the others, such as unavailable, count as
+In -o json such times end in Z, and timesAsWritten is true. 03/04/2026 is two
+days: unless another row tells, --time-format has to. Where no column is a time,
+numbers that go on stand for it: seconds from a start (time (ms): milliseconds),
+or the number of the row. That is said, and in -o json timesCount is second or row.
+
+Numbers may have decimal commas, thousands separators and units. 1.234 is one and
+a bit or over a thousand: what any column of the file tells decides for all, and
+where nothing does, the choice is said, and --decimal makes the other. A column is
+of numbers if most of its cells are; the others, such as unavailable, count as
 invalid. So do readings beside which a column Quality, Status or StatusCode says
 Bad, or what else is not good, and a number that loggers write for no reading,
-such as -9999 or 32767, where it is far from all others. A column of qualities
-is never judged itself; --columns makes it a reading. Where clocks are set for
-the summer, local times without a zone are followed by their steps, and said;
+such as -9999 or 32767, where it is far from all others. A column of qualities is
+never judged itself; --columns makes it a reading. Where clocks are set for the
+summer, local times without a zone are followed by their steps, and said;
 --timezone is exact, and lets auto expect a rhythm by the clock of the place an
-hour sooner or later. Rows that come newest first, or in no order, are sorted. What was made of the
-file is said on standard error. Rows that cannot be used do not fail the program.
+hour sooner or later. Rows that come newest first, or in no order, are sorted.
+What was made of the file is said on standard error. Rows that cannot be used do
+not fail the program.
 
 Settings are those of a Device, under pushMethod.anomalyDetection:
   --set threshold=0.9 --set detector.window=60
@@ -143,12 +151,14 @@ A column anomaly, is_anomaly or label says what is anomalous: any text does but
 an empty one, 0, false, no, none, ok, normal, benign and the like; where labels
 are 1 and -1, -1 does. The summary then tells how many
 of the labelled faults were found, after which delay, and how many alerts were
-false. adctl label and adctl export make such a column.
+false. Of what a mapper recorded, adctl label and adctl export make such a column;
+in another file it is made by whoever has the file.
 
 --report FILE.html shows the run to a person: readings, the expected band,
-incidents, labels, and what each threshold costs: the rows are judged at each of
-eleven, after 250,000 readings at four of them. The file needs nothing from anywhere else. --png
-FILE.png is a picture of the same.`,
+incidents and why, labels, and what each threshold costs: the rows are judged at
+each of eleven, after 250,000 readings at four of them. The file needs nothing
+from anywhere else. --png FILE.png is a picture of the same. Why an incident is
+one is said in English; --set language=zh says it in Chinese.`,
 		Example: `  adctl detect boiler.csv
   adctl detect boiler.csv --output verdicts.csv --report boiler.html
   adctl detect --fail-on critical *.csv
@@ -171,7 +181,7 @@ FILE.png is a picture of the same.`,
 	f.StringVar(&o.alarms, "alarms", "", "false alarms of a property in a time, such as 1/week; sets the threshold by the time between readings")
 	f.StringVar(&o.dataType, "type", "", "data type of the property: int, float, double, boolean, string; found from the first reading where empty")
 	o.in.flags(f)
-	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns with the members of a group")
+	f.StringSliceVar(&o.members, "columns", nil, "headers of the columns to judge, each alone and together; without them all columns of numbers")
 	f.StringVar(&o.series, "series", "", "the one series of the file to judge; all of them where empty")
 	f.StringVar(&o.report, "report", "", "HTML file to write with charts of the run")
 	f.StringVar(&o.png, "png", "", "PNG file to write with charts of the run")

@@ -30,6 +30,7 @@ func (o *inputOptions) times(f *pflag.FlagSet) {
 
 func (o *inputOptions) flags(f *pflag.FlagSet) {
 	o.times(f)
+	f.StringVar(&o.Decimal, "decimal", "", "mark before the fraction of numbers, point or comma; found out from all of the file where empty")
 	f.StringVar(&o.Value, "value-column", "", "header of the column with the readings of one property")
 	f.StringSliceVar(&o.Series, "series-columns", nil, "headers of the columns that tell series apart; found by their names where empty")
 }

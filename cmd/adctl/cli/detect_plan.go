@@ -112,7 +112,7 @@ func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 	switch {
 	case p.model != nil:
 	case p.named && f.Info().Members > 1: // of one column too, as a property alone
-		p.group = p.group || several || p.members != nil
+		p.group = p.group || several
 		p.each = !p.group
 	case p.named:
 		p.each = true
@@ -120,10 +120,7 @@ func (p *plan) look(src io.Reader, log io.Writer) (*input.Reader, error) {
 		p.detector = groupDetector
 	default: // each alone, and several together
 		p.each = true
-		p.group = several && !r.Long() || p.members != nil && !r.Long()
-		if p.group && !several {
-			p.each, p.detector = false, groupDetector
-		}
+		p.group = several && !r.Long()
 	}
 	if p.group && r.Long() {
 		return nil, errors.New("a group wants a column for each member, the file has a row for each: export it --format wide, or choose a detector of single properties")
@@ -154,6 +151,9 @@ func (p *plan) judging(r *input.Reader, log io.Writer) (j judging, err error) {
 		p.each = opens(&c)
 		p.group = !p.each
 	}
+	if p.options.alarms != "" && r.Cadence() == 0 {
+		return j, errors.New("--alarms: no time between readings is known")
+	}
 	both := p.each && p.group
 	if p.each {
 		c, err := config(p.detector, set)
@@ -183,20 +183,31 @@ func (p *plan) judging(r *input.Reader, log io.Writer) (j judging, err error) {
 		j.alone = &c
 	}
 	j.model, j.dataType = p.options.model, p.options.dataType
-	var left []string
-	taker := j.together
-	if taker == nil {
-		taker = j.alone
+	alone, grouped := j.alone != nil && takesText(j.alone), j.together != nil && takesText(j.together)
+	var left []string // by those that take numbers only
+	taker := j.alone
+	if j.together != nil {
+		taker = j.together
 	}
-	text := j.alone != nil && j.together == nil && len(r.Columns()) == 1 || takesText(taker)
 	for i, c := range r.Columns() {
-		if c.Text && !text {
+		group := j.together != nil && (grouped || !c.Text)
+		if c.Text && !group {
 			left = append(left, c.Name)
+		}
+		if c.Text && !group && !alone && (j.alone == nil || len(r.Columns()) > 1) { // the one column there is may be of states
 			continue
+		}
+		if group {
+			j.members = append(j.members, len(j.columns))
 		}
 		j.columns, j.index = append(j.columns, c), append(j.index, i)
 	}
-	if left != nil {
+	switch {
+	case j.alone != nil && len(j.members) == 1: // nobody to compare it with
+		j.together, j.members, p.group = nil, nil, false
+	case left != nil && taker == j.together && j.alone != nil:
+		fmt.Fprintf(log, "detector %s takes numbers, not the texts of %s: they are judged alone\n", taker.Detector, strings.Join(left, ", "))
+	case left != nil && len(j.columns) < len(r.Columns()):
 		fmt.Fprintf(log, "detector %s takes numbers, not the texts of %s: left out\n", taker.Detector, strings.Join(left, ", "))
 	}
 	if len(p.absent) > 0 {

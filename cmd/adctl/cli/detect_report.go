@@ -28,7 +28,7 @@ func (o *detectOptions) backtest(p *plan, threshold float64, src *input.Reader, 
 	b := &backtest{html: o.report, png: o.png}
 	info := report.Info{
 		Input: filepath.Base(o.files[0]), Detector: p.judges(), Threshold: threshold, Settings: p.settings(o.set),
-		Labelled: src.LabelColumn(), AsWritten: src.AsWritten(),
+		Labelled: src.LabelColumn(), AsWritten: src.AsWritten(), Timezone: o.in.timezone, Counts: src.Counts(),
 	}
 	for _, c := range columns {
 		info.Members, info.Units = append(info.Members, c.Name), append(info.Units, c.Unit)
@@ -49,8 +49,8 @@ func (b *backtest) row(w *waitingRow, o *account.Row) {
 		return
 	}
 	b.run.Add(&report.Row{
-		At: w.at.UTC(), Values: w.values, Score: o.Score, Severity: o.Severity, Kind: o.Kind, Blamed: o.Blamed,
-		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: w.label, Incident: o.Incident,
+		At: w.at, Values: w.values, Score: o.Score, Severity: o.Severity, Kind: o.Kind, Blamed: o.Blamed,
+		Expected: o.Expected, Lower: o.Lower, Upper: o.Upper, Label: w.label, Incident: o.Incident, Why: o.Why,
 	})
 }
 

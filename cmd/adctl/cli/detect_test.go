@@ -90,8 +90,8 @@ line 5: time: got "yesterday", want it as YYYY-MM-DD hh:mm:ss: skipped
 2 cells hold no number, such as an empty one, N/A, ERR or a code for no reading
 judged by range: value
 threshold 0.95: by chance about 1.3 false alarms a week, at a reading every 1m
-began                ended                as     kind   severity  worst score  readings
-2026-03-01T00:02:00  2026-03-01T00:05:00  lasts  range  critical  1.0000       2
+began                ended                as     kind   severity  worst score  readings  why
+2026-03-01T00:02:00  2026-03-01T00:05:00  lasts  range  critical  1.0000       2         is 31, above the limit of 30
 `
 	args := []string{"detect", "--detector", "range", "--set", "detector.lower=10", "--set", "detector.upper=30"}
 	in, out := file(t, "in.csv", input), filepath.Join(t.TempDir(), "out.csv")

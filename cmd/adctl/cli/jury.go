@@ -24,6 +24,7 @@ type judging struct {
 	unranked bool                     // only incidents are of interest, no scores
 	columns  []input.Column
 	index    []int // of the columns, among the cells of a row
+	members  []int // of the columns, those that are judged together
 }
 
 // at is the same judging at another threshold, for incidents alone.
@@ -46,7 +47,9 @@ type jury struct {
 	series  map[string][]*column
 	order   []*column
 	group   *replay.Group // nil for none
-	names   []string
+	names   []string      // of the columns
+	members []string      // names of those that are judged together
+	grouped int           // rows that they were judged in
 	cells   []input.Cell
 	waiting []pendingRow
 	said    []account.Said
@@ -74,9 +77,13 @@ type pendingRow struct {
 
 func newJury(ctx context.Context, j judging) (*jury, error) {
 	d := &jury{judging: j, series: make(map[string][]*column)}
-	var members []replay.Member
 	for _, c := range j.columns {
-		members, d.names = append(members, replay.Member{Name: c.Name, Text: c.Text}), append(d.names, c.Name)
+		d.names = append(d.names, c.Name)
+	}
+	var members []replay.Member
+	for _, i := range j.members {
+		c := &j.columns[i]
+		members, d.members = append(members, replay.Member{Name: c.Name, Text: c.Text, Unit: c.Unit}), append(d.members, c.Name)
 	}
 	var err error
 	if j.alone != nil {
@@ -130,7 +137,7 @@ func (d *jury) of(row *input.Row) ([]*column, error) {
 		}
 		c := &column{name: name, series: series}
 		var err error
-		if c.stream, err = d.session.Add(key, *d.alone, admethod.Meta{DataType: dataType}); err != nil {
+		if c.stream, err = d.session.Add(key, *d.alone, admethod.Meta{DataType: dataType, Unit: d.columns[i].Unit}); err != nil {
 			return nil, err
 		}
 		if d.unranked {
@@ -179,8 +186,8 @@ func (d *jury) observe(row *input.Row) error {
 	}
 	if d.group != nil {
 		d.cells = d.cells[:0]
-		for _, i := range d.index {
-			d.cells = append(d.cells, row.Cells[i])
+		for _, i := range d.judging.members {
+			d.cells = append(d.cells, row.Cells[d.index[i]])
 		}
 		d.group.Observe(row.At, d.cells)
 	}
@@ -239,8 +246,11 @@ func (d *jury) drain(ctx context.Context, last bool, each func(*account.Row)) er
 		}
 		if groups != nil {
 			g := &groups[k]
+			if g.Score == g.Score {
+				d.grouped++
+			}
 			d.said = append(d.said, account.Said{By: together, Columns: g.Blamed, Outcome: replay.Outcome{
-				Score: g.Score, Onset: g.Onset, Severity: g.Severity, Kind: g.Kind, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Incident: g.Incident,
+				Score: g.Score, Onset: g.Onset, Severity: g.Severity, Kind: g.Kind, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Incident: g.Incident, Message: g.Message,
 			}})
 		}
 		d.row = d.book.Merge(p.series, p.at, d.said)

@@ -17,8 +17,10 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/account"
+	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/report"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 const (
@@ -110,6 +112,7 @@ type summary struct {
 	WarmUpTime  string            `json:"warmUpTime,omitempty"`
 	Cadence     string            `json:"cadence,omitempty"`        // time between two readings
 	AsWritten   bool              `json:"timesAsWritten,omitempty"` // without a zone: Z in times stands for the clock of the file
+	TimesCount  string            `json:"timesCount,omitempty"`     // row or second: times are so many after 1970-01-01T00:00:00Z, as the file tells none
 	Threshold   float64           `json:"threshold"`
 	AlarmsAWeek *float64          `json:"alarmsAWeek,omitempty"` // expected at the threshold by chance
 	JudgedBy    []judgedBy        `json:"judgedBy"`
@@ -119,19 +122,12 @@ type summary struct {
 
 	worst     driver.Severity
 	tally     *tally
+	counts    input.Count
 	location  *time.Location // of what is shown to people
 	done      []account.Incident
 	judges    int      // columns that are judged alone, in each series, and all together
 	named     []string // columns that are blamed; nil where there is one
 	manyFiles bool
-}
-
-type judgedBy struct {
-	Series   string   `json:"series,omitempty"`
-	Columns  []string `json:"columns"`
-	Detector string   `json:"detector"`
-	Judged   int      `json:"judged"`
-	Shows    string   `json:"shows,omitempty"` // what the detector takes the readings for
 }
 
 type labelSummary struct {
@@ -153,19 +149,20 @@ type incidentSummary struct {
 	Readings int             `json:"readings"`
 	Blamed   []string        `json:"blamed,omitempty"`
 	By       []string        `json:"by,omitempty"`
+	Why      string          `json:"why,omitempty"` // in words
 }
 
 // summary tells what was found.
 func (r *detection) summary() *summary {
 	s := &summary{
 		File: r.title(), Readings: r.read, Judged: r.judged, Anomalous: r.anomalous, Skipped: r.bad, NoNumber: r.noNumber, WarmUp: r.learned,
-		Threshold: r.judging.threshold(), AsWritten: r.src.AsWritten(), location: r.src.Location(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
-		Incidents: []incidentSummary{}, JudgedBy: r.jury.judgedBy(r.judged),
+		Threshold: r.judging.threshold(), AsWritten: r.src.AsWritten(), TimesCount: r.src.Counts().String(), counts: r.src.Counts(), location: r.src.Location(), Notes: r.src.Notes(), worst: r.worst, tally: &r.tally, done: r.jury.book.Done,
+		Incidents: []incidentSummary{}, JudgedBy: r.jury.judgedBy(r.src.Cadence()),
 	}
 	if len(r.jury.names) > 1 {
 		s.named = r.jury.names
 	}
-	if r.judged > 0 && r.learned > 0 {
+	if r.judged > 0 && r.learned > 0 && s.counts != input.Rows {
 		s.WarmUpTime = lasting(r.judgedFrom.Sub(r.firstAt))
 	}
 	if c := r.src.Cadence(); c > 0 {
@@ -186,7 +183,7 @@ func (r *detection) summary() *summary {
 		a := &s.done[i]
 		told := incidentSummary{
 			ID: verdict.ID(a.ID), Series: a.Series, Began: a.Start.UTC(), Ended: a.End.UTC(), Outcome: a.Phase.String(), Kind: a.Kind,
-			Severity: a.Severity, Readings: a.Readings, Blamed: a.Blamed,
+			Severity: a.Severity, Readings: a.Readings, Blamed: a.Blamed, Why: a.Why,
 		}
 		if !math.IsNaN(a.Score) {
 			told.Score = &a.Score
@@ -197,35 +194,6 @@ func (r *detection) summary() *summary {
 		s.Incidents = append(s.Incidents, told)
 	}
 	return s
-}
-
-// judgedBy says which detector judged which columns.
-func (d *jury) judgedBy(rows int) (all []judgedBy) {
-	for _, c := range d.order {
-		by := judgedBy{Series: c.series, Columns: []string{c.name}, Detector: d.alone.Detector, Judged: c.judged}
-		if shower, ok := c.stream.Detector().(interface {
-			Shows() (structure string, season int)
-		}); ok {
-			by.Shows = shows(shower.Shows())
-		}
-		all = append(all, by)
-	}
-	if d.group != nil {
-		all = append(all, judgedBy{Columns: d.names, Detector: d.together.Detector, Judged: rows})
-	}
-	return all
-}
-
-func shows(structure string, season int) string {
-	switch {
-	case season > 0:
-		return fmt.Sprintf("a season of %d readings", season)
-	case structure == "plain":
-		return "no season"
-	case structure == "counter":
-		return "a counter"
-	}
-	return structure
 }
 
 // threshold is the one in force.
@@ -291,7 +259,11 @@ func (s *summary) words(w io.Writer) {
 	}
 	switch last := s.JudgedBy[len(s.JudgedBy)-1]; {
 	case len(last.Columns) > 1 && len(alone) > 0:
-		fmt.Fprintf(w, "judged by %s: %s; all together by %s\n", detector, strings.Join(alone, ", "), last.Detector)
+		not := ""
+		if last.Judged == 0 {
+			not = " (not judged)"
+		}
+		fmt.Fprintf(w, "judged by %s: %s; all together by %s%s\n", detector, strings.Join(alone, ", "), last.Detector, not)
 	case len(alone) > 0:
 		fmt.Fprintf(w, "judged by %s: %s\n", detector, strings.Join(alone, ", "))
 	default:
@@ -300,8 +272,10 @@ func (s *summary) words(w io.Writer) {
 	switch {
 	case s.Judged == 0:
 		fmt.Fprintf(w, "nothing could be judged: %s\n", s.why())
-	case s.WarmUp > 0:
+	case s.WarmUpTime != "":
 		fmt.Fprintf(w, "the first %d rows (%s) were learned from, and not judged\n", s.WarmUp, s.WarmUpTime)
+	case s.WarmUp > 0:
+		fmt.Fprintf(w, "the first %d rows were learned from, and not judged\n", s.WarmUp)
 	}
 	fmt.Fprintf(w, "threshold %.6g", s.Threshold)
 	if s.AlarmsAWeek != nil {
@@ -309,6 +283,9 @@ func (s *summary) words(w io.Writer) {
 		if s.judges > 1 {
 			fmt.Fprintf(w, ", %s of each of %d that are judged alone or together", rough(*s.AlarmsAWeek/float64(s.judges)), s.judges)
 		}
+	}
+	if s.AlarmsAWeek == nil {
+		fmt.Fprintf(w, ": by chance about one false alarm in %s readings", rough(1/driver.TailProbability(s.Threshold)))
 	}
 	fmt.Fprintln(w)
 }
@@ -360,6 +337,10 @@ func (s *summary) table(w io.Writer) {
 	if s.named != nil {
 		head += "\tblamed"
 	}
+	why := slices.ContainsFunc(shown, func(a account.Incident) bool { return a.Why != "" })
+	if why {
+		head += "\twhy"
+	}
 	fmt.Fprintln(t, head)
 	for i := range shown {
 		a := &shown[i]
@@ -373,6 +354,9 @@ func (s *summary) table(w io.Writer) {
 				blamed = append(slices.Clone(blamed[:4]), fmt.Sprintf("and %d more", len(a.Blamed)-4))
 			}
 			fmt.Fprintf(t, "\t%s", cell(strings.Join(blamed, ", ")))
+		}
+		if why {
+			fmt.Fprintf(t, "\t%s", cell(a.Why))
 		}
 		fmt.Fprintln(t)
 	}
@@ -393,6 +377,8 @@ func (o *detectOptions) write(w io.Writer, all []*summary) error {
 // stamp shows a time by the clock of the file: without a zone where the file has none, or in the one that was told.
 func (s *summary) stamp(t time.Time) string {
 	switch {
+	case s.counts != input.NoCount:
+		return report.Counted(t, s.counts)
 	case s.AsWritten:
 		return t.Format("2006-01-02T15:04:05")
 	case s.location != nil:

@@ -58,6 +58,8 @@ type clock struct {
 	zoned    bool   // times carry a zone
 	location *time.Location
 	last     time.Time // for the hour that is there twice
+	counts   Count     // what numbers count that are no times
+	scale    float64   // seconds of a number, where that is no one; 0 where it is
 }
 
 // The times that have a number of nanoseconds in an int64.
@@ -324,6 +326,12 @@ func (c *clock) number(t string) (time.Time, error) {
 		}
 		day := time.Date(1899, time.December, 30, 0, 0, 0, 0, c.location)
 		return day.AddDate(0, 0, int(ms/86400e3)).Add(time.Duration(math.Mod(ms, 86400e3)) * time.Millisecond).UTC(), nil
+	}
+	if c.scale != 0 {
+		if ns := v * c.scale * 1e9; math.Abs(ns) < math.MaxInt64 {
+			return time.Unix(0, int64(math.Round(ns))).UTC(), nil
+		}
+		return time.Time{}, fmt.Errorf("time: got %q, want less than 292 years from the start", clip(t))
 	}
 	scale := map[unit]int64{seconds: 1, milliseconds: 1e3, microseconds: 1e6, nanoseconds: 1e9}[c.unit]
 	if math.Abs(v)/float64(scale) >= 9.2e9 {

@@ -74,6 +74,7 @@ var written = []struct {
 }{
 	{regexp.MustCompile(`\A[\w.:-]+(,[^ ,=]+=[^ ,=]+)* [^ ,=]+=[^ ]+ [0-9]{10,19}\r?\n`), "InfluxDB's line protocol: export a query as CSV"},
 	{regexp.MustCompile(`\A# (HELP|TYPE) [a-zA-Z_:][\w:]* `), "what Prometheus scrapes: ask it for a range (/api/v1/query_range)"},
+	{regexp.MustCompile(`\A\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[`), "an answer of Prometheus without samples: ask it for a range (/api/v1/query_range)"},
 }
 
 // open unpacks the file and finds its format.

@@ -115,7 +115,8 @@ func (s style) value(number string) (float64, bool) {
 	return plainNumber(number)
 }
 
-// grouped reports whether groups of three digits are set off by group, before an optional decimal sign.
+// grouped reports whether groups of three digits are set off by group, before an optional decimal sign; between commas they
+// may have two, as in India.
 func grouped(number, group, decimal string) bool {
 	whole, fraction, _ := strings.Cut(number, decimal)
 	if strings.Contains(fraction, group) || strings.Contains(fraction, decimal) {
@@ -123,16 +124,18 @@ func grouped(number, group, decimal string) bool {
 	}
 	parts := strings.Split(strings.TrimLeft(whole, "+-"), group)
 	for i, p := range parts {
-		if i > 0 && len(p) != 3 || i == 0 && len(parts) > 1 && (p == "" || len(p) > 3) {
+		switch {
+		case i == 0 && len(parts) > 1 && (p == "" || len(p) > 3 || p[0] == '0'):
+			return false
+		case i > 0 && len(p) != 3 && (group != "," || len(p) != 2 || i == len(parts)-1):
 			return false
 		}
 	}
 	return true
 }
 
-// styleOf is the style that reads most of the cells, the simplest of those that read as many. Cells that several
-// styles read decide nothing: 1.234 and 1,234 are told by their neighbours.
-func styleOf(cells []string, separator byte) style {
+// most is the style that reads most of the cells, the simplest of those that read as many.
+func most(cells []string) style {
 	best, most := point, -1
 	for _, s := range [...]style{point, thousands, comma, apostrophe} {
 		n := 0
@@ -143,25 +146,6 @@ func styleOf(cells []string, separator byte) style {
 		}
 		if n > most {
 			best, most = s, n
-		}
-	}
-	// 998 and 1.002: a fraction of always three digits would be 998.000.
-	if best == point && inThousands(cells, ".") {
-		return comma
-	}
-	if separator != ',' && inThousands(cells, ",") {
-		return thousands
-	}
-	// 1,234 throughout: thousands where a comma separates the fields or decimals are written with a point, else decimals.
-	if best == thousands && separator != ',' && !anyContains(cells, ".") {
-		n := 0
-		for _, c := range cells {
-			if _, _, ok := comma.parse(c); ok {
-				n++
-			}
-		}
-		if n == most {
-			return comma
 		}
 	}
 	return best

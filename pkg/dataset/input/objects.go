@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,11 +97,26 @@ func (o *objects) Read() ([]string, int, error) {
 		if err != nil {
 			return nil, o.line, &dataset.RowError{Line: o.line, Err: fmt.Errorf("want a JSON object: %w", err)}
 		}
+		if said := reply(value); said != "" && o.line == 1 {
+			if _, err := o.src.Peek(1); errors.Is(err, io.EOF) {
+				return nil, o.line, fmt.Errorf("this is an answer, not a recording: %q", clip(said))
+			}
+		}
 		if row := o.flatten(value); len(o.header) > 0 || len(value) == 0 {
 			return row, o.line, nil
 		}
 		return nil, o.line, fmt.Errorf("a JSON object of lists: %w", errShape)
 	}
+}
+
+// reply is what an object says that a server answers with where it has no data.
+func reply(value map[string]any) string {
+	for _, key := range []string{"error", "message", "errorMessage", "detail", "error_description"} {
+		if said, is := value[key].(string); is && said != "" {
+			return said
+		}
+	}
+	return ""
 }
 
 var errShape = errors.New(`want an object a line for each row, such as {"time":"2026-03-01T00:00:00Z","value":20.5}, or an array of them`)
@@ -181,9 +197,12 @@ func (o *objects) add(prefix string, value map[string]any) {
 	}
 }
 
+// failed is the beginning of an answer of Prometheus that says that a query failed, and the only line of the file.
+var failed = regexp.MustCompile(`\A\{\s*"status"\s*:\s*"error"\s*,\s*"error(Type)?"[^\n]*\s*\z`)
+
 // prometheus reports whether a JSON text begins as an answer of Prometheus' HTTP API does.
 func prometheus(first []byte) bool {
-	return bytes.Contains(first, []byte(`"status"`)) && (bytes.Contains(first, []byte(`"resultType"`)) || bytes.Contains(first, []byte(`"errorType"`)))
+	return bytes.Contains(first, []byte(`"status"`)) && (bytes.Contains(first, []byte(`"resultType"`)) || bytes.Contains(first, []byte(`"errorType"`))) || failed.Match(first)
 }
 
 // matrix is the answer to a range query: a series for each set of labels.
@@ -202,6 +221,9 @@ func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
 	}
 	if answer.Type != promapi.Matrix {
 		return nil, fmt.Errorf("answer of Prometheus: resultType is %q, want matrix: ask for a range (/api/v1/query_range)", answer.Type)
+	}
+	if len(answer.Series) == 0 {
+		return nil, fmt.Errorf("%w: the answer of Prometheus has no series: nothing matched the query in its range", ErrEmpty)
 	}
 	return &matrix{all: answer.Series, counted: c}, nil
 }

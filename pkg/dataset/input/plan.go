@@ -20,6 +20,7 @@ type Column struct {
 
 	at    int
 	style style
+	doubt bool    // which style it is cannot be told
 	code  float64 // that stands for no reading; NaN for none known
 
 	read      int // numbers so far, and the range that they are in
@@ -92,6 +93,12 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	cells := func(column int) []string { return cellsOf(rows, column) }
 	if err := p.findTime(names, header != nil, cells, o); err != nil {
 		return nil, err
+	}
+	switch p.clock.counts {
+	case Rows:
+		note("no column is a time: the rows are counted by column %q; where seconds are said, rows are meant", names[p.time])
+	case Seconds:
+		note("column %q holds small numbers: they are taken as %s from a start that the file does not tell", names[p.time], p.clock.unitName())
 	}
 	p.findLabel(names, cells)
 	p.findQuality(names, cells, o, note)
@@ -244,13 +251,18 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 			}
 		}
 	}
+	marks, err := p.marksOf(names, cells, separator, o)
+	if err != nil {
+		return err
+	}
 	var texts []Column
 	for i, name := range names {
 		if wanted != nil && !slices.Contains(wanted, name) || wanted == nil && (p.taken(i) || dataset.Truth(name) && (i == p.label || truth(cells(i))) || slices.Contains(ignored, name)) {
 			continue
 		}
 		all := cells(i)
-		c := Column{Name: name, at: i, style: styleOf(all, separator)}
+		c := Column{Name: name, at: i}
+		c.style, c.doubt = marks.style(all)
 		if c.code = codeOf(all, c.style); !math.IsNaN(c.code) {
 			note("column %q: %v is far from all other readings and comes again and again: it counts as none", name, c.code)
 		}
@@ -261,6 +273,9 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 			units := unitsIn(all, c.style)
 			if c.Unit = units[0]; len(units) > 1 && len(p.series) == 0 {
 				note("column %q has numbers with different units (%s): they are taken as they stand", name, examples(units))
+			}
+			if c.doubt {
+				note("%s", doubted(&c, all))
 			}
 			p.columns = append(p.columns, c)
 		default:
@@ -293,9 +308,6 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 	}
 	return nil
 }
-
-// numberNames are names of columns that number the rows.
-var numberNames = []string{"", "index", "unnamed: 0", "nr", "nr.", "no", "no.", "#", "id", "row", "line", "seq", "lfd. nr.", "序号"}
 
 // counts reports whether a column only numbers the rows, as data frames write their index.
 func counts(name string, cells []string) bool {

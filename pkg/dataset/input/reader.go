@@ -23,6 +23,7 @@ type Options struct {
 	Columns    []string       // names of the columns of readings, in this order
 	Optional   bool           // columns of that list that are not there are left out
 	Series     []string       // names of the columns that tell series apart
+	Decimal    string         // mark before the fraction of numbers, point or comma; found out where empty
 	Texts      bool           // columns of texts are readings too, beside columns of numbers
 	Formats    []Format       // that the file may have beside those that this package knows
 }
@@ -111,8 +112,49 @@ func (r *Reader) look() error {
 	if r.plan, err = newPlan(r.header, rows, r.grid.Separator(), keys, &r.opts, r.note); err != nil {
 		return err
 	}
+	if telling := r.lookOn(); telling != nil {
+		r.notes, rows = nil, append(rows, telling)
+		if r.plan, err = newPlan(r.header, rows, r.grid.Separator(), keys, &r.opts, r.note); err != nil {
+			return err
+		}
+	}
 	r.cells = make([]Cell, len(r.plan.columns))
 	return r.arrange(rows)
+}
+
+// mostDoubted is how many rows are looked at where it cannot be told how numbers are written.
+const mostDoubted = 50_000
+
+// lookOn looks for a row that tells how the numbers of a column are written that may be written in two ways; nil for none.
+func (r *Reader) lookOn() []string {
+	if !slices.ContainsFunc(r.plan.columns, func(c Column) bool { return c.doubt }) {
+		return nil
+	}
+	for len(r.sample) < mostDoubted && !r.ended && r.grid.Buffered() {
+		row, line, err := r.grid.Read()
+		if r.ended = errors.Is(err, io.EOF); r.ended {
+			break
+		}
+		row = slices.Clone(row)
+		r.sample = append(r.sample, seen{row, line, err})
+		var bad *dataset.RowError
+		switch {
+		case errors.As(err, &bad):
+			continue
+		case err != nil: // it is told when it is its turn
+			return nil
+		}
+		for _, c := range r.plan.columns {
+			var e evidence
+			if c.at < len(row) {
+				e.add(strings.TrimSpace(row[c.at]))
+			}
+			if e.tells() != unknownDecimal {
+				return row
+			}
+		}
+	}
+	return nil
 }
 
 // enough reports whether a source that is slow has shown what its columns are.
@@ -270,8 +312,16 @@ func (r *Reader) note(format string, args ...any) {
 // Columns are the columns of readings.
 func (r *Reader) Columns() []Column { return r.plan.columns }
 
+// Counts says what is counted where no time is known.
+func (r *Reader) Counts() Count { return r.plan.clock.counts }
+
 // Cadence is the time between two rows of a series in the median of those looked at first; 0 where they do not tell.
-func (r *Reader) Cadence() time.Duration { return r.cadence }
+func (r *Reader) Cadence() time.Duration {
+	if r.plan.clock.counts == Rows {
+		return 0
+	}
+	return r.cadence
+}
 
 // AsWritten reports whether the times are those of a clock that nobody says the place of: they carry no zone, and
 // Options.Location tells none.
@@ -344,7 +394,11 @@ func (r *Reader) Read() (Row, error) {
 		fields = r.meet(fields)
 	}
 	row, err := r.parse(fields, line)
-	if err != nil {
+	var mark *markError
+	switch {
+	case errors.As(err, &mark):
+		return Row{}, fmt.Errorf("line %d: %w", line, err)
+	case err != nil:
 		return Row{}, &dataset.RowError{Line: line, Err: err}
 	}
 	row.At = r.shift.at(row.At, row.Series)

@@ -78,6 +78,11 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 				r.cells[i].Value = v
 			} else if ok {
 				r.cells[i].Text = "no reading: " + t
+			} else if c.doubt {
+				var e evidence
+				if e.add(t); e.tells() != unknownDecimal {
+					return Row{}, &markError{c.Name, t}
+				}
 			}
 		}
 	}

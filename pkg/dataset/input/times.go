@@ -4,6 +4,7 @@
 package input
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -39,7 +40,9 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		if p.time = slices.Index(names, o.Time); p.time < 0 || !header {
 			return fmt.Errorf("no column %q among %q", o.Time, names)
 		}
-		p.clock, err = read(p.time, true)
+		if p.clock, err = read(p.time, true); err == nil {
+			p.clock.count(o.Time, cells(p.time))
+		}
 		return err
 	}
 	if o.TimeFormat == "" && p.findParts(names, cells, location) {
@@ -58,18 +61,22 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		}
 	}
 	slices.SortStableFunc(candidates[named:], func(a, b int) int { return rank(cells(a)) - rank(cells(b)) })
+	// Numbers may be anything: those that are small have to stand in a column that is called so, or in the first one, and go on.
+	small := slices.DeleteFunc(slices.Clone(candidates[named:]), func(i int) bool { return place(names[i], i, header) == nowhere || !onward(cells(i)) })
+	slices.SortStableFunc(small, func(a, b int) int { return cmp.Compare(place(names[a], a, header), place(names[b], b, header)) })
 	var first error
-	for k, i := range candidates {
+	for k, i := range slices.Concat(candidates, small) {
 		c, err := read(i, k < named || i == 0 && !header)
-		if err == nil && c.unit != text && i > 0 && k >= named && !large(cells(i)) {
-			continue // a number may be anything
-		}
-		if err == nil && c.unit != text && i == 0 && k >= named && !large(cells(0)) && !onward(cells(0)) {
-			continue // and time does not go to and fro
+		if err == nil && c.unit != text && k >= named && k < len(candidates) && !large(cells(i)) && (c.unit != excel || i > 0 || !onward(cells(0))) {
+			continue
 		}
 		if err == nil {
 			p.time, p.clock = i, c
-			if o.TimeFormat == "" {
+			name := names[i]
+			if !header {
+				name = ""
+			}
+			if c.count(name, cells(i)); o.TimeFormat == "" {
 				return p.joinClock(names, cells, location)
 			}
 			return nil
@@ -82,6 +89,28 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		return errors.New("no column is a time, and none of the columns of numbers is called one: --time-column says which")
 	}
 	return fmt.Errorf("no column is a time: %w", first)
+}
+
+// The places of columns of small numbers that may stand for times, in order of precedence.
+const (
+	elapsing = iota
+	numbering
+	leading
+	nowhere
+)
+
+// place says why a column may be one of small numbers that stand for times.
+func place(name string, column int, header bool) int {
+	_, _, is := elapsed(name)
+	switch {
+	case is && header:
+		return elapsing
+	case header && name != "" && slices.Contains(numberNames, strings.ToLower(strings.TrimSpace(name))):
+		return numbering
+	case column == 0:
+		return leading
+	}
+	return nowhere
 }
 
 // timed is a layout of days, with the time of day as it stands behind them.

@@ -31,6 +31,7 @@ type Row struct {
 	Expected, Lower, Upper float64 // of the worst
 
 	Incident driver.Incident // the account that the row is part of, or that it ended; the zero value is none
+	Why      string          // that account, in words
 }
 
 // Incident is one account.
@@ -41,9 +42,12 @@ type Incident struct {
 	Readings        int      // rows in it
 	Blamed          []string // columns, the one with the highest score first
 	By              []string // whose incidents it is made of, in the order in which they began
+	Why             string   // in words: what the one whose kind is told said of its worst reading, of equals the last
 
 	open   map[string]bool    // whose incident lasts
 	scores map[string]float64 // of columns
+	worst  string             // whose kind is told
+	peak   float64            // score of the reading that Why is of
 }
 
 // Book gathers the accounts of a recording, in the order in which they began. The zero value is ready for use.
@@ -91,7 +95,7 @@ func (b *Book) Merge(series string, at time.Time, said []Said) Row {
 		a := &b.Done[k]
 		a.Readings++
 		a.End = at // so far
-		row.Incident = a.Incident
+		row.Incident, row.Why = a.Incident, a.Why
 		if a.First == n {
 			row.Incident.Phase = driver.Began
 		}
@@ -135,7 +139,16 @@ func (b *Book) take(n int, series string, at time.Time, s *Said) *Incident {
 		a.By = append(a.By, s.By)
 	}
 	if s.Incident.Severity > a.Severity || s.Incident.Severity == a.Severity && (s.Incident.Score >= a.Score || a.Kind == driver.KindNone) {
-		a.Severity, a.Kind, a.Cause = s.Incident.Severity, s.Incident.Kind, s.Incident.Cause
+		if a.Kind != s.Incident.Kind || a.worst != s.By {
+			a.peak = 0
+		}
+		a.Severity, a.Kind, a.Cause, a.worst = s.Incident.Severity, s.Incident.Kind, s.Incident.Cause, s.By
+	}
+	if s.By == a.worst && s.Message != "" && !(s.Score < a.peak) {
+		a.Why, a.peak = s.Message, greater(a.peak, s.Score)
+		if len(s.Columns) == 1 && s.By == s.Columns[0] { // a group names its members itself
+			a.Why = s.By + " " + a.Why
+		}
 	}
 	a.Score = greater(a.Score, s.Incident.Score)
 	a.Phase = driver.Lasts

@@ -63,8 +63,9 @@ var timeSteps = [...]time.Duration{
 
 const day = 24 * time.Hour
 
-// timeTicks are round times in a range, in UTC; at is Unix nanoseconds.
-func timeTicks(from, to time.Time, most int) (marks []tick) {
+// timeTicks are times that are round where they are shown, in a range of what is shown; when says when that is, and at is in
+// Unix nanoseconds.
+func timeTicks(from, to time.Time, most int, when func(shown time.Time) time.Time) (marks []tick) {
 	span := to.Sub(from)
 	step := max(timeSteps[len(timeSteps)-1], span/time.Duration(most))
 	for _, s := range timeSteps {
@@ -86,7 +87,7 @@ func timeTicks(from, to time.Time, most int) (marks []tick) {
 	}
 	for t := from.Truncate(step); !t.After(to); t = t.Add(step) {
 		if !t.Before(from) {
-			marks = append(marks, tick{float64(t.UnixNano()), t.Format(layout)})
+			marks = append(marks, tick{float64(when(t).UnixNano()), t.Format(layout)})
 		}
 	}
 	return marks
@@ -134,7 +135,3 @@ func duration(d time.Duration) string {
 	}
 	return strconv.FormatFloat(d.Seconds(), 'g', 3, 64) + " s"
 }
-
-const stampLayout = "2006-01-02 15:04:05"
-
-func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }

@@ -50,7 +50,7 @@ func TestTimeTicks(t *testing.T) {
 		200 * 365 * day:  "",
 		time.Microsecond: "00:00:00.000",
 	} {
-		marks := timeTicks(start, start.Add(span), 8)
+		marks := timeTicks(start, start.Add(span), 8, func(shown time.Time) time.Time { return shown })
 		if got := texted(marks); !strings.HasPrefix(got, want) || len(marks) > 12 || len(marks) == 0 {
 			t.Errorf("%v: %q, want it to begin with %q", span, got, want)
 		}

@@ -59,23 +59,25 @@ func clip(text string, most int) string {
 
 // chart is what the page draws, by the code of the page for operators. A number that is not known is null.
 type chart struct {
-	Kind    string   `json:"kind"` // readings, score or cost
-	Title   string   `json:"title"`
-	Height  int      `json:"height"`
-	X       string   `json:"x"` // what its axes show
-	Y       string   `json:"y"`
-	From    float64  `json:"from,omitempty"`  // of the first bin, in seconds since 1970
-	Each    number7  `json:"each,omitempty"`  // seconds of a bin
-	Bins    []int    `json:"bins,omitempty"`  // numbers of those that are drawn; -1 breaks a line
-	Columns []column `json:"columns"`         // of readings: greatest, least, expected, lower, upper; of costs: rarity, cost
-	Spans   []span   `json:"spans,omitempty"` // in bins
-	Names   []string `json:"names,omitempty"` // of states
-	Low     number7  `json:"low"`             // of the axis
-	High    number7  `json:"high"`
-	Marks   []mark   `json:"marks,omitempty"` // of rarity
-	Line    *number7 `json:"line,omitempty"`  // the threshold, as a rarity
-	Whole   bool     `json:"whole,omitempty"` // all of the recording
-	_       struct{} // keyed literals only: fields may be added
+	Kind    string     `json:"kind"` // readings, score or cost
+	Title   string     `json:"title"`
+	Height  int        `json:"height"`
+	X       string     `json:"x"`                 // what its axes show
+	Count   string     `json:"count,omitempty"`   // of numbers that are no times: row or second
+	Offsets [][2]int64 `json:"offsets,omitempty"` // of the clock, see wallClock
+	Y       string     `json:"y"`
+	From    float64    `json:"from,omitempty"`  // of the first bin, in seconds since 1970
+	Each    number7    `json:"each,omitempty"`  // seconds of a bin
+	Bins    []int      `json:"bins,omitempty"`  // numbers of those that are drawn; -1 breaks a line
+	Columns []column   `json:"columns"`         // of readings: greatest, least, expected, lower, upper; of costs: rarity, cost
+	Spans   []span     `json:"spans,omitempty"` // in bins
+	Names   []string   `json:"names,omitempty"` // of states
+	Low     number7    `json:"low"`             // of the axis
+	High    number7    `json:"high"`
+	Marks   []mark     `json:"marks,omitempty"` // of rarity
+	Line    *number7   `json:"line,omitempty"`  // the threshold, as a rarity
+	Whole   bool       `json:"whole,omitempty"` // all of the recording
+	_       struct{}   // keyed literals only: fields may be added
 }
 
 type column []number7
@@ -146,7 +148,7 @@ func (p *part) spansOf(c *chart, class string, holds func(i int) bool) {
 // readingsChart shows a member's readings, with the band that was expected where there is one; alerts are shaded, and
 // labels are in a strip below.
 func (r *Run) readingsChart(p *part, member, height, most int) *chart {
-	c := &chart{Kind: "readings", Title: "Readings of " + r.memberName(member), Height: height, X: "time" + r.info.Zone(), Y: r.axisTitle(member), Names: r.categories[member].names}
+	c := &chart{Kind: "readings", Title: "Readings of " + r.memberName(member), Height: height, Count: r.info.Counts.String(), Offsets: r.clock.offsets, X: r.info.Axis(), Y: r.axisTitle(member), Names: r.categories[member].names}
 	low, high := r.values(p, member)
 	c.Low, c.High = number7(low), number7(high)
 	c.Columns = make([]column, 5)
@@ -184,7 +186,7 @@ func (r *Run) readingsChart(p *part, member, height, most int) *chart {
 // scoreChart shows the scores, and the threshold that they were judged by.
 func (r *Run) scoreChart(p *part, height, most int) *chart {
 	threshold := number7(verdict.Rarity(r.info.Threshold))
-	c := &chart{Kind: "score", Title: "Scores of the detector, and the threshold", Height: height, X: "time" + r.info.Zone(), Y: "score, 0 … 1", High: verdict.Rarest * 1.03, Line: &threshold, Columns: make([]column, 1)}
+	c := &chart{Kind: "score", Title: "Scores of the detector, and the threshold", Height: height, Count: r.info.Counts.String(), Offsets: r.clock.offsets, X: r.info.Axis(), Y: "score, 0 … 1", High: verdict.Rarest * 1.03, Line: &threshold, Columns: make([]column, 1)}
 	for _, t := range scoreTicks() {
 		c.Marks = append(c.Marks, mark{number7(t.at), t.text})
 	}

@@ -18,9 +18,9 @@ type curve struct {
 // curves are what a threshold costs: with labels, what it misses, what it disturbs by and how late it is; without, how
 // often it calls.
 func (r *Run) curves() []curve {
-	days := r.days()
+	per, much := r.per()
 	if len(r.truth.Faults) == 0 {
-		return []curve{{"Incidents a day", "how often somebody would be called", func(c *Cost) float64 { return float64(c.Alerts) / days }, false}}
+		return []curve{{"Incidents " + per, "how often somebody would be called", func(c *Cost) float64 { return float64(c.Alerts) / much }, false}}
 	}
 	faults := len(r.truth.Faults)
 	unit, name := 1.0, "s"
@@ -38,7 +38,7 @@ func (r *Run) curves() []curve {
 	}
 	return []curve{
 		{"Faults missed", fmt.Sprintf("of %d that are labelled", faults), func(c *Cost) float64 { return float64(faults - c.Found) }, true},
-		{"False alarms a day", "with no labelled reading", func(c *Cost) float64 { return float64(c.False) / days }, false},
+		{"False alarms " + per, "with no labelled reading", func(c *Cost) float64 { return float64(c.False) / much }, false},
 		{"Delay in " + name, "median of the faults found", func(c *Cost) float64 {
 			if c.Found == 0 {
 				return math.NaN()
@@ -77,10 +77,11 @@ func (r *Run) showCosts(p *page) {
 	if r.long {
 		p.CostWords = append(p.CostWords, "The recording is long: only these thresholds were tried. --threshold tries another.")
 	}
+	_, much := r.per()
 	for k := range r.tried {
 		t := &r.tried[k]
 		row := costRow{
-			Threshold: fmt.Sprintf("%.6g", t.Threshold), Alerts: fmt.Sprint(t.Alerts), PerDay: number(round(float64(t.Alerts) / r.days())),
+			Threshold: fmt.Sprintf("%.6g", t.Threshold), Alerts: fmt.Sprint(t.Alerts), PerDay: number(round(float64(t.Alerts) / much)),
 			False: fmt.Sprint(t.False), Found: fmt.Sprint(t.Found), Missed: fmt.Sprint(len(r.truth.Faults) - t.Found), Delay: "–",
 			This: t.Threshold == r.info.Threshold, Best: k == good,
 		}
@@ -101,7 +102,7 @@ func (r *Run) words(good int) string {
 	switch {
 	case faults == 0:
 		return "The recording has no label of a fault, so it cannot be told which incidents are right, and no threshold is recommended. " +
-			"If it is of a healthy time, all of them are false alarms. adctl label adds labels. To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week."
+			"If it is of a healthy time, all of them are false alarms. Labels are a column anomaly with 1 where something was wrong (of what a mapper recorded, adctl label makes it). To say how many false alarms you can bear, set alarms: 1/week in the Device, here --alarms 1/week."
 	case !found:
 		return "None of the labelled faults is found at any of these thresholds."
 	case faults < leastFaults:

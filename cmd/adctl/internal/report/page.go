@@ -67,6 +67,7 @@ type page struct {
 	drawing
 	AllCharts      []*chart // those below point into it
 	From, To, Span string
+	Per            string // what rates are told of
 	Figures        []figure
 	Charts         []named
 	MoreMembers    int
@@ -104,7 +105,7 @@ type costRow struct {
 }
 
 type alertRow struct {
-	Begin, End, Kind, Severity, Score, Readings, Blamed, Verdict string
+	Begin, End, Kind, Severity, Score, Readings, Blamed, Verdict, Why string
 }
 
 type faultRow struct {
@@ -118,9 +119,10 @@ func (r *Run) HTML(w io.Writer) error { return pageTemplate.Execute(w, r.page())
 func (r *Run) page() *page {
 	p := &page{
 		drawing: drawn(), AllCharts: []*chart{},
-		Info: r.info, From: stamp(r.first), To: stamp(r.last), Span: duration(r.last.Sub(r.first)), Groups: len(r.bins.readings) > 1,
+		Info: r.info, From: r.clock.stamp(r.first), To: r.clock.stamp(r.last), Span: r.span(), Groups: len(r.bins.readings) > 1,
 	}
 	p.Figures = r.figures()
+	p.Per, _ = r.per()
 	if r.rows == 0 {
 		return p
 	}
@@ -155,7 +157,7 @@ func (r *Run) page() *page {
 	p.MoreAlerts = len(r.incidents.Done) - len(worst)
 	for i := range r.truth.Faults {
 		f := &r.truth.Faults[i]
-		row := faultRow{Begin: stamp(f.Begin), End: stamp(f.End), Found: f.Found}
+		row := faultRow{Begin: r.clock.stamp(f.Begin), End: r.clock.stamp(f.End), Found: f.Found}
 		if f.Found {
 			row.Delay = duration(f.Delay)
 		}
@@ -167,10 +169,11 @@ func (r *Run) page() *page {
 }
 
 func (r *Run) figures() []figure {
+	per, much := r.per()
 	figures := []figure{
 		{fmt.Sprint(r.rows), "readings", ""}, {fmt.Sprint(r.judged), "judged", ""},
 		{fmt.Sprint(len(r.incidents.Done)), "incidents", ""},
-		{number(round(float64(len(r.incidents.Done)) / r.days())), "incidents a day", ""},
+		{number(round(float64(len(r.incidents.Done)) / much)), "incidents " + per, ""},
 	}
 	if r.rows == 0 || !r.info.Labelled {
 		return figures
@@ -204,8 +207,8 @@ func round(v float64) float64 {
 func (r *Run) alertRow(i int) alertRow {
 	a := &r.incidents.Done[i]
 	row := alertRow{
-		Begin: stamp(a.Start), End: stamp(a.End), Kind: string(a.Kind), Severity: a.Severity.String(), Score: "–",
-		Readings: fmt.Sprint(a.Readings), Blamed: r.blame(i),
+		Begin: r.clock.stamp(a.Start), End: r.clock.stamp(a.End), Kind: string(a.Kind), Severity: a.Severity.String(), Score: "–",
+		Readings: fmt.Sprint(a.Readings), Blamed: r.blame(i), Why: r.why[a.ID],
 	}
 	if !math.IsNaN(a.Score) {
 		row.Score = fmt.Sprintf("%.4f", a.Score)
@@ -241,7 +244,7 @@ func (r *Run) closeups(on *page) (shown []named) {
 	for i := range r.truth.Faults {
 		if f := &r.truth.Faults[i]; !f.Found && missed < mostCloseups/2 {
 			missed++
-			add("missed", stamp(f.Begin), 0, f.Begin, f.End)
+			add("missed", r.clock.stamp(f.Begin), 0, f.Begin, f.End)
 		}
 	}
 	for _, i := range r.worst(mostCloseups - missed) {
@@ -249,7 +252,7 @@ func (r *Run) closeups(on *page) (shown []named) {
 		if b := r.blame(i); b != "" {
 			note = b + ", "
 		}
-		add(string(a.Kind), note+stamp(a.Start), member(r.blame(i)), a.Start, a.End)
+		add(string(a.Kind), note+r.clock.stamp(a.Start), member(r.blame(i)), a.Start, a.End)
 	}
 	return shown
 }

@@ -166,10 +166,10 @@ func marks(ts []tick) plot.ConstantTicks {
 	return out
 }
 
-func (p *part) timeAxis(to *plot.Plot) {
+func (r *Run) timeAxis(p *part, to *plot.Plot) {
 	from, until := p.span()
 	to.X.Min, to.X.Max = float64(from.UnixNano()), float64(until.UnixNano())
-	to.X.Tick.Marker = marks(timeTicks(from, until, 8))
+	to.X.Tick.Marker = marks(r.clock.ticks(from, until, 8))
 }
 
 // area adds a filled shape.
@@ -217,7 +217,7 @@ func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
 	}
 	lo, hi := r.values(part, member)
 	room := (hi - lo) * 2.7 * pictureLabels
-	part.timeAxis(p)
+	r.timeAxis(part, p)
 	p.Y.Min, p.Y.Max = lo-room, hi
 	strip := (hi - lo) * pictureLabels
 	named := append(r.valueTicks(member, lo, hi, 4), tick{lo - room + strip/2, "alerts"})
@@ -225,7 +225,7 @@ func (r *Run) readingsPlot(part *part, member int) *plot.Plot {
 		named = append(named, tick{lo - room + 1.8*strip, "labels"})
 	}
 	p.Y.Tick.Marker = marks(named)
-	p.X.Label.Text, p.Y.Label.Text = "time"+r.info.Zone(), r.axisTitle(member)
+	p.X.Label.Text, p.Y.Label.Text = r.info.Axis(), r.axisTitle(member)
 	box := func(c color.Color, x0, x1, y0, y1 float64) {
 		area(p, c, plotter.XYs{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}})
 	}
@@ -309,8 +309,8 @@ func (r *Run) bandPlot(p *plot.Plot, part *part, lo, hi float64) {
 
 func (r *Run) scorePlot(part *part) *plot.Plot {
 	p := newPlot("Scores")
-	part.timeAxis(p)
-	p.X.Label.Text, p.Y.Label.Text = "time"+r.info.Zone(), "score, 0 … 1"
+	r.timeAxis(part, p)
+	p.X.Label.Text, p.Y.Label.Text = r.info.Axis(), "score, 0 … 1"
 	p.Y.Min, p.Y.Max = 0, verdict.Rarest*1.03
 	p.Y.Tick.Marker = marks(scoreTicks())
 	var points plotter.XYs

@@ -8,6 +8,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/replay"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
 
 // Info says what was tried on what.
@@ -23,19 +25,35 @@ type Info struct {
 	Detector  string
 	Model     string // file of the trained model, "" for none
 	Threshold float64
-	Settings  []string // as key=value
-	Members   []string // names of the properties; one where readings are scored alone
-	Units     []string // of the members; "" for none, nil where none has one
-	Labelled  bool     // the recording says what is anomalous
-	AsWritten bool     // its times are of a clock that nobody says the zone of
+	Settings  []string    // as key=value
+	Members   []string    // names of the properties; one where readings are scored alone
+	Units     []string    // of the members; "" for none, nil where none has one
+	Labelled  bool        // the recording says what is anomalous
+	AsWritten bool        // its times are of a clock that nobody says the zone of
+	Timezone  string      // of that clock; "" for UTC
+	Counts    input.Count // what stands for times that are none
 }
 
 // Zone names what times are in, after a word.
 func (i *Info) Zone() string {
-	if i.AsWritten {
+	switch {
+	case i.AsWritten || i.Counts != input.NoCount:
 		return ""
+	case i.Timezone != "":
+		return " (" + i.Timezone + ")"
 	}
 	return " (UTC)"
+}
+
+// Axis is what an axis of times shows.
+func (i *Info) Axis() string {
+	switch i.Counts {
+	case input.Rows:
+		return "row"
+	case input.Seconds:
+		return "s from the start"
+	}
+	return "time" + i.Zone()
 }
 
 // Value is a reading of a member: a number, or a text where Number is NaN. Neither is a reading that was not made.
@@ -56,6 +74,7 @@ type Row struct {
 	Expected, Lower, Upper float64 // of the one member; NaN where there is no forecast
 
 	Incident driver.Incident // that the row is part of, or ended; the zero value is none
+	Why      string          // that incident, in words
 
 	Label bool // the recording says that it is anomalous
 }
@@ -71,10 +90,12 @@ type Run struct {
 	bins       *bins
 	categories []categories // of each member
 	incidents  replay.Incidents
-	blamed     []map[string]int // of each incident
-	tried      []Cost           // by threshold; nil where none were
-	long       bool             // only LongThresholds were tried on all of it
+	blamed     []map[string]int  // of each incident
+	why        map[uint64]string // of incidents, by their numbers
+	tried      []Cost            // by threshold; nil where none were
+	long       bool              // only LongThresholds were tried on all of it
 	truth      *replay.Truth
+	clock      wallClock
 }
 
 // New begins a report.
@@ -82,7 +103,7 @@ func New(info Info) *Run {
 	members := max(len(info.Members), 1)
 	return &Run{
 		info: info, bins: newBins(members), categories: make([]categories, members),
-		truth: new(replay.Truth),
+		truth: new(replay.Truth), clock: wallClock{counts: info.Counts}, why: make(map[uint64]string),
 	}
 }
 
@@ -96,6 +117,7 @@ func (r *Run) Add(row *Row) {
 	} else if row.At.After(r.last) {
 		r.last = row.At
 	}
+	r.clock.see(row.At)
 	anomalous := row.Severity.Anomalous()
 	if anomalous {
 		r.anomalous++
@@ -111,6 +133,9 @@ func (r *Run) Add(row *Row) {
 	bin := r.bins.add(row, row.Label)
 	if r.incidents.Add(row.At, row.Incident) {
 		r.blamed = append(r.blamed, make(map[string]int))
+	}
+	if row.Why != "" {
+		r.why[row.Incident.ID] = row.Why
 	}
 	if anomalous {
 		for _, name := range row.Blamed {
@@ -179,9 +204,21 @@ func (r *Run) blame(incident int) string {
 	return best
 }
 
-// days is how long the recording is; at least an hour, so that rates of short ones stay readable.
-func (r *Run) days() float64 {
-	return max(r.last.Sub(r.first), time.Hour).Hours() / 24
+// per is what rates are told of, and how much of it the recording has; at least an hour, so that rates of short ones stay
+// readable.
+func (r *Run) per() (name string, much float64) {
+	if r.info.Counts == input.Rows {
+		return "in 1,000 rows", max(float64(r.rows), 100) / 1000
+	}
+	return "a day", max(r.last.Sub(r.first), time.Hour).Hours() / 24
+}
+
+// span is how long the recording is, for people.
+func (r *Run) span() string {
+	if r.info.Counts == input.Rows {
+		return fmt.Sprint(r.rows, " rows")
+	}
+	return duration(r.last.Sub(r.first))
 }
 
 // worst are the numbers of the worst incidents, in the order of time.
