@@ -4,7 +4,7 @@
 package admethod
 
 import (
-	"sync"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -19,48 +19,20 @@ type About struct {
 	Model string
 }
 
-// abouts is what is known of the properties that are watched.
-type abouts struct {
-	mu sync.RWMutex
-	of map[driver.Key]aboutOf
+// Watched says how a property is watched.
+type Watched struct {
+	Config   ADMethodConfig
+	Meta     Meta         // the zero value for those whose mapper is elsewhere
+	Members  []driver.Key // those that are judged together, itself among them
+	ModelDir string       // where its model is looked up; "" where it has none
 }
 
-type aboutOf struct {
-	About
-
-	by *Binding
-}
-
-// Describe says what is known of a member, from now until the stream is closed.
-func (a *Attachment) Describe(member int, about About) {
-	b := a.members[member]
-	t := &a.handler.abouts
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.of == nil {
-		t.of = make(map[driver.Key]aboutOf)
-	}
-	t.of[b.Key()] = aboutOf{about, b}
-}
-
-// About is what is known of a property; the zero value is nothing.
-func (h *Handler) About(key driver.Key) About {
-	h.abouts.mu.RLock()
-	about := h.abouts.of[key].About
-	h.abouts.mu.RUnlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if b := h.bindings[key]; b != nil {
-		about.Model = b.setup.meta.Model
-	}
-	return about
-}
-
-// forget forgets what was known of a binding, unless another one has taken its place.
-func (t *abouts) forget(b *Binding) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.of[b.Key()].by == b {
-		delete(t.of, b.Key())
-	}
+// Meta is what the Device and its model say of a property. Empty fields are unknown.
+type Meta struct {
+	DataType         string // int, float, double, string, boolean, bytes
+	Minimum, Maximum string // as in the DeviceModel
+	Unit             string
+	AccessMode       string        // ReadOnly or ReadWrite
+	Cycle            time.Duration // between two readings
+	Model            string        // name of the DeviceModel
 }

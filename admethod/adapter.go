@@ -6,6 +6,8 @@ package admethod
 import (
 	"context"
 	"encoding"
+	"fmt"
+	"strings"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -124,3 +126,17 @@ type AdapterRegistry struct {
 
 // RegisterAdapter adds an adapter to [Adapters]. It panics on a duplicate name.
 func RegisterAdapter(f AdapterFactory) { Adapters.Register(f.Name, f) }
+
+// DetectorCost is the cost of a detector that judges in this process, for the factories of adapters: that of the driver,
+// with the parameter that costs most as a key below prefix.
+func DetectorCost(drivers *driver.Registry, name, prefix string, s *StreamSettings, parameters map[string]any) (driver.Cost, error) {
+	f, err := drivers.Lookup(name)
+	if err != nil {
+		return driver.Cost{}, fmt.Errorf("%s: %w", strings.TrimSuffix(prefix, "."), err)
+	}
+	c, err := f.Cost(driver.Settings{Members: s.Members, Threshold: s.Config.Threshold}, parameters)
+	if c.By != "" {
+		c.By = prefix + c.By
+	}
+	return c, err
+}

@@ -163,7 +163,10 @@ func flatten(settings map[string]any) (map[string]any, error) {
 	return expandRich(flat)
 }
 
-// sections are the first segments of this package's own keys that have several.
+// Sections are the first segments of the keys of [ADMethodConfig] that have several; the others belong to the detector and to
+// adapters.
+func Sections() []string { return slices.Clone(sections) }
+
 var sections = func() (names []string) {
 	for _, key := range params.Keys(&ADMethodConfig{}) {
 		if prefix, _, dotted := strings.Cut(key, "."); dotted && !slices.Contains(names, prefix) {
@@ -237,6 +240,12 @@ func expandRich(flat map[string]any) (map[string]any, error) {
 
 // Configured reports whether c came from a configuration, as opposed to being the zero value.
 func (c ADMethodConfig) Configured() bool { return c.ADMethodName != "" }
+
+// Sets reports whether c was parsed from settings that say the key, as opposed to its default.
+func (c *ADMethodConfig) Sets(key string) bool {
+	_, set := c.settings[key]
+	return set
+}
 
 // Settings returns the flat settings that c was parsed from, without defaults.
 func (c ADMethodConfig) Settings() map[string]any { return maps.Clone(c.settings) }

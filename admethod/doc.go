@@ -1,21 +1,14 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package admethod detects anomalies in what a KubeEdge mapper reads: it runs readings through stages (package stage) to
-// verdicts:
+// Package admethod is what those agree on who take part in detecting anomalies in what a KubeEdge mapper reads: what a
+// Device says ([ADMethodConfig]), and how adapters, sinks and sources are made and called. The readings themselves run
+// through stages (package stage), in package pipeline, to verdicts:
 //
 //	convert → quality → group alignment → adapter (in-process, gRPC, HTTP) → sinks
 //
-// The author of a mapper generated from KubeEdge's template adds one import and one line, see package mapper. A program with a life cycle of its own makes a [Handler], binds properties and observes
-// readings:
-//
-//	h, err := admethod.NewHandler(admethod.Options{})
-//	h.Start(ctx)
-//	binding, err := h.Bind(key, config, admethod.Meta{DataType: "double"})
-//	binding.Observe(time.Now(), 21.5)
-//	h.Shutdown(ctx)
-//
-// Observing never blocks, whatever the detector or a sink does: what cannot be queued is dropped, oldest first, and
-// counted. The package imports no adapter, sink or driver; a program links what it wants by blank import, or
-// everything by importing admethod/all.
+// The author of a mapper generated from KubeEdge's template adds one import and one line, see package mapper. A program with
+// a life cycle of its own makes a handler of package pipeline. The author of an adapter or a sink needs this package alone:
+// it imports no adapter, sink or detector, and nothing that is not of this module; a program links what it wants by blank
+// import, or everything by importing admethod/all.
 package admethod

@@ -47,3 +47,14 @@ func RetryAfter(err error) (wait time.Duration, retry bool) {
 	}
 	return 0, true
 }
+
+// ErrUnavailable marks an error of [SinkFactory.New] that is not of the configuration: what the sink needs is not there.
+var ErrUnavailable = errors.New("not available")
+
+// Unavailable marks err so that the sink is made again later. It is nil for nil.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

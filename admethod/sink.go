@@ -56,12 +56,13 @@ type SinkSettings struct {
 	StateDir string          // directory for what must outlive the process; "" keeps nothing
 	Stats    func() Stats    // what the handler counted so far; never nil
 	Language driver.Language // of what the sink says in its own words; "" is English
-	// About is [Handler.About]; nil where there is no handler. It is known from before the first verdict on a property
-	// until the handler lets the property go.
+	// About tells what is known of a property, from before the first verdict on it until the handler lets it go; nil where
+	// there is no handler, as of those that follow.
 	About func(driver.Key) About
-	// Accept is [Handler.Accept], for sinks that people answer; nil where there is no handler.
+	// Accept tells the detector that watches a property that what happened in the span was normal, and waits until it has
+	// learned that; for sinks that people answer.
 	Accept func(context.Context, driver.Key, driver.Span) error
-	// Mute, Mutes and Watched are those of the [Handler]; nil where there is none.
+	// Mute mutes until a time; Mutes lists what is muted; Watched says how a property is watched, false where it is not.
 	Mute    func(Mute) error
 	Mutes   func() []Mute
 	Watched func(driver.Key) (Watched, bool)

@@ -4,7 +4,7 @@
 package admethod
 
 import (
-	"sync/atomic"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -21,39 +21,33 @@ type BindingStats struct {
 	StuckClock uint64
 }
 
-// counts are those of a binding. Any goroutine may read them, a hook within Observe too.
-type counts struct {
-	readings, dropped, invalid atomic.Uint64
-	flagged                    [len(countedFlags)]atomic.Uint64
+// Trouble is something beside detection that fails at present: a sink that cannot start, a disk that is full. Detection
+// goes on. It is in [Stats] while it lasts, and in the log once a minute.
+type Trouble struct {
+	Part  string    // what fails: "sink metrics", "learned state"
+	Risk  string    // what is lost, or may be, while it lasts, and what to do
+	Error string    // the last failure
+	Since time.Time // when it began
+	Times uint64    // how often it failed since
 }
 
-var countedFlags = [...]driver.Flags{driver.Duplicate, driver.OutOfOrder, driver.Late, driver.Gap, driver.StuckClock}
+// Report tells that a part fails, and by nil that it works again. It may be called from any goroutine, as often as the
+// part fails: the log hears of it once a minute.
+type Report func(part, risk string, err error)
 
-// count counts what was wrong with a reading.
-func (c *counts) count(flags driver.Flags) {
-	for i, f := range countedFlags {
-		if flags&f != 0 {
-			c.flagged[i].Add(1)
-		}
-	}
-	if flags&(driver.NotANumber|driver.Unparsable) != 0 {
-		c.invalid.Add(1)
-	}
+// Stats counts what the handler did since it started.
+type Stats struct {
+	Troubles []Trouble // what fails at present, beside detection
+	Bindings map[driver.Key]BindingStats
+	Sinks    map[string]SinkStats
 }
 
-// lost counts rows that found no room in the adapter's queue.
-func (b *Binding) lost(n int) {
-	b.stats.dropped.Add(uint64(n))
-	b.handler.pace.lost.Add(uint64(n))
-	b.handler.hooks.Dropped(b.Key(), n)
-}
+// SinkStats counts what a sink was given.
+type SinkStats struct {
+	Started  bool   // false while it cannot start, see [Stats.Troubles]
+	Waiting  int    // verdicts in the queue
+	Replaced uint64 // verdicts that a later one of the same stream replaced while the queue was full
+	Refused  uint64 // verdicts that the sink refused for good
 
-// Stats returns a copy of the current counts.
-func (b *Binding) Stats() BindingStats {
-	c := &b.stats
-	s := BindingStats{Readings: c.readings.Load(), Dropped: c.dropped.Load(), Invalid: c.invalid.Load()}
-	for i, n := range [...]*uint64{&s.Duplicate, &s.OutOfOrder, &s.Late, &s.Gap, &s.StuckClock} { // as countedFlags
-		*n = c.flagged[i].Load()
-	}
-	return s
+	Own map[string]float64 // counts of a [Measurer]; nil for other sinks
 }

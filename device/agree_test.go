@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -19,7 +20,7 @@ import (
 func TestCheckAndBindAgree(t *testing.T) {
 	r := newRig(t) // for its keys and values
 	defer r.end()
-	opts := admethod.Options{DefaultSinks: []string{}}
+	opts := pipeline.Options{DefaultSinks: []string{}}
 	h := sinktest.Handler(t, opts)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	taken, refused := 0, 0

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -24,7 +25,7 @@ type PropertyMeta struct {
 	Cycle time.Duration // time between two readings
 }
 
-// Detection watches the readings of properties. [NewDetection] makes one of an [admethod.Handler]. If it has a method
+// Detection watches the readings of properties. [NewDetection] makes one of an [pipeline.Handler]. If it has a method
 // Forget(PropertyMeta), that is called for a property that it refused once the property is no longer to be watched. If it
 // has a method Generation() uint64, properties are bound anew when what that returns has changed.
 type Detection interface {
@@ -48,18 +49,18 @@ type Resolver interface {
 
 // NewDetection makes detection of a started handler. resolver may be nil: then the Devices alone say what is watched.
 // A property whose settings are wrong is said to be so by the handler, in its log and to its sinks, and is not watched.
-func NewDetection(h *admethod.Handler, resolver Resolver) Detection {
+func NewDetection(h *pipeline.Handler, resolver Resolver) Detection {
 	return newDetection(h, resolver)
 }
 
-func newDetection(h *admethod.Handler, resolver Resolver) *handlerDetection {
+func newDetection(h *pipeline.Handler, resolver Resolver) *handlerDetection {
 	d := &handlerDetection{resolver: resolver}
 	d.use(h)
 	return d
 }
 
 // use has properties watched by another handler from their next binding on.
-func (d *handlerDetection) use(h *admethod.Handler) {
+func (d *handlerDetection) use(h *pipeline.Handler) {
 	d.handler.Store(h)
 	d.generation.Add(1)
 }
@@ -68,7 +69,7 @@ func (d *handlerDetection) use(h *admethod.Handler) {
 func (d *handlerDetection) Generation() uint64 { return d.generation.Load() }
 
 type handlerDetection struct {
-	handler    atomic.Pointer[admethod.Handler]
+	handler    atomic.Pointer[pipeline.Handler]
 	generation atomic.Uint64
 	resolver   Resolver
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/all"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/device"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -35,7 +36,7 @@ const (
 type rig struct {
 	t         *testing.T
 	detection device.Detection
-	handler   *admethod.Handler
+	handler   *pipeline.Handler
 	bait      []string        // paths and addresses that a Device must not reach
 	watch     func() []string // files of the bait that were opened
 	dialled   *atomic.Int64   // connections to addresses of the bait
@@ -101,9 +102,9 @@ func newRigAt(t *testing.T, at place) *rig {
 		"../trap/room.model", "ns1/../../trap/room.model", "out.model", "0.0.0.0:0", own+","+stranger, "plant-a,"+stranger, token)
 	r.watch = watchOpens(t, trap)
 	var err error
-	r.handler, err = admethod.NewHandler(admethod.Options{
+	r.handler, err = pipeline.NewHandler(pipeline.Options{
 		StateDir: at.state(), ModelDir: filepath.Join(at.models(), "{namespace}"), DefaultSinks: []string{},
-		Budget: admethod.Budget{Bytes: hostileBudget},
+		Budget: pipeline.Budget{Bytes: hostileBudget},
 		AdapterOptions: map[string]map[string]any{
 			"grpc": {"targets.plant-a.address": own, "targets.plant-a.token": token, "allow.ns0": "allowed.invalid:443"},
 			"http": {"address": "https://" + own, "token": token},
@@ -118,7 +119,7 @@ func newRigAt(t *testing.T, at place) *rig {
 	r.detection = device.NewDetection(r.handler, config.Fixed(config.Config{AnomalyDetection: config.AnomalyDetection{
 		Routes: []config.Route{{Match: config.Match{Device: "routed"}, Settings: map[string]any{"adMethodName": "http", "http.callback.listen": ""}}},
 	}}))
-	for _, k := range (admethod.Options{}).DeviceKeys() {
+	for _, k := range (pipeline.Options{}).DeviceKeys() {
 		r.keys = append(r.keys, strings.Replace(k.Key, "*", "window", 1))
 	}
 	for _, f := range driver.Default.Factories() {

@@ -7,14 +7,14 @@ import (
 	"context"
 	"reflect"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 )
 
 // newHandler makes the handler that a configuration describes.
-func (r *runner) newHandler(ad *config.AnomalyDetection) (*admethod.Handler, error) {
-	return admethod.NewHandler(admethod.Options{
+func (r *runner) newHandler(ad *config.AnomalyDetection) (*pipeline.Handler, error) {
+	return pipeline.NewHandler(pipeline.Options{
 		Sinks: r.sinks, StateDir: ad.StateDir, ModelDir: ad.ModelDir, Language: ad.Language(), DefaultSinks: ad.Sinks, DeviceSinks: ad.SinksForDevices(), Budget: ad.Budget,
 		AdapterOptions: ad.AdapterOptions, SinkOptions: ad.SinkOptions, Hooks: r.opts.Hooks,
 		Mapper: r.cfg.Common.Name, Node: r.opts.Node,

@@ -11,6 +11,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
@@ -67,7 +68,7 @@ func TestRefusedPropertiesAreForgotten(t *testing.T) {
 // Over a real handler, too: the sinks hear of a property whose configuration is wrong, and that it is gone.
 func TestRejectedPropertyIsForgottenBySinks(t *testing.T) {
 	v := NewVerdicts()
-	h := sinktest.Handler(t, admethod.Options{Sinks: v.Link(admethod.Sinks), DefaultSinks: []string{VerdictsSink}})
+	h := sinktest.Handler(t, pipeline.Options{Sinks: v.Link(admethod.Sinks), DefaultSinks: []string{VerdictsSink}})
 	dev := fakeDevice("a", "x")
 	dev.Properties[0].PushMethod.AnomalyDetectionEnabled = true
 	dev.Properties[0].PushMethod.AnomalyDetectionConfig = json.RawMessage(`{"detektor": "range"}`)

@@ -14,6 +14,7 @@ import (
 	dmiapi "github.com/kubeedge/api/apis/dmi/v1beta1"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/device/config"
 	"github.com/kubeedge/edge-anomaly/device/push"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
@@ -47,11 +48,11 @@ type Mapper struct {
 	Reporter *Reporter
 	Push     *push.Pool
 
-	handler atomic.Pointer[admethod.Handler]
+	handler atomic.Pointer[pipeline.Handler]
 }
 
 // Handler is the one that detects now. A change of the configuration file may bring another one.
-func (m *Mapper) Handler() *admethod.Handler { return m.handler.Load() }
+func (m *Mapper) Handler() *pipeline.Handler { return m.handler.Load() }
 
 // Run runs a mapper until ctx ends: it detects, collects and reports, serves the DMI socket, registers with EdgeCore
 // (again and again until it answers), and follows the configuration file. Then it shuts down in order: no more calls

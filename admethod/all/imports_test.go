@@ -31,8 +31,12 @@ var entries = []struct {
 		modules: nil, megabyte: 3,
 	},
 	{
-		name: "detection in a program", imports: []string{"admethod", "_ admethod/inprocess", "_ driver/builtin"},
-		uses:    "_, _ = admethod.NewHandler(admethod.Options{})",
+		name: "a sink or an adapter of one's own", imports: []string{"admethod"}, uses: `admethod.RegisterSink(admethod.SinkFactory{Name: "own"})`,
+		modules: nil, megabyte: 3,
+	},
+	{
+		name: "detection in a program", imports: []string{"admethod/pipeline", "_ admethod/inprocess", "_ driver/builtin"},
+		uses:    "_, _ = pipeline.NewHandler(pipeline.Options{})",
 		modules: []string{"github.com/go-logr/logr", "gonum.org/v1/gonum", "k8s.io/klog/v2"}, megabyte: 7,
 	},
 	{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
@@ -46,7 +47,7 @@ func TestStatusOfAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := sinktest.FreeAddress(t)
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		StateDir: filepath.Join(dir, "state"), DefaultSinks: []string{"api", "history"},
 		SinkOptions: map[string]map[string]any{
 			"api": {"address": address}, "history": {"path": filepath.Join(dir, "history", "verdicts.db")},

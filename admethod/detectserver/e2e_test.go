@@ -18,6 +18,7 @@ import (
 	_ "github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -61,21 +62,21 @@ func start(t testing.TB, c detectserver.Config) (grpc, http string, stop func())
 
 // mapper is a handler whose verdicts are counted.
 type mapper struct {
-	*admethod.Handler
+	*pipeline.Handler
 	verdicts chan driver.Result
 }
 
 func startMapper(t testing.TB) *mapper {
 	t.Helper()
 	m := &mapper{verdicts: make(chan driver.Result, 1<<16)}
-	m.Handler = sinktest.Handler(t, admethod.Options{
+	m.Handler = sinktest.Handler(t, pipeline.Options{
 		Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Replay: true,
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { m.verdicts <- r.Clone() }},
 	})
 	return m
 }
 
-func (m *mapper) bind(t testing.TB, property string, settings map[string]any) *admethod.Binding {
+func (m *mapper) bind(t testing.TB, property string, settings map[string]any) *pipeline.Binding {
 	t.Helper()
 	return sinktest.Watch(t, m.Handler, driver.Key{Namespace: "default", Device: "boiler", Property: property}, settings, admethod.Meta{DataType: "double"})
 }
@@ -241,7 +242,7 @@ func TestGroupToServer(t *testing.T) {
 		if test.address != "" {
 			settings[test.name+".address"], settings[test.name+".insecure"] = test.address, true
 		}
-		bindings := []*admethod.Binding{m.bind(t, "light", settings), m.bind(t, "power", settings)}
+		bindings := []*pipeline.Binding{m.bind(t, "light", settings), m.bind(t, "power", settings)}
 		for i := range n {
 			for j, b := range bindings {
 				v := 10*math.Sin(float64(i)) + math.Sin(float64(i*(j+3)))/10

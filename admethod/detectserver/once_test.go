@@ -23,6 +23,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -115,7 +116,7 @@ func answeredOnce(t *testing.T, name string, readings, faults int) {
 
 	const properties = 5
 	s := &sheet{counts: make(map[string][]int)}
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, StateDir: t.TempDir(), Replay: true,
 		Hooks: admethod.Hooks{Verdict: s.verdict, Dropped: func(_ driver.Key, n int) {
 			s.mu.Lock()
@@ -134,13 +135,13 @@ func answeredOnce(t *testing.T, name string, readings, faults int) {
 		"adMethodName": name, name + ".address": network.Addr(), name + ".insecure": true, name + ".delivery": "atLeastOnce",
 		name + ".timeout": "500ms", name + ".backoff": "100ms", name + ".staleAfter": "1h", "detector": "tally",
 	}
-	var bindings []*admethod.Binding
+	var bindings []*pipeline.Binding
 	for i := range properties {
 		property := fmt.Sprint("p", i)
 		bindings = append(bindings, m.bind(t, property, settings))
 	}
 	settings["detector"], settings["group"] = "tallyrows", "room"
-	members := []*admethod.Binding{m.bind(t, "light", settings), m.bind(t, "power", settings)}
+	members := []*pipeline.Binding{m.bind(t, "light", settings), m.bind(t, "power", settings)}
 	// Each number from 0 on is either a reading of one property or a row of the group.
 	rows := readings / (properties + 1)
 	s.mu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -121,7 +122,7 @@ func overBareStream(b *testing.B, address string, files tlsfiles.Files) {
 
 func throughHandler(b *testing.B, address string, files tlsfiles.Files) {
 	var judged, dropped atomic.Int64
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{},
 		Hooks: admethod.Hooks{
 			Verdict: func(*driver.Result) { judged.Add(1) },
@@ -144,7 +145,7 @@ func throughHandler(b *testing.B, address string, files tlsfiles.Files) {
 		settings["grpc.tls.ca"], settings["grpc.tls.cert"], settings["grpc.tls.key"] = files.CA, files.Cert, files.Key
 		settings["grpc.tls.serverName"] = "localhost"
 	}
-	var bindings []*admethod.Binding
+	var bindings []*pipeline.Binding
 	for i := range speedSeries {
 		bindings = append(bindings, m.bind(b, fmt.Sprint("power-", i), settings))
 	}

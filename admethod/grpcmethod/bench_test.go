@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -157,7 +158,7 @@ func throughHandler(b *testing.B, at site) {
 	f := Factory()
 	adapters.Register(f.Name, f)
 	var judged, dropped atomic.Int64
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Adapters: adapters, DefaultSinks: []string{},
 		Hooks: admethod.Hooks{
 			Verdict: func(r *driver.Result) {
@@ -183,7 +184,7 @@ func throughHandler(b *testing.B, at site) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var bindings []*admethod.Binding
+	var bindings []*pipeline.Binding
 	for i := range 100 {
 		binding, err := h.Bind(driver.Key{Namespace: "default", Device: fmt.Sprint("light-", i), Property: "power"}, config, admethod.Meta{})
 		if err != nil {
@@ -242,7 +243,7 @@ func (null) Close()                                                {}
 
 // observers are two properties: of the adapter, and of one that does nothing.
 type observers struct {
-	own, idle *admethod.Binding
+	own, idle *pipeline.Binding
 	detector  *exec.Cmd // nil where it is absent
 }
 
@@ -257,7 +258,7 @@ func observe(b *testing.B, delivery, detector string) observers {
 	f := Factory()
 	adapters.Register(f.Name, f)
 	adapters.Register("null", admethod.AdapterFactory{Name: "null", New: func(admethod.AdapterSettings) (admethod.Adapter, error) { return null{}, nil }})
-	h, err := admethod.NewHandler(admethod.Options{Adapters: adapters, DefaultSinks: []string{}, StateDir: b.TempDir()})
+	h, err := pipeline.NewHandler(pipeline.Options{Adapters: adapters, DefaultSinks: []string{}, StateDir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -269,7 +270,7 @@ func observe(b *testing.B, delivery, detector string) observers {
 		defer cancel()
 		_ = h.Shutdown(ctx)
 	})
-	bind := func(property string, settings map[string]any) *admethod.Binding {
+	bind := func(property string, settings map[string]any) *pipeline.Binding {
 		return sinktest.Watch(b, h, driver.Key{Namespace: "default", Device: "light", Property: property}, settings, admethod.Meta{})
 	}
 	o.own = bind("power", map[string]any{
@@ -294,7 +295,7 @@ func report(b *testing.B, own, idle []time.Duration) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func took(binding *admethod.Binding) time.Duration {
+func took(binding *pipeline.Binding) time.Duration {
 	at := time.Now()
 	binding.Observe(at, 21.5)
 	return time.Since(at)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -24,8 +25,8 @@ import (
 // plant is a mapper with one property that is observed at a steady pace. Each reading has a value of its own.
 type plant struct {
 	t       *testing.T
-	handler *admethod.Handler
-	binding *admethod.Binding
+	handler *pipeline.Handler
+	binding *pipeline.Binding
 	state   string
 	next    int
 
@@ -48,7 +49,7 @@ func (p *plant) start(options map[string]any) {
 	f := Factory()
 	adapters.Register(f.Name, f)
 	sinks := new(admethod.SinkRegistry)
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Adapters: adapters, Sinks: sinks, DefaultSinks: []string{}, StateDir: p.state, Mapper: "plant", Node: "edge-1",
 		Hooks: admethod.Hooks{
 			Verdict: func(r *driver.Result) {

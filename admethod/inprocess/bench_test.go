@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 )
@@ -69,7 +70,7 @@ func BenchmarkObserve(b *testing.B) {
 	})
 	for _, detector := range []string{"ewma", "auto"} {
 		b.Run("driver="+detector, func(b *testing.B) {
-			h := sinktest.Handler(b, admethod.Options{Replay: true})
+			h := sinktest.Handler(b, pipeline.Options{Replay: true})
 			binding := bind(b, h, "bench", map[string]any{"detector": detector}, admethod.Meta{DataType: "double", Cycle: time.Second})
 			at := time.Unix(1_700_000_000, 0)
 			b.ReportAllocs()
@@ -113,8 +114,8 @@ func BenchmarkObserveStreams(b *testing.B) {
 		streams, warmUp int // readings of each stream before the clock starts
 	}{{"ewma", 1000, 100}, {"ewma", 100_000, 2}, {"auto", 1000, 1000}, {"auto", 20_000, 300}} {
 		b.Run(fmt.Sprintf("driver=%s/streams=%d", bm.detector, bm.streams), func(b *testing.B) {
-			h := sinktest.Handler(b, admethod.Options{Replay: true})
-			bindings := make([]*admethod.Binding, bm.streams)
+			h := sinktest.Handler(b, pipeline.Options{Replay: true})
+			bindings := make([]*pipeline.Binding, bm.streams)
 			for i := range bindings {
 				bindings[i] = bind(b, h, fmt.Sprint("device-", i), map[string]any{"detector": bm.detector}, admethod.Meta{DataType: "double", Cycle: time.Second})
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs/logstest"
@@ -39,7 +40,7 @@ func TestSnapshotOnAFullDisk(t *testing.T) {
 			defer log.Reset()
 			return strings.Count(log.String(), "\n")
 		}
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			StateDir: dir, Drivers: driver.NewRegistry(sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"snapshot": "10s"}},
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -19,7 +20,7 @@ import (
 func TestSnapshotsThatFailAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		obstacle := filepath.Join(t.TempDir(), "state")
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			StateDir: obstacle, Drivers: driver.NewRegistry(sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"snapshot": "10s"}},
 		})

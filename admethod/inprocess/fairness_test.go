@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
@@ -28,8 +29,8 @@ func TestNamespacesDoNotWaitForOneAnother(t *testing.T) {
 			cheap.Add(1)
 			out.Judge(0, driver.KindNone)
 		})
-		h := newHandler(t, admethod.Options{Drivers: driver.NewRegistry(heavy, light)})
-		observe := func(namespace, detector string, n int) (all []*admethod.Binding) {
+		h := newHandler(t, pipeline.Options{Drivers: driver.NewRegistry(heavy, light)})
+		observe := func(namespace, detector string, n int) (all []*pipeline.Binding) {
 			config, err := admethod.ParseSettings(map[string]any{"detector": detector})
 			if err != nil {
 				t.Fatal(err)

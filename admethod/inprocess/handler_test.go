@@ -7,14 +7,15 @@ import (
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // newHandler starts a handler that the test shuts down.
-func newHandler(tb testing.TB, opts admethod.Options) *admethod.Handler {
+func newHandler(tb testing.TB, opts pipeline.Options) *pipeline.Handler {
 	tb.Helper()
-	h, err := admethod.NewHandler(opts)
+	h, err := pipeline.NewHandler(opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func newHandler(tb testing.TB, opts admethod.Options) *admethod.Handler {
 	return h
 }
 
-func bind(tb testing.TB, h *admethod.Handler, device string, settings map[string]any, meta admethod.Meta) *admethod.Binding {
+func bind(tb testing.TB, h *pipeline.Handler, device string, settings map[string]any, meta admethod.Meta) *pipeline.Binding {
 	tb.Helper()
 	return sinktest.Watch(tb, h, driver.Key{Namespace: "default", Device: device, Property: "temperature"}, settings, meta)
 }

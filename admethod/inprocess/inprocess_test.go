@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
@@ -43,7 +44,7 @@ func TestHungDetectorDelaysNobody(t *testing.T) {
 		var failed atomic.Int64
 		var story []string
 		var mu sync.Mutex
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			Drivers:        driver.NewRegistry(drivertest.Hangs(release), sum()),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1, "queue": 1000, "hang": "5s"}},
 			Hooks: admethod.Hooks{
@@ -86,7 +87,7 @@ func TestHungDetectorDelaysNobody(t *testing.T) {
 // A detector that panics is cut off; what it would have judged is counted; the other streams go on.
 func TestPanickingDetectorIsCutOff(t *testing.T) {
 	var failures []string
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		Replay:         true,
 		Drivers:        driver.NewRegistry(drivertest.Panics(3), sum()),
 		AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1}},
@@ -119,7 +120,7 @@ func TestPanickingDetectorIsCutOff(t *testing.T) {
 // Verdicts that break the contract do not reach the sinks as they are.
 func TestWrongResultsAreSanitized(t *testing.T) {
 	var results []driver.Result
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		Replay: true, Drivers: driver.NewRegistry(drivertest.WrongResults()),
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { results = append(results, r.Clone()) }},
 	})
@@ -147,7 +148,7 @@ func TestFullQueueDropsTheOldest(t *testing.T) {
 		got = append(got, row[0].Value)
 		out.Judge(0, driver.KindNone)
 	})
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		Replay: true, Drivers: driver.NewRegistry(slow),
 		AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1, "queue": 16}},
 	})
@@ -169,7 +170,7 @@ func TestStateSurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
 	var value float64
 	run := func(readings ...string) {
-		h := newHandler(t, admethod.Options{
+		h := newHandler(t, pipeline.Options{
 			Replay: true, StateDir: dir, Drivers: driver.NewRegistry(sum()),
 			Hooks: admethod.Hooks{
 				Verdict: func(r *driver.Result) { value = r.Expected },
@@ -215,7 +216,7 @@ func TestDamagedSnapshotIsSetAside(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "inprocess.snapshot")
 			run := func(complaints *int) (total float64) {
-				h := newHandler(t, admethod.Options{
+				h := newHandler(t, pipeline.Options{
 					Replay: true, StateDir: dir, Drivers: driver.NewRegistry(sum()),
 					Hooks: admethod.Hooks{
 						Verdict: func(r *driver.Result) { total += r.Expected },
@@ -262,7 +263,7 @@ func TestUnwritableStateDirIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	verdicts := 0
-	h := newHandler(t, admethod.Options{
+	h := newHandler(t, pipeline.Options{
 		Replay: true, StateDir: filepath.Join(file, "below-a-file"), Drivers: driver.NewRegistry(sum()),
 		Hooks: admethod.Hooks{Verdict: func(*driver.Result) { verdicts++ }},
 	})
@@ -281,7 +282,7 @@ const victimDir = "EDGE_ANOMALY_TEST_VICTIM"
 // victim is a mapper that observes until it is killed. It prints the sum that each snapshot period began with.
 func victim(dir string) {
 	var sumNow atomic.Int64
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Replay: true, StateDir: dir, Drivers: driver.NewRegistry(sum()),
 		AdapterOptions: map[string]map[string]any{"inprocess": {"snapshot": "1s"}},
 		Hooks:          admethod.Hooks{Verdict: func(r *driver.Result) { sumNow.Store(int64(r.Expected)) }},
@@ -330,7 +331,7 @@ func TestKilledMapperLosesAtMostOnePeriod(t *testing.T) {
 	_ = cmd.Wait() // it was killed: an error is what it should be
 
 	var value float64
-	h := newHandler(t, admethod.Options{
+	h := newHandler(t, pipeline.Options{
 		Replay: true, StateDir: dir, Drivers: driver.NewRegistry(sum()),
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { value = r.Expected }},
 	})
@@ -351,7 +352,7 @@ func TestMemoryOfAStream(t *testing.T) {
 		t.Skip("binds 100,000 streams")
 	}
 	const n = 100_000
-	h := sinktest.Handler(t, admethod.Options{Replay: true})
+	h := sinktest.Handler(t, pipeline.Options{Replay: true})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "ewma"})
 	if err != nil {
 		t.Fatal(err)
@@ -360,7 +361,7 @@ func TestMemoryOfAStream(t *testing.T) {
 	for i := range keys {
 		keys[i] = driver.Key{Namespace: "default", Device: fmt.Sprint("device-", i), Property: "temperature"}
 	}
-	bindings := make([]*admethod.Binding, n)
+	bindings := make([]*pipeline.Binding, n)
 	before := heap()
 	for i, key := range keys {
 		if bindings[i], err = h.Bind(key, config, admethod.Meta{DataType: "double", Cycle: time.Second}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -48,7 +49,7 @@ func TestModelsStayInTheirDirectory(t *testing.T) {
 		{"", "ours", "good", "no model directory", ""},
 	} {
 		var told []string
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			Drivers: driver.NewRegistry(offsets()), ModelDir: c.dir,
 			Hooks: admethod.Hooks{State: func(_ string, err error) { told = append(told, err.Error()) }},
 		})

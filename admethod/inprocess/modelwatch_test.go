@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -65,7 +66,7 @@ func TestModelIsReloaded(t *testing.T) {
 		var complaints, loaded []string
 		var expected []float64
 		var models []string
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			Drivers: driver.NewRegistry(offsets()), ModelDir: dir,
 			Hooks: admethod.Hooks{
 				State: func(_ string, err error) {
@@ -152,7 +153,7 @@ func TestModelOfBusyLanes(t *testing.T) {
 			expected = make(map[string]float64)
 			busy     int
 		)
-		h := sinktest.Handler(t, admethod.Options{
+		h := sinktest.Handler(t, pipeline.Options{
 			Drivers: driver.NewRegistry(slowly()), ModelDir: filepath.Dir(file),
 			AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 8, "hang": "5s", "queue": 16}},
 			Hooks: admethod.Hooks{
@@ -161,7 +162,7 @@ func TestModelOfBusyLanes(t *testing.T) {
 				State:       func(string, error) { mu.Lock(); busy++; mu.Unlock() },
 			},
 		})
-		bindings := make(map[string]*admethod.Binding)
+		bindings := make(map[string]*pipeline.Binding)
 		for i := range 6 {
 			device := fmt.Sprint("d", i)
 			bindings[device] = bind(t, h, device, map[string]any{"detector": "slow", "model": "room.model", "quality.missing": 0}, admethod.Meta{})
@@ -211,7 +212,7 @@ func TestModelMayComeLater(t *testing.T) {
 				var mu sync.Mutex
 				var told []string
 				var last driver.Result
-				h := sinktest.Handler(t, admethod.Options{
+				h := sinktest.Handler(t, pipeline.Options{
 					Drivers: driver.NewRegistry(offsets()), ModelDir: filepath.Dir(file),
 					Hooks: admethod.Hooks{
 						State: func(stream string, _ error) { told = append(told, stream) },
@@ -251,7 +252,7 @@ func TestModelMayComeLater(t *testing.T) {
 
 // What is wrong with the configuration is no matter of a model to come.
 func TestWrongConfigurationIsAnErrorWithoutModel(t *testing.T) {
-	h := sinktest.Handler(t, admethod.Options{Drivers: driver.NewRegistry(offsets()), ModelDir: t.TempDir()})
+	h := sinktest.Handler(t, pipeline.Options{Drivers: driver.NewRegistry(offsets()), ModelDir: t.TempDir()})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "offset", "model": "none.model", "detector.x": 1})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
@@ -174,7 +175,7 @@ func TestTenantsDoNotWaitForOneAnother(t *testing.T) {
 // State of streams that are gone is bounded.
 func TestParkedStatesAreBounded(t *testing.T) {
 	dir := t.TempDir()
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		StateDir: dir, AdapterOptions: map[string]map[string]any{"inprocess": {"parked": 10}},
 	})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "ewma"})
@@ -183,7 +184,7 @@ func TestParkedStatesAreBounded(t *testing.T) {
 	}
 	answered := make(chan struct{}, 1)
 	for i := range 50 {
-		a, err := h.Attach(admethod.AttachSettings{
+		a, err := h.Attach(pipeline.AttachSettings{
 			Members: []driver.Member{{Key: driver.Key{Namespace: "n", Device: "d", Property: fmt.Sprint(i)}}}, Config: config,
 			Answer: func(uint64, *driver.Result, driver.Row) { answered <- struct{}{} },
 		})

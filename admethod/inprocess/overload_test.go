@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 )
@@ -29,7 +30,7 @@ func TestLostRowsAreKnown(t *testing.T) {
 			last[s.Key] = s.Value
 			out.Judge(0, driver.KindNone)
 		})
-		h := newHandler(t, admethod.Options{
+		h := newHandler(t, pipeline.Options{
 			Drivers: driver.NewRegistry(slow), AdapterOptions: map[string]map[string]any{"inprocess": {"lanes": 1, "queue": 16}},
 		})
 		settings := map[string]any{"detector": "slow", "quality.late": 0}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
@@ -50,7 +51,7 @@ func TestNoPanicEndsTheProcess(t *testing.T) {
 		})
 	}
 	hook := func() { hooked.Add(1); panic("in a hook") }
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		Replay: true, Drivers: driver.NewRegistry(drivertest.Panics(3), sum()), Sinks: sinks, DefaultSinks: []string{"broken", "counting"},
 		Hooks: admethod.Hooks{
 			Reading:    func(*driver.Sample, bool) { hook() },

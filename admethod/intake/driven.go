@@ -48,7 +48,7 @@ func (in *Intake) Advance(ctx context.Context, now time.Time) error {
 	return in.handler.Advance(ctx, now)
 }
 
-// Time and SetTime are those of the [admethod.Handler].
+// Time and SetTime are those of the [pipeline.Handler].
 func (in *Intake) Time() (now, resumed int64) { return in.handler.Time() }
 
 // SetTime is called before anything is taken.

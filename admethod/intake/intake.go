@@ -28,6 +28,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // judges
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -68,7 +69,7 @@ type Config struct {
 	// bounded where it is written, so memory is bounded by MaxSeries alone.
 	Driven   bool
 	Adapters *admethod.AdapterRegistry // with the adapter inprocess; nil means the linked ones
-	Told     func(*driver.Result)      // hears what sinks are to hear, as [admethod.Options] has it; nil is nobody
+	Told     func(*driver.Result)      // hears what sinks are to hear, as [pipeline.Options] has it; nil is nobody
 
 	_ struct{} // keyed literals only: fields may be added
 }
@@ -98,7 +99,7 @@ func (c *Config) setDefaults() {
 type Intake struct {
 	Config Config // with its defaults; not to be changed
 
-	handler *admethod.Handler
+	handler *pipeline.Handler
 	budget  map[string]int64 // of the handler; not changed any more while it runs
 	clients []*Client        // likewise
 	log     logs.Limiter     // of refusals, by cause
@@ -130,10 +131,10 @@ func New(c Config) (*Intake, error) {
 		sinks = []string{}
 	}
 	var err error
-	in.handler, err = admethod.NewHandler(admethod.Options{
+	in.handler, err = pipeline.NewHandler(pipeline.Options{
 		Drivers: c.Drivers, StateDir: c.StateDir, ModelDir: c.ModelDir, Language: c.Language,
 		DefaultSinks: sinks, Sinks: c.SinkRegistry, SinkOptions: c.SinkOptions, Hooks: c.Hooks,
-		Budget: admethod.Budget{Of: in.budget}, Replay: c.Driven, Adapters: c.Adapters, Told: c.Told,
+		Budget: pipeline.Budget{Of: in.budget}, Replay: c.Driven, Adapters: c.Adapters, Told: c.Told,
 		AdapterOptions: map[string]map[string]any{"inprocess": {
 			"queue": 1 << 16, "hang": max(c.Deadline/2, 100*time.Millisecond).String(), "snapshot": c.Snapshot.String(),
 			"lanes": lanes(&c),

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -205,7 +206,7 @@ func (in *Intake) openSeries(asker *Session, of *member) (*series, error) {
 		}
 		name = fmt.Sprintf("%s#%08x", name, h.Sum32())
 	}
-	settings := admethod.AttachSettings{
+	settings := pipeline.AttachSettings{
 		Group: name, Members: p.members, Config: p.config, Tenant: c.Name, Answer: n.settled, Observed: of.fed, Replays: in.Config.Snapshot + replayMargin,
 	}
 	if in.Config.Driven {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
@@ -28,7 +29,7 @@ type series struct {
 	rows      *rows                 // of a group whose rows the server puts together
 
 	submitting sync.Mutex // around TrySubmit, which is not concurrent; taken before mu
-	attached   *admethod.Attachment
+	attached   *pipeline.Attachment
 	closed     bool
 	number     uint64 // of the last row
 

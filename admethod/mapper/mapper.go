@@ -19,6 +19,7 @@ import (
 	"github.com/kubeedge/mapper-framework/pkg/common"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
@@ -67,7 +68,7 @@ func AnomalyDetectionHandler[V any, C DeviceReader[V]](ctx context.Context, twin
 }
 
 // Watch is [AnomalyDetectionHandler] on a handler of the caller's choice, with the error returned.
-func Watch[V any, C DeviceReader[V]](ctx context.Context, h *admethod.Handler, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) error {
+func Watch[V any, C DeviceReader[V]](ctx context.Context, h *pipeline.Handler, twin *common.Twin, client C, visitor *V, dataModel *common.DataModel) error {
 	if twin == nil || twin.Property == nil {
 		return errors.New("admethod: the twin has no property (is it in the DeviceModel?)")
 	}
@@ -120,7 +121,7 @@ func hides(method string) {
 
 // poll reads until one of the contexts ends. A read that fails is a missing reading; it is logged when reading begins
 // to fail, not each time.
-func poll(ctx, stop context.Context, cycle time.Duration, binding *admethod.Binding, read func() (any, error)) {
+func poll(ctx, stop context.Context, cycle time.Duration, binding *pipeline.Binding, read func() (any, error)) {
 	defer binding.Close()
 	ticker := time.NewTicker(cycle)
 	defer ticker.Stop()
@@ -157,7 +158,7 @@ func safely(read func() (any, error)) (v any, err error) {
 
 var defaultHandler struct {
 	sync.Mutex
-	handler *admethod.Handler
+	handler *pipeline.Handler
 }
 
 // Environment variables that configure the [Default] handler, for mappers that have no configuration of their own
@@ -174,13 +175,13 @@ const (
 
 // Default returns the handler that [AnomalyDetectionHandler] uses. The first call makes and starts it from the
 // environment, unless [SetDefault] gave one.
-func Default() (*admethod.Handler, error) {
+func Default() (*pipeline.Handler, error) {
 	defaultHandler.Lock()
 	defer defaultHandler.Unlock()
 	if defaultHandler.handler != nil {
 		return defaultHandler.handler, nil
 	}
-	opts := admethod.Options{StateDir: os.Getenv(EnvStateDir), ModelDir: os.Getenv(EnvModelDir)}
+	opts := pipeline.Options{StateDir: os.Getenv(EnvStateDir), ModelDir: os.Getenv(EnvModelDir)}
 	if sinks := os.Getenv(EnvSinks); sinks != "" {
 		opts.DefaultSinks = strings.Split(sinks, ",")
 	}
@@ -201,7 +202,7 @@ func Default() (*admethod.Handler, error) {
 			opts.AdapterOptions[name] = flat
 		}
 	}
-	h, err := admethod.NewHandler(opts)
+	h, err := pipeline.NewHandler(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,7 @@ func Default() (*admethod.Handler, error) {
 
 // SetDefault makes h, which is started, the handler that [AnomalyDetectionHandler] uses, and returns the one before it,
 // or nil. nil forgets the current one. The caller shuts handlers down.
-func SetDefault(h *admethod.Handler) (previous *admethod.Handler) {
+func SetDefault(h *pipeline.Handler) (previous *pipeline.Handler) {
 	defaultHandler.Lock()
 	defer defaultHandler.Unlock()
 	previous, defaultHandler.handler = defaultHandler.handler, h

@@ -18,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
 	"github.com/kubeedge/edge-anomaly/admethod/mapper"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
@@ -48,7 +49,7 @@ func (m *memory) story() string {
 }
 
 // started is a handler with a detector that takes readings over 100 for spikes. It ends with the test.
-func started(t *testing.T, opts admethod.Options) (*admethod.Handler, *memory) {
+func started(t *testing.T, opts pipeline.Options) (*pipeline.Handler, *memory) {
 	t.Helper()
 	over := drivertest.Func("over", func(row driver.Row, out *driver.Result) {
 		score := 0.1
@@ -170,7 +171,7 @@ func TestAnomalyDetectionHandlerInGeneratedMapper(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h, sink := started(t, admethod.Options{})
+				h, sink := started(t, pipeline.Options{})
 				defer mapper.SetDefault(mapper.SetDefault(h))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -200,7 +201,7 @@ func TestAnomalyDetectionHandlerInGeneratedMapper(t *testing.T) {
 
 // Twins that upstream's parser leaves incomplete are refused, not dereferenced.
 func TestWatchOfIncompleteTwins(t *testing.T) {
-	h, _ := started(t, admethod.Options{Replay: true})
+	h, _ := started(t, pipeline.Options{Replay: true})
 	client := &CustomizedClient{read: func() (any, error) { return 1, nil }}
 	tests := []struct {
 		name    string
@@ -223,7 +224,7 @@ func TestWatchOfIncompleteTwins(t *testing.T) {
 // Shutdown joins the goroutine of every property, also of devices that still run.
 func TestShutdownJoinsReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, _ := started(t, admethod.Options{})
+		h, _ := started(t, pipeline.Options{})
 		defer mapper.SetDefault(mapper.SetDefault(h))
 		dataHandler(t.Context(), generatedDevice(`{"detector":"over"}`, 0, func() (any, error) { return 1, nil }))
 		<-time.After(3 * time.Second)
@@ -259,7 +260,7 @@ func (silentReader) GetDeviceData(*struct{}) (any, error) { return 1.0, nil }
 
 // A mapper on KubeEdge's framework cannot see anomalyDetection beside a push method, and says so once.
 func TestLogTellsWhatAPushMethodHides(t *testing.T) {
-	h, _ := started(t, admethod.Options{})
+	h, _ := started(t, pipeline.Options{})
 	watch := func(method string) {
 		t.Helper()
 		twin := &common.Twin{PropertyName: "t", Property: &common.DeviceProperty{PropertyName: "t"}}

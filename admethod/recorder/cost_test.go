@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
 // observed is a handler with some properties, with or without a recorder.
 type observed struct {
-	handler  *admethod.Handler
-	bindings []*admethod.Binding
+	handler  *pipeline.Handler
+	bindings []*pipeline.Binding
 	n        int
 	recorder *recorder.Recorder // nil for none
 }
@@ -27,7 +28,7 @@ type observed struct {
 func observe(tb testing.TB, recorded bool) *observed {
 	tb.Helper()
 	o := new(observed)
-	opts := admethod.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}}
+	opts := pipeline.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}}
 	if recorded {
 		f := recorder.Factory()
 		o.recorder = recorder.New(recorder.Config{Dir: tb.TempDir()})
@@ -36,7 +37,7 @@ func observe(tb testing.TB, recorded bool) *observed {
 		opts.DefaultSinks = []string{f.Name}
 	}
 	var err error
-	if o.handler, err = admethod.NewHandler(opts); err != nil {
+	if o.handler, err = pipeline.NewHandler(opts); err != nil {
 		tb.Fatal(err)
 	}
 	if err := o.handler.Start(tb.Context()); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // judges
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -92,11 +93,11 @@ func TestRecorderMirrors(t *testing.T) {
 }
 
 // handler runs with the recorder as the only sink; verdicts is a rule, so that each verdict can be told by hand.
-func handler(t *testing.T, dir string) *admethod.Handler {
+func handler(t *testing.T, dir string) *pipeline.Handler {
 	t.Helper()
 	sinks := new(admethod.SinkRegistry)
 	sinks.Register(recorder.Name, recorder.Factory())
-	h, err := admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, StateDir: dir})
+	h, err := pipeline.NewHandler(pipeline.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, StateDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func config(t *testing.T, settings map[string]any) admethod.ADMethodConfig {
 func TestHandlerIsRecorded(t *testing.T) {
 	dir := t.TempDir()
 	h := handler(t, dir)
-	bind := func(property string, settings map[string]any, meta admethod.Meta) *admethod.Binding {
+	bind := func(property string, settings map[string]any, meta admethod.Meta) *pipeline.Binding {
 		b, err := h.Bind(driver.Key{Namespace: "default", Device: "light-1", Property: property}, config(t, settings), meta)
 		if err != nil {
 			t.Fatal(err)
@@ -170,7 +171,7 @@ func TestAttachmentIsRecorded(t *testing.T) {
 	h := handler(t, dir)
 	keys := []driver.Key{{Namespace: "edge-1", Device: "pump", Property: "flow"}, {Namespace: "edge-1", Device: "pump", Property: "mode"}}
 	answers := make(chan struct{}, 8)
-	a, err := h.Attach(admethod.AttachSettings{
+	a, err := h.Attach(pipeline.AttachSettings{
 		Group: "edge-1/pump", Config: config(t, map[string]any{"detector": "pca"}),
 		Members: []driver.Member{{Key: keys[0], DataType: "double"}, {Key: keys[1], DataType: "double"}},
 		Answer:  func(uint64, *driver.Result, driver.Row) { answers <- struct{}{} },

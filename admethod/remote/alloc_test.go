@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -85,7 +86,7 @@ func observeWithoutAllocation(t *testing.T, delivery, does string) {
 		Shared:    func(c *stillConfig) *remote.Config { return &c.Config },
 		Transport: func(stillConfig, remote.Identity) (remote.Transport, error) { return still{does}, nil },
 	}.Factory())
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Adapters: adapters, Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, StateDir: t.TempDir(), Replay: true,
 		Hooks: admethod.Hooks{
 			Verdict: func(*driver.Result) { judged.Add(1) },

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -112,7 +113,7 @@ func TestTargets(t *testing.T) {
 			var d dialled
 			adapters := new(admethod.AdapterRegistry)
 			adapters.Register("post", d.factory())
-			h := sinktest.Handler(t, admethod.Options{
+			h := sinktest.Handler(t, pipeline.Options{
 				Drivers: driver.NewRegistry(), Adapters: adapters, Sinks: new(admethod.SinkRegistry),
 				AdapterOptions: map[string]map[string]any{"post": mapper},
 			})
@@ -155,7 +156,7 @@ func TestAllowedAddressesAreBounded(t *testing.T) {
 	var d dialled
 	adapters := new(admethod.AdapterRegistry)
 	adapters.Register("post", d.factory())
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Drivers: driver.NewRegistry(), Adapters: adapters, Sinks: new(admethod.SinkRegistry),
 		AdapterOptions: map[string]map[string]any{"post": {"allow.*": "*"}},
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/input"
 )
@@ -59,9 +60,9 @@ type RowOutcome struct {
 
 // Group scores the rows of a group, in order. It is not safe for concurrent use.
 type Group struct {
-	handler  *admethod.Handler
+	handler  *pipeline.Handler
 	names    []string
-	bindings []*admethod.Binding
+	bindings []*pipeline.Binding
 	before   []admethod.BindingStats
 	order    []int // of observing the members of a row
 
@@ -98,7 +99,7 @@ func OpenGroup(ctx context.Context, o GroupOptions) (*Group, error) {
 			return nil, fmt.Errorf("model: %w", err)
 		}
 	}
-	g.handler, err = admethod.NewHandler(admethod.Options{
+	g.handler, err = pipeline.NewHandler(pipeline.Options{
 		Drivers:  o.Drivers,
 		Adapters: tapped(taps{submitted: func() { g.submitted++ }, verdict: g.answered}),
 		Sinks:    new(admethod.SinkRegistry),

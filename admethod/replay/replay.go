@@ -1,7 +1,7 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package replay runs recorded readings, of one property or of a group, through an admethod.Handler, the very path that
+// Package replay runs recorded readings, of one property or of a group, through an pipeline.Handler, the very path that
 // live readings take, and says for each of them what became of it.
 package replay
 
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -57,7 +58,7 @@ func recorded(property string) driver.Key {
 
 // Session scores the readings of several properties, each in order and alone. It is not safe for concurrent use.
 type Session struct {
-	handler *admethod.Handler
+	handler *pipeline.Handler
 	streams []*Stream
 	observe *Stream         // whose call of Observe is under way
 	heard   driver.Detector // that was opened last
@@ -71,7 +72,7 @@ type Session struct {
 // Stream scores the readings of one property, in order. It is not safe for concurrent use.
 type Stream struct {
 	session  *Session
-	binding  *admethod.Binding
+	binding  *pipeline.Binding
 	detector driver.Detector // nil until the first reading
 	before   admethod.BindingStats
 
@@ -98,7 +99,7 @@ func openSession(ctx context.Context, drivers *driver.Registry, modelDir string)
 	for _, f := range drivers.Factories() {
 		heard.Register(f.Heard(func(d driver.Detector) { s.heard = d }))
 	}
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Drivers:  heard,
 		Adapters: tapped(taps{submitted: func() { s.observe.submitted() }}),
 		Sinks:    new(admethod.SinkRegistry),

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
@@ -122,7 +123,7 @@ func newMapper(t *testing.T, of *room, adapter string, devices int, more map[str
 		addresses = append(addresses, map[string]string{"grpc": r.address, "http": r.http}[adapter])
 	}
 	m := &mapper{verdicts: make(map[driver.Key]map[int64]int)}
-	h, err := admethod.NewHandler(admethod.Options{StateDir: t.TempDir(), DefaultSinks: []string{}, Hooks: admethod.Hooks{Verdict: m.verdict}})
+	h, err := pipeline.NewHandler(pipeline.Options{StateDir: t.TempDir(), DefaultSinks: []string{}, Hooks: admethod.Hooks{Verdict: m.verdict}})
 	must(t, err)
 	must(t, h.Start(t.Context()))
 	settings := map[string]any{
@@ -139,7 +140,7 @@ func newMapper(t *testing.T, of *room, adapter string, devices int, more map[str
 	}
 	config, err := admethod.ParseSettings(settings)
 	must(t, err)
-	var bindings []*admethod.Binding
+	var bindings []*pipeline.Binding
 	for i := range devices {
 		name := fmt.Sprintf("pump-%d", i)
 		m.devices = append(m.devices, name)

@@ -16,6 +16,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -99,7 +100,7 @@ func (c *configuration) checkDetection() error {
 			members = 2
 		}
 		parsed.ADMethodName = inprocess.Name
-		return admethod.Options{}.Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members)
+		return pipeline.Options{}.Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members)
 	}
 	var known []error
 	err := check(c.Detection.Defaults)

@@ -39,7 +39,7 @@ import (
 	"github.com/spf13/viper"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 	"github.com/kubeedge/edge-anomaly/pkg/regular"
@@ -76,7 +76,7 @@ type AnomalyDetection struct {
 	DeviceSinks    []string                  // that a Device may name; see SinksForDevices
 	SinkOptions    map[string]map[string]any // by sink
 	AdapterOptions map[string]map[string]any // by adMethodName
-	Budget         admethod.Budget           // memory of the detectors of each namespace
+	Budget         pipeline.Budget           // memory of the detectors of each namespace
 	Defaults       map[string]any            // settings of every watched property
 	Routes         []Route
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
 )
 
@@ -35,7 +35,7 @@ func (p *parser) names(key string, v any) []string {
 }
 
 // budget reads the memory that the detectors of each namespace may take, in MiB: of all, and of some by name.
-func (p *parser) budget(prefix string, all, some any) (b admethod.Budget) {
+func (p *parser) budget(prefix string, all, some any) (b pipeline.Budget) {
 	mebibytes := func(key string, v any) int64 {
 		n, err := strconv.ParseInt(fmt.Sprint(v), 10, 32)
 		if err != nil || n < -1 || n == 0 {

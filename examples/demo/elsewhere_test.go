@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
@@ -35,7 +36,7 @@ func TestPatchForElsewhere(t *testing.T) {
 			if config.ADMethodName != "grpc" || config.Model != modelName || config.Detector != "bayesnet" {
 				t.Errorf("%s: %s with detector %s and model %q", device.Name, config.ADMethodName, config.Detector, config.Model)
 			}
-			if err := (admethod.Options{}).Check(key, config, admethod.Meta{}, len(group)); err != nil {
+			if err := (pipeline.Options{}).Check(key, config, admethod.Meta{}, len(group)); err != nil {
 				t.Errorf("%s: %v", device.Name, err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpmethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -30,7 +31,7 @@ func mapperPlainServer(t *testing.T, method, script string) {
 	adapters.Register(httpmethod.Name, httpmethod.Factory())
 	const readings = 40
 	verdicts := make(chan driver.Result, 4*readings)
-	h, err := admethod.NewHandler(admethod.Options{
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Adapters: adapters, Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Replay: true,
 		Hooks: admethod.Hooks{Verdict: func(r *driver.Result) { verdicts <- r.Clone() }},
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/metrics"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -160,7 +161,7 @@ func scrape(t *testing.T) string {
 	adapters.Register(inprocess.Name, inprocess.Factory())
 	sinks.Register(metrics.Name, metrics.Factory())
 	address := sinktest.FreeAddress(t)
-	h := sinktest.Handler(t, admethod.Options{
+	h := sinktest.Handler(t, pipeline.Options{
 		Drivers: driver.NewRegistry(driver.NewFactory(driver.Info{Name: "told"}, func() struct{} { return struct{}{} },
 			func(driver.Settings, struct{}) (driver.Detector, error) { return told{}, nil })),
 		Adapters: adapters, Sinks: sinks, DefaultSinks: []string{metrics.Name}, Replay: true,

@@ -14,6 +14,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/source/otlp"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -145,7 +146,7 @@ func check(key string, layers ...map[string]any) error {
 		members = 2
 	}
 	parsed.ADMethodName = inprocess.Name
-	if err := (admethod.Options{}).Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members); err != nil {
+	if err := (pipeline.Options{}).Check(driver.Key{Namespace: "n", Device: "d", Property: "p"}, parsed, admethod.Meta{}, members); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil

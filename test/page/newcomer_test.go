@@ -18,7 +18,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/room-simulator/room"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
@@ -29,9 +29,9 @@ type house struct {
 	*plant
 	room   *room.Room
 	n      int
-	lights []*admethod.Binding // light-1, light-2
-	lux    *admethod.Binding
-	air    *admethod.Binding // the thermometer
+	lights []*pipeline.Binding // light-1, light-2
+	lux    *pipeline.Binding
+	air    *pipeline.Binding // the thermometer
 }
 
 func (h *house) ask(t *testing.T, method, path, body string) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin" // judges
@@ -28,7 +29,7 @@ const operatorToken, viewerToken = "operator-0123456789", "viewer-0123456789"
 
 // plant is a mapper's handler, with everything that the page needs, whose readings a test makes.
 type plant struct {
-	*admethod.Handler
+	*pipeline.Handler
 	api   *httpapi.Server
 	rng   *rand.Rand
 	pager *pager
@@ -92,7 +93,7 @@ func newPlant(t *testing.T, past int, options map[string]any) *plant {
 	sinks.Register("pager", admethod.SinkFactory{Name: "pager", Alerts: true, New: func(admethod.SinkSettings) (admethod.Sink, error) { return p.pager, nil }})
 	adapters.Register(inprocess.Name, inprocess.Factory())
 	var err error
-	p.Handler, err = admethod.NewHandler(admethod.Options{
+	p.Handler, err = pipeline.NewHandler(pipeline.Options{
 		Adapters: adapters, Sinks: sinks, StateDir: filepath.Join(p.dir, "state"), ModelDir: p.dir, DefaultSinks: []string{"api", "recorder", "pager"},
 		SinkOptions: map[string]map[string]any{"api": settings},
 	})
@@ -113,7 +114,7 @@ func newPlant(t *testing.T, past int, options map[string]any) *plant {
 }
 
 // bind watches a property of the plant.
-func (p *plant) bind(t *testing.T, device, property, unit string, more map[string]any) *admethod.Binding {
+func (p *plant) bind(t *testing.T, device, property, unit string, more map[string]any) *pipeline.Binding {
 	t.Helper()
 	settings := map[string]any{"adMethodName": "inprocess", "quality.late": 0, "quality.missing": 0}
 	maps.Copy(settings, more)
@@ -129,7 +130,7 @@ func (p *plant) bind(t *testing.T, device, property, unit string, more map[strin
 }
 
 // bindText watches a property of words.
-func (p *plant) bindText(t *testing.T, device, property string, settings map[string]any) *admethod.Binding {
+func (p *plant) bindText(t *testing.T, device, property string, settings map[string]any) *pipeline.Binding {
 	t.Helper()
 	settings = maps.Clone(settings)
 	maps.Copy(settings, map[string]any{"adMethodName": "inprocess", "quality.late": 0, "quality.missing": 0})
@@ -145,7 +146,7 @@ func (p *plant) bindText(t *testing.T, device, property string, settings map[str
 }
 
 // read feeds n readings at once, of which value tells each by its number.
-func (p *plant) read(t *testing.T, b *admethod.Binding, n int, value func(i int) float64) {
+func (p *plant) read(t *testing.T, b *pipeline.Binding, n int, value func(i int) float64) {
 	t.Helper()
 	for i := range n {
 		b.Observe(p.now, value(i))

@@ -24,6 +24,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -243,7 +244,7 @@ func TestGroups(t *testing.T) {
 	sinks.Register(Name, admethod.SinkFactory{Name: Name, New: func(admethod.SinkSettings) (admethod.Sink, error) { return s, nil }})
 	drivers := driver.NewRegistry(driver.NewFactory(driver.Info{Name: "blame", Members: 2}, func() struct{} { return struct{}{} },
 		func(driver.Settings, struct{}) (driver.Detector, error) { return blame{}, nil }))
-	h := sinktest.Handler(t, admethod.Options{Sinks: sinks, Drivers: drivers, DefaultSinks: []string{Name}, Replay: true})
+	h := sinktest.Handler(t, pipeline.Options{Sinks: sinks, Drivers: drivers, DefaultSinks: []string{Name}, Replay: true})
 	config, err := admethod.ParseSettings(map[string]any{"detector": "blame", "group": "room-1"})
 	if err != nil {
 		t.Fatal(err)

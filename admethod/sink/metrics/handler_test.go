@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -26,7 +27,7 @@ func TestWithHandler(t *testing.T) {
 		f.sink = newSink(Config{Address: "127.0.0.1:0", MaxProperties: 10}, s.Stats)
 		return f.sink, nil
 	}})
-	h := sinktest.Handler(t, admethod.Options{Sinks: sinks, DefaultSinks: []string{Name}, Replay: true})
+	h := sinktest.Handler(t, pipeline.Options{Sinks: sinks, DefaultSinks: []string{Name}, Replay: true})
 	cfg, err := admethod.Parse([]byte(`{"detector":"ewma"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
@@ -75,14 +76,14 @@ var Key = driver.Key{Namespace: "default", Device: "light-1", Property: "brightn
 
 // Bind starts a handler with a sink under test and a memory beside it, and binds [Key]: normal up to 100. The handler
 // ends with the test. The program must link the in-process adapter and the detector range.
-func Bind(tb testing.TB, name string, sink admethod.Sink) (*admethod.Handler, *admethod.Binding, *Memory) {
+func Bind(tb testing.TB, name string, sink admethod.Sink) (*pipeline.Handler, *pipeline.Binding, *Memory) {
 	tb.Helper()
 	memory := new(Memory)
 	sinks := new(admethod.SinkRegistry)
 	for n, s := range map[string]admethod.Sink{name: sink, "memory": memory} {
 		sinks.Register(n, admethod.SinkFactory{Name: n, New: func(admethod.SinkSettings) (admethod.Sink, error) { return s, nil }})
 	}
-	h, err := admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{name, "memory"}, Replay: true})
+	h, err := pipeline.NewHandler(pipeline.Options{Sinks: sinks, DefaultSinks: []string{name, "memory"}, Replay: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -99,9 +100,9 @@ func Bind(tb testing.TB, name string, sink admethod.Sink) (*admethod.Handler, *a
 }
 
 // Handler starts a handler that ends with the test.
-func Handler(tb testing.TB, o admethod.Options) *admethod.Handler {
+func Handler(tb testing.TB, o pipeline.Options) *pipeline.Handler {
 	tb.Helper()
-	h, err := admethod.NewHandler(o)
+	h, err := pipeline.NewHandler(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func Handler(tb testing.TB, o admethod.Options) *admethod.Handler {
 }
 
 // Watch binds a property.
-func Watch(tb testing.TB, h *admethod.Handler, key driver.Key, settings map[string]any, meta admethod.Meta) *admethod.Binding {
+func Watch(tb testing.TB, h *pipeline.Handler, key driver.Key, settings map[string]any, meta admethod.Meta) *pipeline.Binding {
 	tb.Helper()
 	config, err := admethod.ParseSettings(settings)
 	if err != nil {
@@ -137,8 +138,8 @@ func Undisturbed(tb testing.TB, well, trouble admethod.Sink, asked func() bool) 
 	tb.Helper()
 	const rounds, readings = 15, 4000
 	type run struct {
-		handler *admethod.Handler
-		binding *admethod.Binding
+		handler *pipeline.Handler
+		binding *pipeline.Binding
 		memory  *Memory
 		took    []time.Duration
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/detectserver"
 	_ "github.com/kubeedge/edge-anomaly/admethod/httpmethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
@@ -436,7 +437,7 @@ func checkBody(t *testing.T, d *document, content map[string]media, contentType 
 // speak lets a mapper watch a property, a group and an enumeration through the server.
 func speak(t *testing.T, address, format string) {
 	t.Helper()
-	h, err := admethod.NewHandler(admethod.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Replay: true})
+	h, err := pipeline.NewHandler(pipeline.Options{Sinks: new(admethod.SinkRegistry), DefaultSinks: []string{}, Replay: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -450,7 +451,7 @@ func speak(t *testing.T, address, format string) {
 			t.Error(err)
 		}
 	}()
-	bind := func(namespace, property, kind string, more map[string]any) *admethod.Binding {
+	bind := func(namespace, property, kind string, more map[string]any) *pipeline.Binding {
 		settings := map[string]any{
 			"adMethodName": "http", "http.address": address, "http.insecure": true, "http.format": format, "http.gzip": true, "detector": "ewma",
 		}
@@ -467,7 +468,7 @@ func speak(t *testing.T, address, format string) {
 		return b
 	}
 	start := time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.UTC)
-	bindings := []*admethod.Binding{
+	bindings := []*pipeline.Binding{
 		bind("default", "light", "double", map[string]any{"detector.window": 60}),
 		bind("other", "light", "double", nil), // is refused, reading by reading
 		bind("default", "a", "double", map[string]any{"detector": "pca", "group": "g"}),

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 	mapperconfig "github.com/kubeedge/edge-anomaly/device/config"
 )
@@ -145,7 +146,7 @@ func (o *lintOptions) show(w io.Writer, found []lint.Finding) error {
 }
 
 // operator is what the mapper's configuration says to Devices; target finds the target of an address.
-func (o *lintOptions) operator() (options admethod.Options, target func(adapter, address string) (string, bool), err error) {
+func (o *lintOptions) operator() (options pipeline.Options, target func(adapter, address string) (string, bool), err error) {
 	if o.config == "" {
 		return options, nil, nil
 	}
@@ -154,7 +155,7 @@ func (o *lintOptions) operator() (options admethod.Options, target func(adapter,
 		return options, nil, err
 	}
 	a := c.AnomalyDetection
-	options = admethod.Options{AdapterOptions: make(map[string]map[string]any), DefaultSinks: a.Sinks, DeviceSinks: a.SinksForDevices(), Budget: a.Budget}
+	options = pipeline.Options{AdapterOptions: make(map[string]map[string]any), DefaultSinks: a.Sinks, DeviceSinks: a.SinksForDevices(), Budget: a.Budget}
 	for _, f := range admethod.Adapters.Items() {
 		options.AdapterOptions[f.Name] = map[string]any{} // known to be none
 	}

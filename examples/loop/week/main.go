@@ -24,6 +24,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/inprocess" // judges
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/recorder"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin" // detectors
@@ -94,8 +95,8 @@ type week struct {
 	room     *room.Room
 	random   *rand.Rand
 	recorder *recorder.Recorder
-	handler  *admethod.Handler
-	bindings []*admethod.Binding
+	handler  *pipeline.Handler
+	bindings []*pipeline.Binding
 }
 
 func (w *week) record(ctx context.Context) (err error) {
@@ -103,7 +104,7 @@ func (w *week) record(ctx context.Context) (err error) {
 	factory := recorder.Factory()
 	factory.New = func(admethod.SinkSettings) (admethod.Sink, error) { return w.recorder, nil }
 	sinks.Register(recorder.Name, factory)
-	if w.handler, err = admethod.NewHandler(admethod.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, ModelDir: ".", Replay: true}); err != nil {
+	if w.handler, err = pipeline.NewHandler(pipeline.Options{Sinks: sinks, DefaultSinks: []string{recorder.Name}, ModelDir: ".", Replay: true}); err != nil {
 		return err
 	}
 	if err := w.handler.Start(ctx); err != nil {

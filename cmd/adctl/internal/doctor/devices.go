@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 )
 
@@ -30,7 +31,7 @@ func (s *server) devices(ctx context.Context, c Cluster) []Line {
 	} else {
 		lines = append(lines, cannot("devices at the edge", statusesUnknown))
 	}
-	dropped, refused, err := checkManifests(lint.New(admethod.Options{}), devices, models)
+	dropped, refused, err := checkManifests(lint.New(pipeline.Options{}), devices, models)
 	if err != nil {
 		return append(lines, cannot("detection", err))
 	}

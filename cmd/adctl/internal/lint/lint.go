@@ -15,7 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -45,7 +45,7 @@ type Finding struct {
 
 // Linter collects the manifests of several files, as a Device and its model may stand in different ones.
 type Linter struct {
-	options  admethod.Options
+	options  pipeline.Options
 	findings []Finding
 	devices  []*instance
 	watched  []*watched
@@ -54,7 +54,7 @@ type Linter struct {
 }
 
 // New returns a linter that knows the detectors, adapters and sinks of the registries in options.
-func New(options admethod.Options) *Linter {
+func New(options pipeline.Options) *Linter {
 	return &Linter{options: options, models: make(map[string]*model)}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	_ "github.com/kubeedge/edge-anomaly/admethod/all"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/cmd/adctl/internal/lint"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -59,7 +60,7 @@ spec:
 
 func findings(t *testing.T, manifests ...string) []lint.Finding {
 	t.Helper()
-	l := lint.New(admethod.Options{})
+	l := lint.New(pipeline.Options{})
 	for i, m := range manifests {
 		if err := l.Read(fmt.Sprintf("f%d.yaml", i), strings.NewReader(m)); err != nil {
 			t.Fatal(err)
@@ -215,7 +216,7 @@ func TestPolicyIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := lint.Policy(admethod.Options{})
+	got := lint.Policy(pipeline.Options{})
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile("policy.yaml", []byte(got), 0o640); err != nil {
 			t.Fatal(err)
@@ -227,7 +228,7 @@ func TestPolicyIsCurrent(t *testing.T) {
 	if !strings.Contains(got, "'grpc.target'") || strings.Contains(got, "address'") {
 		t.Error("the policy lets addresses pass, or keeps targets out")
 	}
-	allowing := lint.Policy(admethod.Options{AdapterOptions: map[string]map[string]any{"grpc": {"allow.ns": "*.svc"}}})
+	allowing := lint.Policy(pipeline.Options{AdapterOptions: map[string]map[string]any{"grpc": {"allow.ns": "*.svc"}}})
 	if !strings.Contains(allowing, "'grpc.address'") || strings.Contains(allowing, "'http.address'") {
 		t.Error("the policy of an operator who allows addresses over grpc does not")
 	}
@@ -269,7 +270,7 @@ func TestRegistries(t *testing.T) {
 		deviceWith("adMethodName: pigeon", "pigeon.loft: roof", "sinks: bel"):     {"f.yaml:20 error unknown-name"},
 		deviceWith("adMethodName: inprocess", "pigeon.loft: roof", "sinks: bell"): {"f.yaml:18 error unknown-name", "f.yaml:19 warning no-effect"},
 	} {
-		l := lint.New(admethod.Options{Adapters: adapters, Sinks: sinks})
+		l := lint.New(pipeline.Options{Adapters: adapters, Sinks: sinks})
 		if err := l.Read("f.yaml", strings.NewReader(manifest)); err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +394,7 @@ func FuzzLint(f *testing.F) {
 	f.Add("a: &a [*a]\n")
 	f.Add("<<: &a {<<: *a}\nkind: Device\napiVersion: devices.kubeedge.io/v1beta1\n")
 	f.Fuzz(func(t *testing.T, manifest string) {
-		l := lint.New(admethod.Options{})
+		l := lint.New(pipeline.Options{})
 		if err := l.Read("f", strings.NewReader(manifest)); err != nil {
 			t.Fatal(err)
 		}

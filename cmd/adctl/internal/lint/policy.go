@@ -9,18 +9,18 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 )
 
 //go:embed policy.yaml
 var policy string
 
-// keysOfPolicy is what the manifest has for [admethod.Options.DeviceKeys].
+// keysOfPolicy is what the manifest has for [pipeline.Options.DeviceKeys].
 var keysOfPolicy = regexp.MustCompile(`(?s)(variables\.detection\.all\(m, m\.all\(k, )[^()]*(?:\([^()]*\)[^()]*)*(\)\)\n    message: >-\n      pushMethod\.anomalyDetection holds a key that)`)
 
 // Policy is a ValidatingAdmissionPolicy with its binding: the API server then refuses the Devices that EdgeCore would
 // drop whole, and those that set what is not theirs. It needs Kubernetes 1.30 or later.
-func Policy(options admethod.Options) string {
+func Policy(options pipeline.Options) string {
 	var names, below []string
 	for _, k := range options.DeviceKeys() {
 		if prefix, ok := strings.CutSuffix(k.Key, "*"); ok {

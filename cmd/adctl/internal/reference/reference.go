@@ -6,6 +6,7 @@ package reference
 
 import (
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
@@ -13,7 +14,7 @@ import (
 
 // Reference is the whole configuration, in the order in which it is documented.
 type Reference struct {
-	Device    []admethod.DeviceKey `json:"device"` // keys that a Device may set
+	Device    []pipeline.DeviceKey `json:"device"` // keys that a Device may set
 	Keys      []Param              `json:"keys"`   // of a property
 	Detectors []Part               `json:"detectors"`
 	Adapters  []Part               `json:"adapters"`
@@ -45,7 +46,7 @@ type Param struct {
 // Of describes what the registries hold.
 func Of(drivers *driver.Registry, adapters *admethod.AdapterRegistry, sinks *admethod.SinkRegistry, sources *source.Registry) Reference {
 	r := Reference{
-		Device: admethod.Options{Drivers: drivers, Adapters: adapters, Sinks: sinks}.DeviceKeys(),
+		Device: pipeline.Options{Drivers: drivers, Adapters: adapters, Sinks: sinks}.DeviceKeys(),
 		Keys:   settings("", params.Describe(admethod.DefaultConfig())),
 	}
 	for _, f := range drivers.Factories() {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package speed measures what a reading and a stream cost, for each detector driver: alone, and on the whole path of a
-// reading through an admethod.Handler.
+// reading through an pipeline.Handler.
 package speed
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
+	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/driver"
 )
 
@@ -322,7 +323,7 @@ func bindingBytes(ctx context.Context) (bytes float64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, h.Shutdown(context.WithoutCancel(ctx))) }()
-	bindings := make([]*admethod.Binding, bound+1)
+	bindings := make([]*pipeline.Binding, bound+1)
 	// The first one brings what all of them share.
 	if bindings[bound], err = bind(h, "nothing", bound); err != nil { //nolint:contextcheck // Bind takes no context
 		return 0, err
@@ -338,8 +339,8 @@ func bindingBytes(ctx context.Context) (bytes float64, err error) {
 	return (after - before) / bound, nil
 }
 
-func handler(ctx context.Context, drivers *driver.Registry) (*admethod.Handler, error) {
-	h, err := admethod.NewHandler(admethod.Options{
+func handler(ctx context.Context, drivers *driver.Registry) (*pipeline.Handler, error) {
+	h, err := pipeline.NewHandler(pipeline.Options{
 		Drivers: drivers, Sinks: new(admethod.SinkRegistry), Replay: true,
 		AdapterOptions: map[string]map[string]any{"inprocess": {"queue": 2 * batch}},
 	})
@@ -349,7 +350,7 @@ func handler(ctx context.Context, drivers *driver.Registry) (*admethod.Handler, 
 	return h, h.Start(ctx)
 }
 
-func bind(h *admethod.Handler, name string, i int) (*admethod.Binding, error) {
+func bind(h *pipeline.Handler, name string, i int) (*pipeline.Binding, error) {
 	c, err := admethod.ParseSettings(map[string]any{"detector": name})
 	if err != nil {
 		return nil, err

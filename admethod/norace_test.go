@@ -1,8 +1,0 @@
-// Copyright The edge-anomaly Authors.
-// SPDX-License-Identifier: Apache-2.0
-
-//go:build !race
-
-package admethod_test
-
-const raceEnabled = false
