@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 const (
@@ -119,10 +120,7 @@ func (c *carriers) has(device, name string) bool {
 // changed needs mu.
 func (c *carriers) changed() {
 	c.dirty = true
-	select {
-	case c.wake <- struct{}{}:
-	default: // asked for already
-	}
+	wait.Wake(c.wake)
 }
 
 // run saves what changes until ctx ends, and what changed last: off the devices' goroutines, as a disk may hang.

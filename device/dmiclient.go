@@ -109,18 +109,9 @@ func NewDMIClient(opts ClientOptions) (*DMIClient, error) {
 	if opts.Socket == "" {
 		opts.Socket = DefaultEdgeCoreSocket
 	}
-	for _, d := range []struct {
-		v        *time.Duration
-		fallback time.Duration
-	}{
-		{&opts.Timeout, 5 * time.Second},
-		{&opts.RetryMin, 500 * time.Millisecond},
-		{&opts.RetryMax, 30 * time.Second},
-	} {
-		if *d.v <= 0 {
-			*d.v = d.fallback
-		}
-	}
+	unlessPositive(&opts.Timeout, 5*time.Second)
+	unlessPositive(&opts.RetryMin, 500*time.Millisecond)
+	unlessPositive(&opts.RetryMax, 30*time.Second)
 	conn, err := grpc.NewClient("unix:"+strings.TrimPrefix(opts.Socket, "unix:"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{

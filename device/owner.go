@@ -68,10 +68,7 @@ func newOwner(p *Panel, spec *common.DeviceInstance, after <-chan struct{}) *own
 }
 
 func (o *owner) signal() {
-	select {
-	case o.wake <- struct{}{}:
-	default: // already signalled
-	}
+	wait.Wake(o.wake)
 }
 
 func (o *owner) update(spec *common.DeviceInstance) {

@@ -50,22 +50,20 @@ type PanelOptions struct {
 }
 
 func (o *PanelOptions) setDefaults() {
-	for _, d := range []struct {
-		v        *time.Duration
-		fallback time.Duration
-	}{
-		{&o.ConnectTimeout, 10 * time.Second},
-		{&o.ReadTimeout, 5 * time.Second},
-		{&o.WriteTimeout, 5 * time.Second},
-		{&o.CloseTimeout, 2 * time.Second},
-		{&o.RequestTimeout, 8 * time.Second},
-		{&o.RetryMin, time.Second},
-		{&o.RetryMax, time.Minute},
-		{&o.StateCycle, 10 * time.Second},
-	} {
-		if *d.v <= 0 {
-			*d.v = d.fallback
-		}
+	unlessPositive(&o.ConnectTimeout, 10*time.Second)
+	unlessPositive(&o.ReadTimeout, 5*time.Second)
+	unlessPositive(&o.WriteTimeout, 5*time.Second)
+	unlessPositive(&o.CloseTimeout, 2*time.Second)
+	unlessPositive(&o.RequestTimeout, 8*time.Second)
+	unlessPositive(&o.RetryMin, time.Second)
+	unlessPositive(&o.RetryMax, time.Minute)
+	unlessPositive(&o.StateCycle, 10*time.Second)
+}
+
+// unlessPositive sets d to a default.
+func unlessPositive(d *time.Duration, fallback time.Duration) {
+	if *d <= 0 {
+		*d = fallback
 	}
 }
 

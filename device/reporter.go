@@ -121,18 +121,9 @@ func NewReporter(opts ReporterOptions) (*Reporter, error) {
 	if opts.Limiter.Burst() < 1 && opts.Limiter.Limit() != rate.Inf {
 		return nil, errors.New("reporter: a limiter without burst lets nothing through")
 	}
-	for _, d := range []struct {
-		v        *time.Duration
-		fallback time.Duration
-	}{
-		{&opts.Linger, 100 * time.Millisecond},
-		{&opts.RetryMin, 500 * time.Millisecond},
-		{&opts.RetryMax, 10 * time.Second},
-	} {
-		if *d.v <= 0 {
-			*d.v = d.fallback
-		}
-	}
+	unlessPositive(&opts.Linger, 100*time.Millisecond)
+	unlessPositive(&opts.RetryMin, 500*time.Millisecond)
+	unlessPositive(&opts.RetryMax, 10*time.Second)
 	if opts.Heartbeat == 0 {
 		opts.Heartbeat = 5 * time.Minute
 	}

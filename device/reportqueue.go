@@ -154,10 +154,7 @@ func (r *Reporter) enqueue(d *deviceReports, now time.Time) {
 	}
 	d.lane = lane
 	r.lanes[lane] = append(r.lanes[lane], d)
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(r.wake)
 }
 
 // belongs is the lane for what waits of a device.

@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // item is a row in the queue: the first sample without its key, which is the stream's, and the samples of the other
@@ -132,10 +133,7 @@ func (l *lane) grow() {
 }
 
 func (l *lane) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(l.wake)
 }
 
 // errBusy tells that a job had no turn in time.
@@ -169,17 +167,9 @@ func (l *lane) do(ctx context.Context, f func()) error {
 
 // flush waits until nothing waits and nothing is being judged.
 func (l *lane) flush(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		l.quiet.Broadcast()
-		l.mu.Unlock()
-	})
-	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for (l.n > 0 || l.runner != nil && l.runner.busy) && ctx.Err() == nil {
-		l.quiet.Wait()
-	}
+	wait.Cond(ctx, &l.quiet, func() bool { return l.n == 0 && (l.runner == nil || !l.runner.busy) })
 	if ctx.Err() != nil {
 		return fmt.Errorf("%d readings wait to be judged: %w", l.n, context.Cause(ctx))
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -133,7 +134,7 @@ func (s *Session) Finish(err error) {
 	}
 	s.sleeping = false
 	s.mu.Unlock()
-	poke(s.some)
+	wait.Wake(s.some)
 }
 
 // Throttled reports whether readings have to wait, as the client is over its rate. It is for the goroutine that asks.
@@ -147,13 +148,6 @@ func (s *Session) cause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.end
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // Ask takes a message; it reads m until it returns. It waits while the session is full or the client is too fast.
@@ -235,7 +229,7 @@ func (s *Session) deliver(a *Answer) {
 	}
 	s.mu.Unlock()
 	if wake {
-		poke(s.some)
+		wait.Wake(s.some)
 	}
 }
 
@@ -252,10 +246,10 @@ func (s *Session) forget(a *Answer) {
 	last := s.end != nil && s.first == nil
 	s.mu.Unlock()
 	if wake {
-		poke(s.room)
+		wait.Wake(s.room)
 	}
 	if last {
-		poke(s.some)
+		wait.Wake(s.some)
 	}
 }
 
@@ -321,7 +315,7 @@ func (s *Session) Done(batch []*Answer) {
 	s.wantsRoom = false
 	s.mu.Unlock()
 	if wake {
-		poke(s.room)
+		wait.Wake(s.room)
 	}
 }
 

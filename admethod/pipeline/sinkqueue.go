@@ -106,10 +106,7 @@ func (q *sinkQueue) queue(r told) {
 		q.overflow[r.Key] = r
 	}
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(q.wake)
 }
 
 // take moves up to sinkBatch entries into batch. It is over where none waits and none will come.
@@ -251,20 +248,12 @@ func (q *sinkQueue) flush(ctx context.Context) error {
 	case <-q.tried:
 	case <-ctx.Done():
 	}
-	stop := context.AfterFunc(ctx, func() {
-		q.mu.Lock()
-		q.idle.Broadcast()
-		q.mu.Unlock()
-	})
-	defer stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.sink == nil {
 		return fmt.Errorf("sink %q: %d verdicts wait: it has not started", q.name, len(q.fifo)+len(q.order))
 	}
-	for (q.busy || len(q.fifo)+len(q.order) > 0) && ctx.Err() == nil {
-		q.idle.Wait()
-	}
+	wait.Cond(ctx, &q.idle, func() bool { return !q.busy && len(q.fifo)+len(q.order) == 0 })
 	if ctx.Err() != nil {
 		return fmt.Errorf("sink %q: %d verdicts wait: %w", q.name, len(q.fifo)+len(q.order), context.Cause(ctx))
 	}
@@ -276,10 +265,7 @@ func (q *sinkQueue) close() {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(q.wake)
 }
 
 // end writes what waits and shuts the sink down, all within ctx.

@@ -18,6 +18,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 const judgeEvery = 5 * time.Millisecond
@@ -118,7 +119,7 @@ func (l *link) takeOver(why error) {
 		return
 	}
 	logs.Warningf("%s: detector at %s is away: the fallback judges in its place: %v", l.kind, l.config.Address, why)
-	signal(l.judge)
+	wait.Wake(l.judge)
 }
 
 // handBack ends that, when all that the detector has missed was sent. The caller holds l.mu.

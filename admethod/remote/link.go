@@ -133,14 +133,7 @@ func (l *link) tend() {
 	}
 }
 
-func (l *link) signal() { signal(l.wake) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (l *link) signal() { wait.Wake(l.wake) }
 
 // outstanding is the number of rows that are not answered, as far as it is known: at least 1 where there are any. The
 // caller holds l.mu.
@@ -162,18 +155,12 @@ func (l *link) settle() {
 
 // flush waits until nothing waits; with whileUp, or until no session is open.
 func (l *link) flush(ctx context.Context, whileUp bool) error {
-	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		l.quiet.Broadcast()
-		l.mu.Unlock()
-	})
-	defer stop()
 	defer l.tend() // what was dropped is told
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.outstanding() > 0 && ctx.Err() == nil && !l.closed && (l.up || !whileUp || l.local.Load()) {
-		l.quiet.Wait()
-	}
+	wait.Cond(ctx, &l.quiet, func() bool {
+		return l.outstanding() == 0 || l.closed || whileUp && !l.up && !l.local.Load()
+	})
 	if n := l.outstanding(); n > 0 {
 		err := l.cause
 		if ctx.Err() != nil {

@@ -4,6 +4,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -185,3 +186,15 @@ func Refused(err error) ([]Refusal, error) {
 type EndedError struct{ Err error }
 
 func (e *EndedError) Error() string { return e.Err.Error() }
+
+// Over is why a source is to end after err: ctx has ended, or err is an [EndedError]. nil says that it goes on.
+func Over(ctx context.Context, err error) error {
+	var ended *EndedError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &ended):
+		return ended.Err
+	}
+	return nil
+}

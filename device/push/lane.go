@@ -89,10 +89,7 @@ func (l *lane) offer(it item) {
 	l.ring[(l.first+l.length)%len(l.ring)] = it
 	l.length++
 	l.mu.Unlock()
-	select {
-	case l.filled <- struct{}{}:
-	default:
-	}
+	wait.Wake(l.filled)
 }
 
 func (l *lane) take() (item, bool) {

@@ -31,6 +31,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/examples/restful-light-mapper/verdictlog"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -297,10 +298,7 @@ func TestSIGTERM(t *testing.T) {
 	asked := make(chan struct{}, 1) // a device hangs
 	stuck := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
-			select {
-			case asked <- struct{}{}:
-			default:
-			}
+			wait.Wake(asked)
 			<-r.Context().Done()
 		}
 	}))

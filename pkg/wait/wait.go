@@ -7,6 +7,7 @@ package wait
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -31,6 +32,28 @@ func Done(ctx context.Context, done <-chan struct{}, d time.Duration, late error
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// Wake has whoever waits for c look again: c has room for one value, which stands for any number of calls.
+func Wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Cond waits until done, or until ctx ends. The caller holds the lock of c, under which done is asked, and broadcasts what
+// it depends on.
+func Cond(ctx context.Context, c *sync.Cond, done func() bool) {
+	stop := context.AfterFunc(ctx, func() {
+		c.L.Lock()
+		defer c.L.Unlock()
+		c.Broadcast()
+	})
+	defer stop()
+	for !done() && ctx.Err() == nil {
+		c.Wait()
 	}
 }
 

@@ -6,6 +6,7 @@ package wait_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,4 +79,41 @@ func TestBackoff(t *testing.T) {
 		}
 		b.Reset()
 	}
+}
+
+func TestWake(t *testing.T) {
+	c := make(chan struct{}, 1)
+	for range 3 {
+		wait.Wake(c)
+	}
+	if len(c) != 1 {
+		t.Errorf("%d wait, want one for all", len(c))
+	}
+}
+
+func TestCond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		c, n := sync.NewCond(&mu), 0
+		go func() {
+			for range 3 {
+				_ = wait.Sleep(t.Context(), time.Second)
+				mu.Lock()
+				n++
+				c.Broadcast()
+				mu.Unlock()
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		began := time.Now()
+		if wait.Cond(ctx, c, func() bool { return n == 3 }); time.Since(began) != 3*time.Second {
+			t.Errorf("waited for %v, want 3 s", time.Since(began))
+		}
+		if wait.Cond(ctx, c, func() bool { return n == 4 }); time.Since(began) != time.Hour {
+			t.Errorf("waited for %v, want the end of the context", time.Since(began))
+		}
+	})
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // longestCork is how much a connection holds back, in bytes.
@@ -45,10 +47,7 @@ func (b *buffered) Write(p []byte) (int, error) {
 	}
 	if b.held = append(b.held, p...); len(b.held) < longestCork && (b.corked || b.wake != nil) {
 		if b.wake != nil {
-			select {
-			case b.wake <- struct{}{}:
-			default:
-			}
+			wait.Wake(b.wake)
 		}
 		return len(p), nil
 	}

@@ -42,6 +42,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
 	"github.com/kubeedge/edge-anomaly/pkg/logs"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Sink writes DeviceStatus extensions. It is safe for concurrent use.
@@ -258,10 +259,7 @@ func (s *Sink) Shutdown(ctx context.Context) error {
 }
 
 func (s *Sink) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(s.wake)
 }
 
 // run hands what is due to writers until ctx ends, or everything is told after Shutdown.

@@ -159,10 +159,7 @@ func (q *Queue) put(it Item) bool {
 
 // Wake has Upkeep called soon.
 func (q *Queue) Wake() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	wait.Wake(q.wake)
 }
 
 // Stats returns the counts so far.

@@ -114,12 +114,10 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 	}()
 	for backoff := (wait.Backoff{First: lookFor, Longest: 10 * time.Second}); ; {
 		err := s.read(ctx, in)
-		var ended *source.EndedError
+		over := source.Over(ctx, err)
 		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &ended):
-			return ended.Err
+		case over != nil:
+			return over
 		case err == nil && !s.config.Follow: // all is read
 			<-ctx.Done()
 			return context.Cause(ctx)

@@ -139,12 +139,8 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 			s.report(s.part, "", nil)
 			pause.Reset()
 		})
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		var ended *source.EndedError
-		if errors.As(err, &ended) {
-			return ended.Err
+		if over := source.Over(ctx, err); over != nil {
+			return over
 		}
 		s.report(s.part, riskAway, err)
 		if err := wait.Sleep(ctx, pause.Next()); err != nil {

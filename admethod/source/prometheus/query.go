@@ -91,12 +91,8 @@ func (q *query) run(ctx context.Context, in source.Intake) (err error) {
 	pause := wait.Backoff{First: min(firstPause, q.Step), Longest: longestPause}
 	for {
 		err := q.catchUp(ctx, in, past)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		var ended *source.EndedError
-		if errors.As(err, &ended) {
-			return ended.Err
+		if over := source.Over(ctx, err); over != nil {
+			return over
 		}
 		sleep := q.until(time.Now())
 		if err != nil {

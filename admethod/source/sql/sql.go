@@ -169,12 +169,8 @@ func (s *Source) Run(ctx context.Context, in source.Intake) error {
 		if err == nil {
 			err = s.look(ctx, db, in)
 		}
-		var ended *source.EndedError
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &ended):
-			return ended.Err
+		if over := source.Over(ctx, err); over != nil {
+			return over
 		}
 		s.report(s.part, riskAway, err)
 		next := s.config.Every - time.Since(began)

@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/filelock"
 	"github.com/kubeedge/edge-anomaly/pkg/guard"
+	"github.com/kubeedge/edge-anomaly/pkg/wait"
 )
 
 // Settings of a [Store]. Zero means the default.
@@ -283,10 +284,7 @@ func (s *Store) closeLog() {
 }
 
 func (s *Store) wake() {
-	select {
-	case s.seal <- struct{}{}:
-	default:
-	}
+	wait.Wake(s.seal)
 }
 
 // sealAll is the goroutine that seals logs and removes what is old.

@@ -130,12 +130,8 @@ func (r *Receiver) Run(ctx context.Context, what string, begin func() (Handle, f
 	pause := wait.Backoff{First: firstPause, Longest: longestPause}
 	for {
 		err := r.serve(ctx, what, begin, pause.Reset)
-		var ended *source.EndedError
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.As(err, &ended):
-			return ended.Err
+		if over := source.Over(ctx, err); over != nil {
+			return over
 		}
 		r.report(r.part, riskAway, err)
 		if err := wait.Sleep(ctx, pause.Next()); err != nil {
