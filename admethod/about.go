@@ -15,8 +15,8 @@ type About struct {
 	Labels map[string]string
 	// Predicted is the name of a metric by which what is expected of the property is to be shown; "" is none.
 	Predicted string
-	// Model is the name of the device's DeviceModel, where the property is bound; "" where it is not known.
-	Model string
+	// Model is the name of the device's DeviceModel, Node that of the node that the device is at; "" where it is not known.
+	Model, Node string
 }
 
 // Watched says how a property is watched.
@@ -24,6 +24,7 @@ type Watched struct {
 	Config   ADMethodConfig
 	Meta     Meta         // the zero value for those whose mapper is elsewhere
 	Members  []driver.Key // those that are judged together, itself among them
+	States   []string     // what its numbers stand for, from 0 on, of an enumeration or a boolean; nil of others
 	ModelDir string       // where its model is looked up; "" where it has none
 }
 

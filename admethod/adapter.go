@@ -71,6 +71,12 @@ type Learner interface {
 	Accept(ctx context.Context, span driver.Span) error
 }
 
+// Describer is a stream whose detector can say what it has found, see [driver.Describer].
+type Describer interface {
+	Stream
+	Describe(ctx context.Context, in driver.Language) (string, error)
+}
+
 // ID is the stable name of the stream: its group's, or the key of its property.
 func (s *StreamSettings) ID() string {
 	if s.Group == "" && len(s.Members) > 0 {

@@ -94,6 +94,13 @@ type Explainer interface {
 	Explain(r *Result, in Language) string
 }
 
+// Describer is implemented by detectors that can say what they have found a stream to be like, by which they know what to
+// expect of it.
+type Describer interface {
+	// Describe says it in a sentence, such as that a season of 24 h was found; "" while it is not known.
+	Describe(in Language) string
+}
+
 // Language is that of sentences for people.
 type Language string
 
@@ -102,6 +109,14 @@ const (
 	English Language = "en"
 	Chinese Language = "zh"
 )
+
+// Other is the other one of the languages.
+func (l Language) Other() Language {
+	if l == Chinese {
+		return English
+	}
+	return Chinese
+}
 
 // Learner is implemented by detectors that can be told that what they took for an anomaly was normal.
 type Learner interface {

@@ -106,6 +106,7 @@ type Result struct {
 	Model      string  // trained model that judged, for example "room@3f2a"; "" where none
 	Config     string  // fingerprint of the configuration that it was judged under; set by the handler, not by drivers
 	Message    string  // why, in a sentence; "" where there is nothing to add
+	Translated string  // Message in the other one of the languages; "" where it is not known in that
 }
 
 // Reset prepares r for the verdict on row: Key, At and Value from its first sample, everything else unknown. The
@@ -118,7 +119,7 @@ func (r *Result) Reset(row Row) {
 	r.Onset, r.Ongoing, r.Accepted, r.Incident = nan, false, false, Incident{}
 	r.Value, r.Expected, r.Lower, r.Upper = nan, nan, nan, nan
 	r.Causes = r.Causes[:0]
-	r.Detector, r.Model, r.Config, r.Message = "", "", "", ""
+	r.Detector, r.Model, r.Config, r.Message, r.Translated = "", "", "", "", ""
 	if len(row) > 0 {
 		r.Key, r.At, r.Value = row[0].Key, row[0].At, row[0].Value
 	}

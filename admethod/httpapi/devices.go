@@ -27,6 +27,7 @@ type Device struct {
 	Namespace  string            `json:"namespace"`
 	Device     string            `json:"device"`
 	Model      string            `json:"model,omitempty"`
+	Node       string            `json:"node,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Severity   driver.Severity   `json:"severity"`   // the worst of its properties
 	Properties []PropertyState   `json:"properties"` // at most 24, the worst first
@@ -46,20 +47,21 @@ type DeviceList struct {
 	Counts     map[string]int `json:"counts"`     // of all that may be seen, by severity
 	Namespaces []string       `json:"namespaces"` // to choose from
 	Models     []string       `json:"models"`
+	Nodes      []string       `json:"nodes"`
 }
 
 // deviceFilter narrows a list of devices. What is empty matches all.
 type deviceFilter struct {
-	namespace, device, model string // globs
-	text                     string // in the name of a namespace, device or property, or in a label; in small letters
-	label, labelValue        string
-	severity                 *driver.Severity
-	limit, offset            int
+	namespace, device, model, node string // globs
+	text                           string // in the name of a namespace, device, model, node or property, or in a label; in small letters
+	label, labelValue              string
+	severity                       *driver.Severity
+	limit, offset                  int
 }
 
 func (f *deviceFilter) parse(q url.Values) error {
-	f.namespace, f.device, f.model, f.text = q.Get("namespace"), q.Get("device"), q.Get("model"), strings.ToLower(q.Get("text"))
-	err := globs(q, "namespace", "device", "model")
+	f.namespace, f.device, f.model, f.node, f.text = q.Get("namespace"), q.Get("device"), q.Get("model"), q.Get("node"), strings.ToLower(q.Get("text"))
+	err := globs(q, "namespace", "device", "model", "node")
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func (f *deviceFilter) parse(q url.Values) error {
 
 // fits reports whether a device is one of those.
 func (f *deviceFilter) fits(d *group) bool {
-	return fits(f.namespace, d.keys[0].Namespace) && fits(f.device, d.keys[0].Device) && fits(f.model, d.model) &&
+	return fits(f.namespace, d.keys[0].Namespace) && fits(f.device, d.keys[0].Device) && fits(f.model, d.model) && fits(f.node, d.node) &&
 		(f.severity == nil || *f.severity == d.worst) && (f.label == "" || d.labels[f.label] != "" && fits(f.labelValue, d.labels[f.label])) &&
 		(f.text == "" || d.says(f.text))
 }
@@ -93,12 +95,13 @@ type group struct {
 	severities []driver.Severity
 	worst      driver.Severity
 	model      string
+	node       string
 	labels     map[string]string
 }
 
 func (d *group) says(text string) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
-	if has(d.keys[0].Namespace+"/"+d.keys[0].Device) || has(d.model) {
+	if has(d.keys[0].Namespace+"/"+d.keys[0].Device) || has(d.model) || has(d.node) {
 		return true
 	}
 	for name, value := range d.labels {
@@ -122,7 +125,7 @@ func (s *Server) grouped(v *viewer, each func(*group)) {
 			d := group{keys: keys[from:to], severities: severities[from:to], worst: slices.Max(severities[from:to])}
 			if s.about != nil {
 				about := s.about(keys[from])
-				d.model, d.labels = about.Model, about.Labels
+				d.model, d.node, d.labels = about.Model, about.Node, about.Labels
 			}
 			each(&d)
 		}
@@ -145,7 +148,7 @@ func (s *Server) severities(keys []driver.Key) []driver.Severity {
 
 // device copies one for an answer.
 func (d *group) device() Device {
-	out := Device{Namespace: d.keys[0].Namespace, Device: d.keys[0].Device, Model: d.model, Labels: d.labels, Severity: d.worst}
+	out := Device{Namespace: d.keys[0].Namespace, Device: d.keys[0].Device, Model: d.model, Node: d.node, Labels: d.labels, Severity: d.worst}
 	for i, k := range d.keys {
 		out.Properties = append(out.Properties, PropertyState{k.Property, d.severities[i]})
 	}
@@ -155,14 +158,14 @@ func (d *group) device() Device {
 }
 
 // devices answers GET /v1/devices: devices by their state, the worst first. The query may narrow by namespace, device,
-// model (globs), label (name=glob), text, and severity; limit and offset page.
+// model, node (globs), label (name=glob), text, and severity; limit and offset page.
 func (s *Server) devices(w http.ResponseWriter, r *http.Request) {
 	var f deviceFilter
 	if err := f.parse(r.URL.Query()); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer := DeviceList{Devices: []Device{}, Counts: make(map[string]int), Namespaces: []string{}, Models: []string{}}
+	answer := DeviceList{Devices: []Device{}, Counts: make(map[string]int), Namespaces: []string{}, Models: []string{}, Nodes: []string{}}
 	var found [driver.Critical + 1][]group // by severity, each in order of names
 	choose := func(list *[]string, name string) {
 		if i, there := slices.BinarySearch(*list, name); !there && name != "" && len(*list) < mostChoices {
@@ -174,6 +177,7 @@ func (s *Server) devices(w http.ResponseWriter, r *http.Request) {
 		answer.Counts[d.worst.String()]++
 		choose(&answer.Namespaces, d.keys[0].Namespace)
 		choose(&answer.Models, d.model)
+		choose(&answer.Nodes, d.node)
 		if f.fits(d) {
 			answer.Fit++
 			found[d.worst] = append(found[d.worst], *d)

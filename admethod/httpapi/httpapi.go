@@ -92,6 +92,7 @@ func Factory() admethod.SinkFactory {
 			server.stats, server.report = s.Stats, s.Report
 			server.labels = cmp.Or(config.Labels, s.StateDir)
 			server.accept, server.mute, server.mutes, server.watched, server.about = s.Accept, s.Mute, s.Mutes, s.Watched, s.About
+			server.describe = s.Describe
 			server.audit.dir = s.StateDir
 			return server, nil
 		},
@@ -111,6 +112,7 @@ type Server struct {
 	mutes    func() []admethod.Mute
 	watched  func(driver.Key) (admethod.Watched, bool)
 	about    func(driver.Key) admethod.About
+	describe func(context.Context, driver.Key, driver.Language) (string, error)
 	audit    audit
 	page     http.Handler
 	tls      *tls.Config // nil: plain text
@@ -128,6 +130,7 @@ type Server struct {
 	order    []driver.Key // of latest, sorted; nil: to be made anew
 	changes  uint64       // of its keys
 	ledger   ledger
+	reasons  reasons
 	excess   bool // more properties than are remembered
 	events   events
 	live     live
@@ -291,7 +294,7 @@ func (s *Server) Write(_ context.Context, batch []driver.Result) error {
 		if err != nil {
 			return admethod.Permanent(fmt.Errorf("api: verdict on %v: %w", batch[i].Key, err))
 		}
-		before := s.remember(&batch[i], v)
+		before := s.remember(&batch[i], v, s.reason(batch[i].Key))
 		s.events.publish(batch[i].Key.Namespace, data, unchanged(&before, &v))
 	}
 	return nil
@@ -305,15 +308,21 @@ func unchanged(before, v *Verdict) bool {
 	return v.Incident == nil || v.Incident.Phase == driver.Lasts && v.Incident.ID == before.Incident.ID
 }
 
-// remember notes a verdict, and returns the one before on its property.
-func (s *Server) remember(r *driver.Result, v Verdict) (before Verdict) {
+// remember notes a verdict, and returns the one before on its property. known is what was known of the incident that was open
+// before it.
+func (s *Server) remember(r *driver.Result, v Verdict, known reason) (before Verdict) {
 	s.rates.warm(r, s.most)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ledger.take(r, s.most)
-	before, known := s.latest[r.Key]
-	if known || len(s.latest) < s.most {
-		if s.latest[r.Key] = v; !known {
+	s.ledger.take(r, s.most, known)
+	if s.ledger.open[r.Key] != nil {
+		s.reasons.open(r)
+	} else {
+		s.reasons.end(r.Key)
+	}
+	before, remembered := s.latest[r.Key]
+	if remembered || len(s.latest) < s.most {
+		if s.latest[r.Key] = v; !remembered {
 			s.order, s.changes = nil, s.changes+1
 		}
 	} else if !s.excess {
@@ -329,6 +338,7 @@ func (s *Server) Forget(key driver.Key) {
 	delete(s.latest, key)
 	s.order, s.changes = nil, s.changes+1
 	s.ledger.forget(key, time.Now())
+	s.reasons.end(key)
 	s.mu.Unlock()
 }
 

@@ -127,7 +127,7 @@ func newLedger(most int) ledger {
 	return ledger{book: incidents.NewBook(most), open: make(map[driver.Key]*Incident)}
 }
 
-func (l *ledger) take(r *driver.Result, most int) {
+func (l *ledger) take(r *driver.Result, most int, known reason) {
 	news := l.book.Take(r)
 	if news.Ended.ID != 0 {
 		i := l.open[r.Key]
@@ -135,6 +135,7 @@ func (l *ledger) take(r *driver.Result, most int) {
 			i = new(Incident)
 		}
 		i.Update(r, &news.Ended)
+		known.tell(i)
 		l.end(i)
 	}
 	if news.Now.ID == 0 {
@@ -189,6 +190,12 @@ func (s *Server) find(ctx context.Context, f IncidentFilter) ([]Incident, error)
 	s.mu.Lock()
 	found := s.ledger.list(&f)
 	s.mu.Unlock()
+	for i := range found {
+		if f := &found[i]; f.Phase.Open() {
+			known := s.reason(driver.Key{Namespace: f.Namespace, Device: f.Device, Property: f.Property})
+			known.tell(f)
+		}
+	}
 	for _, known := range s.routes.pasts() {
 		more, err := (*known)(ctx, f)
 		if err != nil {

@@ -34,7 +34,12 @@ type looked struct {
 }
 
 // Hooks implements [admethod.Observer].
-func (s *Server) Hooks() *admethod.Hooks { return &admethod.Hooks{Verdict: s.live.see} }
+func (s *Server) Hooks() *admethod.Hooks {
+	return &admethod.Hooks{Verdict: func(r *driver.Result) {
+		s.live.see(r)
+		s.reasons.see(r)
+	}}
+}
 
 // see takes a verdict.
 func (l *live) see(r *driver.Result) {

@@ -5,10 +5,12 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -27,6 +29,9 @@ type Property struct {
 	Members   []Member          `json:"members"`  // those that are judged together, itself among them: who is to blame first, then as they are named
 	Muted     *admethod.Mute    `json:"muted,omitempty"`
 	Verdict   *Verdict          `json:"verdict,omitempty"` // the latest
+	Node      string            `json:"node,omitempty"`
+	States    []string          `json:"states,omitempty"` // what its numbers stand for, from 0 on; left out where they are numbers
+	Found     string            `json:"found,omitempty"`  // what its detector has found it to be like, in the language asked for
 }
 
 // Member is one of those that are judged together.
@@ -38,7 +43,11 @@ type Member struct {
 	Value    *float64        `json:"value,omitempty"`
 }
 
-// property answers GET /v1/property: how the property of that namespace, device and property is watched.
+// describeLimit is how long a detector may take to have its turn and say what it has found.
+const describeLimit = time.Second
+
+// property answers GET /v1/property: how the property of that namespace, device and property is watched, and what its detector
+// has found it to be like, in the language that is asked for, en or zh.
 func (s *Server) property(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	key := driver.Key{Namespace: q.Get("namespace"), Device: q.Get("device"), Property: q.Get("property")}
@@ -59,6 +68,9 @@ func (s *Server) property(w http.ResponseWriter, r *http.Request) {
 	}
 	v, judged := latest(key)
 	if judged {
+		if known := s.reason(key); known.message != "" { // sinks were told the first one
+			v.Message, v.Translated = known.message, known.translated
+		}
 		answer.Verdict = &v
 	}
 	var watched admethod.Watched
@@ -76,8 +88,15 @@ func (s *Server) property(w http.ResponseWriter, r *http.Request) {
 		prefix, _, dotted := strings.Cut(k, ".")
 		return dotted && prefix != "detector" && prefix != "quality" && prefix != "rows"
 	})
+	answer.States = watched.States
 	if s.about != nil {
-		answer.Labels = s.about(key).Labels
+		about := s.about(key)
+		answer.Labels, answer.Node, answer.Model = about.Labels, about.Node, cmp.Or(answer.Model, about.Model)
+	}
+	if s.describe != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), describeLimit)
+		answer.Found, _ = s.describe(ctx, key, driver.Language(q.Get("language"))) // a detector that is busy has other things to say
+		cancel()
 	}
 	blame := make(map[[2]string]float64) // by the verdicts on all of them: that on one which is sound blames nobody
 	for _, k := range watched.Members {

@@ -12,4 +12,8 @@ import (
 type Verdict = shared.Verdict
 
 // FromResult copies a verdict.
-func FromResult(r *driver.Result) Verdict { return shared.FromResult(r) }
+func FromResult(r *driver.Result) Verdict {
+	v := shared.FromResult(r)
+	v.Translated = r.Translated
+	return v
+}

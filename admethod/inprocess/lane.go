@@ -395,6 +395,7 @@ func (r *runner) judge(it *item) {
 	if r.out.Severity.Anomalous() && r.out.Message == "" {
 		if e, ok := s.detector.(driver.Explainer); ok {
 			r.out.Message = e.Explain(&r.out, s.language)
+			r.out.Translated = e.Explain(&r.out, s.language.Other())
 		}
 	}
 	if s.answer != nil {

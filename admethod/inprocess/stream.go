@@ -83,6 +83,21 @@ func (s *stream) Accept(ctx context.Context, span driver.Span) error {
 	return cmp.Or(err, learned)
 }
 
+// Describe implements [admethod.Describer].
+func (s *stream) Describe(ctx context.Context, in driver.Language) (string, error) {
+	var said string
+	var failed error
+	err := s.lane.do(ctx, func() {
+		if d, ok := s.detector.(driver.Describer); ok && !s.cut.Load() {
+			failed = guard.Call(fmt.Sprintf("detector %q", s.name), func() error { said = d.Describe(in); return nil })
+		}
+	})
+	if err != nil { // it may be asked still: what it says is not to be read
+		return "", err
+	}
+	return said, failed
+}
+
 // lost tells that a row is not going to be judged.
 func (s *stream) lost(number uint64) {
 	if s.answer != nil {

@@ -133,13 +133,17 @@ func (n *series) found(member int, now int64, at time.Time, f *source.Finding) b
 
 // describe tells sinks what the source knows of a member.
 func (n *series) describe(of *member) {
-	if of.about == nil || of.about.Labels == nil && of.about.Predicted == "" {
+	if of.about == nil {
+		return
+	}
+	about := admethod.About{Labels: of.about.Labels, Predicted: of.about.Predicted, Model: of.about.Model, Node: of.about.Node}
+	if about.Labels == nil && about.Predicted == "" && about.Model == "" && about.Node == "" {
 		return
 	}
 	n.submitting.Lock()
 	defer n.submitting.Unlock()
 	if i := slices.IndexFunc(n.members, func(m driver.Member) bool { return m.Key == of.key }); i >= 0 && n.attached != nil && !n.closed {
-		n.attached.Describe(i, admethod.About{Labels: of.about.Labels, Predicted: of.about.Predicted})
+		n.attached.Describe(i, about)
 	}
 }
 

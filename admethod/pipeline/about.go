@@ -42,7 +42,7 @@ func (h *Handler) About(key driver.Key) admethod.About {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if b := h.bindings[key]; b != nil {
-		about.Model = b.setup.meta.Model
+		about.Model, about.Node = b.setup.meta.Model, h.opts.Node
 	}
 	return about
 }
@@ -63,7 +63,7 @@ func (h *Handler) Watched(key driver.Key) (admethod.Watched, bool) {
 		if m.Key() != key {
 			continue
 		}
-		w := admethod.Watched{Config: *m.config, Meta: m.setup.meta}
+		w := admethod.Watched{Config: *m.config, Meta: m.setup.meta, States: m.states()}
 		if m.config.Model != "" {
 			w.ModelDir = h.opts.ModelDir
 		}
@@ -73,4 +73,11 @@ func (h *Handler) Watched(key driver.Key) (admethod.Watched, bool) {
 		return w, true
 	}
 	return admethod.Watched{}, false
+}
+
+// states are what the numbers of the property stand for.
+func (b *Binding) states() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.convert.States()
 }

@@ -306,8 +306,7 @@ func (b *Binding) sweep(now time.Time) (expired bool) {
 	b.resume(b.onClock(ns), b.onClock(b.handler.clock.now.Load()))
 	if strength := b.quality.Overdue(b.onClock(ns), &b.config.Quality); strength > 0 && b.refs > 0 && !b.ended {
 		b.silent = true
-		r := stage.QualityResult(&b.row[0], b.config.Threshold, driver.KindMissing, strength,
-			"no reading since "+now.Add(-time.Duration(b.onClock(ns)-b.quality.Last().UnixNano())).UTC().Format(time.RFC3339))
+		r := stage.SilenceResult(&b.row[0], b.config.Threshold, strength, now.Add(-time.Duration(b.onClock(ns)-b.quality.Last().UnixNano())), b.config.Language)
 		r.At = now
 		b.deliver(&r, true)
 	}

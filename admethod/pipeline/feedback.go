@@ -38,6 +38,17 @@ func (h *Handler) Accept(ctx context.Context, key driver.Key, span driver.Span) 
 	return nil
 }
 
+// Describe says what the detector that watches a property has found it to be like, see [driver.Describer]; "" where that is
+// not known.
+func (h *Handler) Describe(ctx context.Context, key driver.Key, in driver.Language) (string, error) {
+	if _, stream := h.streamOf(key); stream != nil {
+		if d, ok := stream.(admethod.Describer); ok {
+			return d.Describe(ctx, in)
+		}
+	}
+	return "", nil
+}
+
 // streamOf returns the stream that a property is judged by, and all that are judged by it; nil where it is not watched.
 func (h *Handler) streamOf(key driver.Key) ([]*Binding, admethod.Stream) {
 	h.mu.Lock()

@@ -117,7 +117,6 @@ func (a *Attachment) listen(member int, now time.Time) {
 	}
 	b.silent = true
 	s := driver.Sample{Key: b.Key(), At: now, Value: b.row[0].Value}
-	r := stage.QualityResult(&s, b.config.Threshold, driver.KindMissing, strength,
-		"no reading since "+now.Add(-time.Duration(waited)).UTC().Format(time.RFC3339))
+	r := stage.SilenceResult(&s, b.config.Threshold, strength, now.Add(-time.Duration(waited)), b.config.Language)
 	b.deliver(&r, true)
 }

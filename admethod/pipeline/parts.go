@@ -97,7 +97,7 @@ func (h *Handler) sink(name string) (*sinkQueue, error) {
 		q = newSinkQueue(name, func() (admethod.Sink, error) {
 			return f.New(admethod.SinkSettings{
 				Hooks: &h.hooks, Options: h.opts.SinkOptions[name], StateDir: h.opts.StateDir, Stats: h.Stats,
-				Language: h.opts.Language, About: h.About, Accept: h.Accept, Mute: h.Mute, Mutes: h.Mutes, Watched: h.Watched,
+				Language: h.opts.Language, About: h.About, Accept: h.Accept, Mute: h.Mute, Mutes: h.Mutes, Watched: h.Watched, Describe: h.Describe,
 				Report: h.troubles.report,
 			})
 		}, &h.hooks)

@@ -11,10 +11,13 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
+	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/labels"
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
@@ -25,6 +28,8 @@ const (
 	mostPoints  = 4000
 	usualPoints = 800
 	mostOdd     = 500
+	mostStates  = 65 // of an enumeration, as the converter has them
+	mostState   = 64 // bytes of one
 	scansAtOnce = 2
 )
 
@@ -37,8 +42,15 @@ type Points struct {
 	At   []float64 `json:"at"`  // of the last reading of each part that has some, in seconds since 1970
 	Min  []float64 `json:"min"` // of the part
 	Max  []float64 `json:"max"`
-	Odd  []Stretch `json:"odd"`  // where something was found
-	Said []Stretch `json:"said"` // what people said it was: of kind anomaly or normal, or as they named it
+	// What was expected at last, and the least and the greatest bound of it, of each part, null where that is not known; left
+	// out where it is of none.
+	Expected []*float64 `json:"expected,omitempty"`
+	Lower    []*float64 `json:"lower,omitempty"`
+	Upper    []*float64 `json:"upper,omitempty"`
+	// States are what the numbers stand for, from 0 on; left out where they are numbers.
+	States []string  `json:"states,omitempty"`
+	Odd    []Stretch `json:"odd"`  // where something was found
+	Said   []Stretch `json:"said"` // what people said it was: of kind anomaly or normal, or as they named it
 }
 
 // Stretch is a part of a span.
@@ -56,25 +68,81 @@ type thinner struct {
 	Points
 	from, each int64 // ns
 	part       int64
+	bands      []store.Band // of the parts
+	banded     bool
+	numbers    bool // it is known to be one of numbers
 }
 
 func newThinner(from, to time.Time, points int) *thinner {
 	return &thinner{Points: Points{From: from, To: to}, from: from.UnixNano(), each: max(1, int64(to.Sub(from))/int64(points)), part: -1}
 }
 
-func (t *thinner) add(at time.Time, v float64) {
+// none is a band of which nothing is known.
+var none = store.Band{Expected: math.NaN(), Lower: math.NaN(), Upper: math.NaN()}
+
+func (t *thinner) add(at time.Time, v float64, band store.Band) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return
+	}
+	if band == (store.Band{}) {
+		band = none
+	} else {
+		t.banded = true
 	}
 	t.N++
 	part := (at.UnixNano() - t.from) / t.each
 	if k := len(t.At) - 1; k >= 0 && part <= t.part { // also what comes out of order
 		t.Min[k], t.Max[k] = min(t.Min[k], v), max(t.Max[k], v)
 		t.At[k] = max(t.At[k], seconds(at))
+		b := &t.bands[k]
+		if !math.IsNaN(band.Expected) {
+			b.Expected = band.Expected
+		}
+		b.Lower, b.Upper = widest(b.Lower, band.Lower, math.Min), widest(b.Upper, band.Upper, math.Max)
 		return
 	}
 	t.part = part
-	t.At, t.Min, t.Max = append(t.At, seconds(at)), append(t.Min, v), append(t.Max, v)
+	t.At, t.Min, t.Max, t.bands = append(t.At, seconds(at)), append(t.Min, v), append(t.Max, v), append(t.bands, band)
+}
+
+// widest is of two, or the one that is known.
+func widest(a, b float64, of func(a, b float64) float64) float64 {
+	switch {
+	case math.IsNaN(a):
+		return b
+	case math.IsNaN(b):
+		return a
+	}
+	return of(a, b)
+}
+
+// text adds a reading of an enumeration: its number is the place among the states. In what is numbers a text is no reading.
+func (t *thinner) text(at time.Time, text string) {
+	if t.numbers || t.N > 0 && t.States == nil {
+		return
+	}
+	if len(text) > mostState {
+		text = strings.ToValidUTF8(text[:mostState], "")
+	}
+	i := slices.Index(t.States, text)
+	if i < 0 {
+		if i = len(t.States); i >= mostStates {
+			return
+		}
+		t.States = append(t.States, text)
+	}
+	t.add(at, float64(i), store.Band{})
+}
+
+// points are what was thinned.
+func (t *thinner) points() *Points {
+	if t.banded {
+		for i := range t.bands {
+			b := &t.bands[i]
+			t.Expected, t.Lower, t.Upper = append(t.Expected, verdict.Finite(b.Expected)), append(t.Lower, verdict.Finite(b.Lower)), append(t.Upper, verdict.Finite(b.Upper))
+		}
+	}
+	return &t.Points
 }
 
 // found notes what a verdict said of a reading.
@@ -193,9 +261,13 @@ func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 			if whole {
 				a.from = e.At
 			}
-			t = newThinner(a.from, a.to, points)
+			t = r.thinner(&a, points)
 		}
-		t.add(e.At, e.Value)
+		if e.Text != "" && math.IsNaN(e.Value) {
+			t.text(e.At, e.Text)
+		} else {
+			t.add(e.At, e.Value, e.Band)
+		}
 		t.found(e.At, e.Severity, e.Kind)
 		return nil
 	})
@@ -203,7 +275,7 @@ func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if t == nil {
-		t = newThinner(a.from, a.to, points)
+		t = r.thinner(&a, points)
 	}
 	said, err := r.faults(&a)
 	if err != nil {
@@ -214,7 +286,17 @@ func (r *Recorder) readings(w http.ResponseWriter, req *http.Request) {
 			t.Said = append(t.Said, Stretch{From: seconds(l.From), To: seconds(l.To), Kind: l.Label})
 		}
 	}
-	httpapi.WriteJSON(w, http.StatusOK, &t.Points)
+	httpapi.WriteJSON(w, http.StatusOK, t.points())
+}
+
+// thinner makes points of what is asked for, by the states that the property has now.
+func (r *Recorder) thinner(a *asked, points int) *thinner {
+	t := newThinner(a.from, a.to, points)
+	if r.watched != nil {
+		watched, known := r.watched(a.key)
+		t.States, t.numbers = watched.States, known && watched.States == nil
+	}
+	return t
 }
 
 // Seen says when a property was last where a reading is, before a time.

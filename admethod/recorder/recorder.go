@@ -249,7 +249,7 @@ func (r *Recorder) verdict(v *driver.Result) {
 	}
 	e := store.Entry{
 		Namespace: v.Key.Namespace, Device: v.Key.Device, Property: v.Key.Property, At: v.At, Value: v.Value,
-		Severity: v.Severity.String(), Score: v.Score, Kind: string(v.Kind),
+		Severity: v.Severity.String(), Score: v.Score, Kind: string(v.Kind), Band: store.Band{Expected: v.Expected, Lower: v.Lower, Upper: v.Upper},
 	}
 	switch {
 	case v.Detector != driver.QualityStage:

@@ -199,10 +199,15 @@ func (r *Recorder) try(ctx context.Context, a *asked, p plan) (*Trial, error) {
 	}
 	t.From, t.To, t.Readings = readings[0].At.UTC(), readings[len(readings)-1].At.UTC(), len(readings)
 	thin := newThinner(t.From, t.To.Add(1), bandPoints)
+	thin.States, thin.numbers = slices.Clone(p.watched.States), p.watched.States == nil
 	for i := range readings {
-		thin.add(readings[i].At, readings[i].Value)
+		if e := &readings[i]; e.Text != "" && math.IsNaN(e.Value) {
+			thin.text(e.At, e.Text)
+		} else {
+			thin.add(e.At, e.Value, store.Band{})
+		}
 	}
-	t.Chart = &thin.Points
+	t.Chart = thin.points()
 	for to, c := range map[*Tried]*admethod.ADMethodConfig{&t.Now: &p.now, &t.Tried: &p.tried} {
 		truth, err := r.replay(ctx, readings, faults, c, &p, to)
 		if err != nil {

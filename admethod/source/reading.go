@@ -66,6 +66,7 @@ type Answerer interface {
 // Property is what a source knows of a property beside its name. It must not change after it was handed over.
 type Property struct {
 	Model            string   // of the device
+	Node             string   // that the device is at; "" where it is not known
 	DataType         string   // int, float, double, string, boolean, bytes; "" where it is not known
 	Unit             string   // "" where it is not known
 	Minimum, Maximum *float64 // what can be read; nil where it is not known
@@ -131,7 +132,7 @@ func (p *Property) Check() error {
 	if p.Cycle < 0 {
 		errs = append(errs, &params.Error{Key: "cycle", Value: p.Cycle, Want: "at least 0"})
 	}
-	for _, f := range [...]struct{ name, text string }{{"model", p.Model}, {"data type", p.DataType}, {"unit", p.Unit}} {
+	for _, f := range [...]struct{ name, text string }{{"model", p.Model}, {"node", p.Node}, {"data type", p.DataType}, {"unit", p.Unit}} {
 		if len(f.text) > MaxName {
 			errs = append(errs, fmt.Errorf("%s of %d bytes: want at most %d", f.name, len(f.text), MaxName))
 		}

@@ -134,7 +134,7 @@ func Share(r *driver.Result, row driver.Row, slot int, key driver.Key) driver.Re
 		return c.Key == key || c.Key.Property == "" && c.Key.Device == key.Device && c.Key.Namespace == key.Namespace
 	})
 	if r.Severity.Anomalous() && !blamed {
-		own.Severity, own.Kind, own.Score, own.Causes, own.Message = driver.Normal, driver.KindNone, 0, nil, ""
+		own.Severity, own.Kind, own.Score, own.Causes, own.Message, own.Translated = driver.Normal, driver.KindNone, 0, nil, "", ""
 		// Who is blamed may change back and forth: it is not the detector that says this member is back to normal.
 		own.Ongoing, own.Onset = false, math.NaN()
 	}

@@ -240,6 +240,18 @@ func parseText(s, dataType string) (float64, bool) {
 	return 0, false
 }
 
+// States are what the numbers of an enumeration or of a boolean stand for, from 0 on, as far as they are known; nil where
+// they are numbers.
+func (c *Converter) States() []string {
+	switch {
+	case c.dataType == "boolean" || c.dataType == "bool":
+		return []string{"false", "true"}
+	case c.mode == categorical:
+		return slices.Clone(c.categories)
+	}
+	return nil
+}
+
 // EncodeState writes what was learned.
 func (c *Converter) EncodeState(w *state.Writer) {
 	w.Uint(uint64(c.mode))

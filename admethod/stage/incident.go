@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -41,6 +42,7 @@ type excursion struct {
 	side     int       // of the last anomalous reading: over (1) or under (-1) what was expected
 	run      int       // anomalous readings in succession on that side
 	message  string    // of the last verdict that had one
+	other    string    // the same, translated; not kept over a restart
 }
 
 // holder is one of the two stages that may hold an incident open.
@@ -123,9 +125,9 @@ func (s *Incident) Judge(r *driver.Result, fromQuality bool, p *Policy) {
 	}
 	x.Kind = x.kind()
 	if r.Message != "" {
-		x.message = r.Message
+		x.message, x.other = r.Message, r.Translated
 	} else {
-		r.Message = x.message
+		r.Message, r.Translated = x.message, x.other
 	}
 	r.Incident = x.Incident
 	if r.Severity != driver.Unknown || x.quality.away {
@@ -192,7 +194,8 @@ func (x *excursion) worst(r *driver.Result) {
 	if worse {
 		x.Score = r.Score
 	}
-	if len(r.Causes) > 0 && (worse || x.Cause == driver.Key{}) {
+	// The cause is that of when it was worst, unless what was blamed then no longer is.
+	if len(r.Causes) > 0 && (worse || !slices.ContainsFunc(r.Causes, func(c driver.Cause) bool { return c.Key == x.Cause })) {
 		x.Cause = r.Causes[0].Key
 	}
 }

@@ -354,3 +354,13 @@ func QualityResult(s *driver.Sample, threshold float64, kind driver.Kind, streng
 	}
 	return r
 }
+
+// SilenceResult is [QualityResult] of a silence since a time, in a language.
+func SilenceResult(s *driver.Sample, threshold, strength float64, since time.Time, in driver.Language) driver.Result {
+	at := since.UTC().Format(time.RFC3339)
+	r := QualityResult(s, threshold, driver.KindMissing, strength, "no reading since "+at)
+	if r.Translated = "自 " + at + " 起没有读数"; in == driver.Chinese {
+		r.Message, r.Translated = r.Translated, r.Message
+	}
+	return r
+}

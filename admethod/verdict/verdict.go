@@ -39,6 +39,7 @@ type Verdict struct {
 	Model      string          `json:"model,omitempty"`
 	Config     string          `json:"config,omitempty"`
 	Message    string          `json:"message,omitempty"`
+	Translated string          `json:"translated,omitempty"` // Message in the other language; the API alone tells it
 }
 
 // Incident is an incident in JSON.
@@ -63,6 +64,8 @@ type Report struct {
 	Detector string `json:"detector,omitempty"`
 	Model    string `json:"model,omitempty"`
 	Message  string `json:"message,omitempty"` // why: the last reason that a verdict of it gave
+	// Translated is Message in the other one of the languages, where that is known; the API alone tells it.
+	Translated string `json:"translated,omitempty"`
 }
 
 // Update makes the report say what a verdict told of the incident.

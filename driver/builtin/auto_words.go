@@ -52,6 +52,26 @@ func (d *autoDetector) Explain(r *driver.Result, in driver.Language) string {
 		"为 %[1]s，与此前的 %[3]s 相差 %[2]s；平常的变动为 %[4]s", w.number(r.Value), w.number(moved), w.number(v.Base), w.number(v.Usual))
 }
 
+// Describe implements driver.Describer.
+func (d *autoDetector) Describe(in driver.Language) string {
+	w := words{in, d.member.Unit}
+	if d.n <= d.needed {
+		return w.say("learning: %[1]d of %[2]d readings", "学习中：%[1]d / %[2]d 个读数", d.n, d.needed)
+	}
+	switch structure, _ := d.Shows(); structure {
+	case "season":
+		return w.say("a season of %[1]s was found: what is expected is what was at that time of it", "发现 %[1]s 的周期：按周期中同一时刻的读数预期",
+			w.duration(d.stream.Cycle()))
+	case "counter":
+		return w.say("it counts: steps like those before are expected", "为累计值：预期其增量与以往相同")
+	case "modes":
+		return w.say("it keeps to some levels of its own: one of them is expected", "在若干固有水平之间切换：预期为其中之一")
+	case "states":
+		return w.say("it has a few states: those that it had are expected, for as long as they lasted", "只有少数几种状态：预期为出现过的状态，持续时间与以往相同")
+	}
+	return w.say("no season was found: what is expected is near the readings before, by the moves that are usual", "没有发现周期：按平常的变动，预期在此前读数附近")
+}
+
 // Accept implements driver.Learner: a departure of the same shape begins no incident any more.
 func (d *autoDetector) Accept(span driver.Span) error {
 	var points []watch.Point

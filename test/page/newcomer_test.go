@@ -213,14 +213,7 @@ func TestNewcomer(t *testing.T) {
 			continue
 		}
 		t.Logf("%s: %s", tt.fault, text)
-		since := regexp.MustCompile(`\w+ \d+, \d+, [\d:]+\s[AP]M`).FindString(text)
-		if told := regexp.MustCompile(`no reading since (\S+)`).FindStringSubmatch(text); told != nil {
-			at, err := time.Parse(time.RFC3339, told[1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			since = at.Local().Format(asWritten)
-		}
+		since := regexp.MustCompile(`\w+ \d+, \d+, [\d:]+\s[AP]M`).FindString(text) // of a silence the first is that of the last reading
 		at, err := time.ParseInLocation(asWritten, strings.ReplaceAll(since, "\u202f", " "), time.Local)
 		if late := at.Sub(injected[i]); err != nil || late < -2*time.Second || late > tt.within {
 			t.Errorf("%s: since %q is %v after it was, %v", tt.fault, since, late, err)

@@ -100,14 +100,26 @@ export function chart(box, o) {
   };
 }
 
-// readings are the series of a chart of readings, of which the columns are time, greatest, least, expected, lower, upper.
-export const readings = (names, unit) => {
+// state writes a number that stands for a state.
+export const state = (states, v) => states[v] ?? number(v);
+
+// readings are what a chart of readings has of its own: its series, of which the columns are time, greatest, least, expected,
+// lower, upper, and the axis. Of states they are steps.
+export const readings = (names, unit, states) => {
+  if (states?.length) return {
+    series: [
+      { label: names.value, color: "--link", steps: true, width: 2, value: (d, i) => d[1][i] === null ? "–" : d[1][i] === d[2][i] ? state(states, d[1][i]) : `${state(states, d[2][i])} … ${state(states, d[1][i])}`, fill: 1 },
+      { label: names.value, color: "--link", steps: true, hidden: true, points: false },
+    ],
+    ySplits: states.map((_, i) => i), yValues: (u, marks) => marks.map((v) => state(states, v)), yRange: () => [-0.2, Math.max(1, states.length - 1) + 0.2],
+    ySize: Math.min(160, Math.max(62, 16 + 8 * Math.max(...states.map((s) => s.length)))),
+  };
   const text = (v) => number(v) + (unit ? ` ${unit}` : "");
-  return [
+  return { unit, yLabel: unit || undefined, series: [
     { label: names.value, color: "--link", points: undefined, value: (d, i) => d[1][i] === null ? "–" : d[1][i] === d[2][i] ? text(d[1][i]) : `${number(d[2][i])} … ${text(d[1][i])}`, fill: 1 },
     { label: names.value, color: "--link", hidden: true, points: false },
     { label: names.expected, color: "--soft", dash: [4, 4], points: false, gaps: true },
     { label: names.band, points: false, hidden: true, gaps: true },
     { label: names.band, points: false, gaps: true, fill: 3, fillColor: "--normal", value: (d, i) => d[4][i] === null || d[5][i] === null ? "–" : `${number(d[4][i])} … ${text(d[5][i])}` },
-  ];
+  ] };
 };

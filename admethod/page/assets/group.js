@@ -16,10 +16,10 @@ export function together(key, recording, signal) {
   signal.addEventListener("abort", () => { for (const c of drawn.values()) c.end(); });
   const past = async (m, name) => {
     const p = await get("v1/readings?" + new URLSearchParams({ namespace: key.namespace, device: m.device, property: m.property, from: new Date(Date.now() - 3600e3).toISOString(), points: "400" }), signal);
-    const none = new Array(p.at.length).fill(null), data = [p.at, p.max, p.min, none, none, none];
+    const data = [p.at, p.max, p.min], look = readings(w, "", p.states);
     if (!p.at.length) return;
     if (drawn.has(name)) drawn.get(name).set(data);
-    else drawn.set(name, chart(boxes.get(name), { height: 130, time: w.time, series: readings(w, "").slice(0, 2), data: data.slice(0, 3), together: "group" }));
+    else drawn.set(name, chart(boxes.get(name), { ...look, height: 130, time: w.time, series: look.series.slice(0, 2), data, together: "group" }));
   };
   const show = (about) => {
     if (about.members.length < 2) return;

@@ -3,26 +3,25 @@
 
 import { follow, get } from "./api.js";
 import { chart } from "./chart.js";
-import { el, incidents, link, severity, when, worse } from "./element.js";
+import { wall } from "./devices.js";
+import { el, incidents, link, said, severity, when } from "./element.js";
 import { lasting, words } from "./words.js";
-
-const step = 120; // devices that are asked for at first, and more at a time
 
 const keyOf = (v) => `${v.namespace}/${v.device}/${v.property}`;
 
 // overview shows what is wrong now, all devices by their state, and where to look first.
 export async function overview(main, q, signal, heard) {
   const w = words(), open = new Map(), over = new Map(); // incidents by id and property
-  const now = el("section", { "aria-live": "polite", "aria-label": w.open }), muted = el("section"), grid = el("section"), past = el("section");
+  const now = el("section", { "aria-live": "polite", "aria-label": w.open }), muted = el("section"), grid = el("p", { class: "quiet small", role: "status" }), past = el("section");
   const text = el("input", { type: "search", placeholder: w.filter, "aria-label": w.filter });
   const choice = (name, all) => el("select", { "aria-label": name }, el("option", { value: "" }, all));
-  const least = choice(w.devices, w.anySeverity), namespace = choice(w.namespace, w.anyNamespace), model = choice(w.model, w.anyModel);
+  const least = choice(w.devices, w.anySeverity), namespace = choice(w.namespace, w.anyNamespace), model = choice(w.model, w.anyModel), node = choice(w.node, w.anyNode);
   for (const s of ["critical", "warning", "normal", "unknown"]) least.append(el("option", { value: s }, w[s]));
   text.value = q.get("text") ?? "";
   const { section: first, draw: drawFirst } = firstLook(signal);
-  main.replaceChildren(now, muted, el("h2", {}, w.devices), el("div", { class: "filters" }, text, least, namespace, model), grid, first, past);
+  const skip = el("button", { type: "button", class: "skip" }, w.skip);
+  skip.addEventListener("click", () => { first.tabIndex = -1; first.focus(); });
 
-  let list = { devices: [], fit: 0, all: 0, counts: {}, namespaces: [], models: [] }, shown = step, asked = 0;
   let meanwhile; // what the stream tells while an answer that may not know of it is under way; undefined: none is
   const incidentsAnew = async () => {
     const since = meanwhile = [];
@@ -37,26 +36,23 @@ export async function overview(main, q, signal, heard) {
       one.property ? link(one, `${one.device} ${one.property}`) : `${one.device}`, " ", el("span", { class: "quiet small" }, w.mutedUntil(when(one.until), one.by, one.note)))))] : []));
     drawIncidents();
   };
-  // devicesAnew asks the server, which filters. Of two answers under way the later question's counts.
-  const devicesAnew = async () => {
-    const number = ++asked, query = new URLSearchParams({ limit: Math.min(shown, 1000) });
-    for (const [name, input] of [["text", text], ["severity", least], ["namespace", namespace], ["model", model]]) if (input.value) query.set(name, input.value);
-    const answer = await get("v1/devices?" + query, signal);
-    if (number !== asked) return;
-    list = answer;
-    for (const [select, names] of [[namespace, list.namespaces], [model, list.models]]) {
+  const filter = () => Object.fromEntries([["text", text], ["severity", least], ["namespace", namespace], ["model", model], ["node", node]].filter(([, input]) => input.value).map(([name, input]) => [name, input.value]));
+  const { box, anew: devicesAnew } = wall(filter, signal, (list) => {
+    for (const [select, names] of [[namespace, list.namespaces], [model, list.models], [node, list.nodes]]) {
       select.hidden = names.length < 2;
       if (select.options.length === names.length + 1) continue;
       const kept = select.value;
       select.replaceChildren(select.options[0], ...names.map((n) => el("option", { value: n }, n)));
       select.value = kept;
     }
-    drawDevices();
-  };
+    const counts = ["critical", "warning", "normal", "unknown"].filter((s) => list.counts[s]).map((s) => `${list.counts[s]} ${w[s]}`).join(" · ");
+    grid.textContent = list.all ? `${w.fits(list.fit, list.all)}: ${counts}` : w.noDevices;
+    box.hidden = skip.hidden = !list.fit;
+  });
   // hear takes what a verdict tells of an incident.
   const hear = (v) => {
-    const id = v.incident.id + keyOf(v), { namespace, device, property, message } = v, was = open.get(id);
-    const i = { namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, message: (!v.incident.end && message) || was?.message || over.get(id)?.message };
+    const id = v.incident.id + keyOf(v), { namespace, device, property } = v, was = open.get(id);
+    const i = { namespace, device, property, ...v.incident, cause: v.causes?.[0] ?? was?.cause ?? v.incident.cause, ...said(v, was ?? over.get(id)) };
     if (!i.end) { open.set(id, i); return; }
     open.delete(id);
     over.delete(id);
@@ -67,28 +63,19 @@ export async function overview(main, q, signal, heard) {
   };
   const drawIncidents = () => {
     now.replaceChildren(el("h2", {}, w.open), incidents([...open.values()], Date.now(), w.none));
-    past.replaceChildren(el("h2", {}, w.over), incidents([...over.values()].slice(0, 20), Date.now(), w.noneOver));
-  };
-  const drawDevices = () => {
-    const more = el("button", { type: "button" }, w.more(Math.min(step, list.fit - list.devices.length)));
-    more.addEventListener("click", () => { shown += step; devicesAnew().catch(() => {}); });
-    const counts = ["critical", "warning", "normal", "unknown"].filter((s) => list.counts[s]).map((s) => `${list.counts[s]} ${w[s]}`).join(" · ");
-    grid.replaceChildren(el("p", { class: "quiet small" }, list.all ? `${w.fits(list.fit, list.all)}: ${counts}` : w.noDevices),
-      el("ul", { class: "devices" }, ...list.devices.map((d) => el("li", { class: d.severity },
-        el("div", {}, severity(d.severity), " ", el("strong", {}, d.device), " ", el("span", { class: "quiet small" }, d.namespace)),
-        el("div", { class: "small" }, ...d.properties.slice(0, 8).map((p) => link({ ...d, property: p.property }, p.property || w.whole)))))),
-      list.fit > list.devices.length && shown < 1000 ? more : "");
+    past.replaceChildren(el("h2", {}, w.over), incidents([...over.values()].slice(0, 20), Date.now(), w.noneOver, true));
   };
 
   let typing = 0, soon = 0, drawing = 0;
   const incidentsSoon = () => { drawing ||= setTimeout(() => { drawing = 0; if (!signal.aborted) drawIncidents(); }, 100); };
   const quietly = (p) => p.catch(() => {}); // the stream tells when the other side is away
-  const anew = () => { shown = step; clearTimeout(typing); typing = setTimeout(() => quietly(devicesAnew()), 40); };
-  const later = () => { soon ||= setTimeout(() => { soon = 0; if (!signal.aborted) quietly(devicesAnew()); }, 1000); };
+  const anew = () => { clearTimeout(typing); typing = setTimeout(() => quietly(devicesAnew(true)), 40); };
+  const later = () => { soon ||= setTimeout(() => { soon = 0; if (!signal.aborted) quietly(Promise.all([devicesAnew(), incidentsAnew()])); }, 1000); }; // the server knows who is to blame
   text.addEventListener("input", anew);
-  for (const select of [least, namespace, model]) select.addEventListener("change", anew);
-  const timers = [setInterval(drawIncidents, 10000), setInterval(() => { quietly(devicesAnew()); quietly(drawFirst()); }, 60000)]; // what lasts lasts longer
+  for (const select of [least, namespace, model, node]) select.addEventListener("change", anew);
+  const timers = [setInterval(() => { if (open.size) quietly(incidentsAnew()); else drawIncidents(); }, 10000), setInterval(() => { quietly(devicesAnew()); quietly(drawFirst()); }, 60000)]; // what lasts lasts longer
   signal.addEventListener("abort", () => { timers.forEach(clearInterval); clearTimeout(typing); clearTimeout(soon); clearTimeout(drawing); });
+  main.replaceChildren(now, muted, el("h2", {}, w.devices), el("div", { class: "filters" }, text, least, namespace, model, node), grid, skip, box, first, past);
   await Promise.all([incidentsAnew(), devicesAnew()]);
   quietly(drawFirst());
 

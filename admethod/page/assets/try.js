@@ -63,7 +63,7 @@ export function attempt(key, about, signal) {
       el("p", { class: "answer" }, el("strong", {}, alarms), " ", faults), el("p", { class: "quiet small" }, w.triedOn(t.readings, t.shortened)),
       el("div", { class: "both" }, el("figure", {}, el("figcaption", {}, w.withNow), now), el("figure", {}, el("figcaption", {}, w.withTried), tried)), el("p", {}, w.yaml, " ", copy), yaml);
     drawn = [[now, t.now], [tried, t.tried]].map(([box, v]) => chart(box, {
-      height: 240, time: w.time, unit: about.unit, series: readings(w, about.unit), data: merged(t.chart, v), together: "try",
+      ...readings(w, about.unit, t.chart.states), height: 240, time: w.time, data: merged(t.chart, v).slice(0, t.chart.states?.length ? 3 : 6), together: "try",
       spans: () => (v.incidents ?? []).map((i) => ({ from: i.from, to: i.to, color: i.severity === "critical" ? "--critical-back" : "--warning-back" })),
     }));
   };

@@ -26,6 +26,7 @@ type device struct {
 	reports  bool // there is a DeviceStatus
 	optedOut bool
 	model    string
+	node     string
 	labels   map[string]string
 	wants    map[string]*want // by property
 	cycle    time.Duration    // of its state; 0 where it is not to be reported
@@ -68,7 +69,7 @@ const verdictSuffix = "-anomaly"
 
 // describe takes a Device, and returns the properties that are watched no longer.
 func (d *device) describe(o *v1beta1.Device) (gone []string) {
-	d.known, d.optedOut, d.labels, d.model, d.cycle = true, optedOut(&o.ObjectMeta), labelled.Kept(o.Labels), "", 0
+	d.known, d.optedOut, d.labels, d.model, d.node, d.cycle = true, optedOut(&o.ObjectMeta), labelled.Kept(o.Labels), "", o.Spec.NodeName, 0
 	if ref := o.Spec.DeviceModelRef; ref != nil {
 		d.model = ref.Name
 	}
@@ -135,9 +136,12 @@ func detection(given map[string]any) (keys map[string]any, off bool) {
 
 // about is what is known of a property.
 func (d *device) about(w *want, m *v1beta1.ModelProperty) *source.Property {
-	p := &source.Property{Model: d.model, Labels: d.labels, Detection: w.detection, Lasting: true}
+	p := &source.Property{Model: d.model, Node: d.node, Labels: d.labels, Detection: w.detection, Lasting: true}
 	if len(p.Model) > source.MaxName {
 		p.Model = ""
+	}
+	if len(p.Node) > source.MaxName {
+		p.Node = ""
 	}
 	if m == nil {
 		return p

@@ -29,8 +29,13 @@ type Entry struct {
 	Severity  string    // of the verdict: unknown, normal, warning or critical; "" where none judged
 	Score     float64   // of the verdict; NaN where there is none
 	Kind      string    // what is unusual; "" for nothing
+	Band      Band      // of the verdict; not of a text
 	Label     string    // what [labels.Add] said of it; set by [Scan] only
 }
+
+// Band is what was expected of a reading, and between which bounds. What was not known is NaN; the zero value is none. It is
+// kept to single precision of how far the reading is from it.
+type Band struct{ Expected, Lower, Upper float64 }
 
 // Query chooses entries. The zero value chooses all.
 type Query struct {
@@ -122,12 +127,35 @@ type row struct {
 	Severity  string  `parquet:"severity,dict"`
 	Score     float64 `parquet:"score"`
 	Kind      string  `parquet:"kind,dict"`
+	Off       offsets `parquet:"off"` // files of earlier versions have none
+}
+
+// offsets are a band less its reading; all are 0 where there is none.
+type offsets struct {
+	Expected float32 `parquet:"expected,split"`
+	Lower    float32 `parquet:"lower,split"`
+	Upper    float32 `parquet:"upper,split"`
+}
+
+// off is none of a reading that is no number.
+func (b Band) off(value float64) offsets {
+	if b == (Band{}) || math.IsNaN(value-value) || math.IsNaN(b.Expected) && math.IsNaN(b.Lower) && math.IsNaN(b.Upper) {
+		return offsets{}
+	}
+	return offsets{float32(b.Expected - value), float32(b.Lower - value), float32(b.Upper - value)}
+}
+
+func (o offsets) of(value float64) Band {
+	if o == (offsets{}) {
+		return Band{}
+	}
+	return Band{value + float64(o.Expected), value + float64(o.Lower), value + float64(o.Upper)}
 }
 
 func (r *row) entry() Entry {
 	return Entry{
 		Namespace: r.Namespace, Device: r.Device, Property: r.Property, At: time.Unix(0, r.At).UTC(),
-		Value: r.Value, Text: r.Text, Severity: r.Severity, Score: r.Score, Kind: r.Kind,
+		Value: r.Value, Text: r.Text, Severity: r.Severity, Score: r.Score, Kind: r.Kind, Band: r.Off.of(r.Value),
 	}
 }
 

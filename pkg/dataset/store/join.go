@@ -117,7 +117,7 @@ func (j *joiner) judge(v *Entry, w what) {
 		return
 	}
 	if w == judgment {
-		found.what = reading
+		found.what, found.Band = reading, v.Band
 	}
 	if r := rank(found.Severity); r < firstAnomalous || rank(v.Severity) > r {
 		found.Severity, found.Kind, found.Score = v.Severity, v.Kind, v.Score

@@ -24,6 +24,7 @@ const (
 	recString     = 1
 	recReading    = 2
 	recForget     = 3 // strings; logs of earlier versions do without
+	recJudged     = 4 // a reading with what was expected of it
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -67,7 +68,12 @@ func (e *encoder) frame(entries []Entry) []byte {
 		if len(text) > maxText {
 			text = text[:maxText]
 		}
-		e.buf = append(e.buf, recReading)
+		off := r.Band.off(r.Value)
+		kind := byte(recReading)
+		if off != (offsets{}) {
+			kind = recJudged
+		}
+		e.buf = append(e.buf, kind)
 		for _, id := range ids {
 			e.buf = binary.AppendUvarint(e.buf, id)
 		}
@@ -76,6 +82,11 @@ func (e *encoder) frame(entries []Entry) []byte {
 		e.buf = binary.LittleEndian.AppendUint64(e.buf, math.Float64bits(r.Score))
 		e.buf = binary.AppendUvarint(e.buf, uint64(len(text)))
 		e.buf = append(e.buf, text...)
+		if kind == recJudged {
+			for _, v := range [...]float32{off.Expected, off.Lower, off.Upper} {
+				e.buf = binary.LittleEndian.AppendUint32(e.buf, math.Float32bits(v))
+			}
+		}
 	}
 	payload := e.buf[frameHead:]
 	binary.LittleEndian.PutUint32(e.buf, uint32(len(payload)))
@@ -110,7 +121,7 @@ func (d *decoder) payload(p []byte, fn func(*row) error) error {
 				return errRecord
 			}
 			d.strings = append(d.strings, s)
-		case recReading:
+		case recReading, recJudged:
 			for _, to := range [...]*string{&r.Device, &r.Namespace, &r.Property, &r.Severity, &r.Kind} {
 				id, k := binary.Uvarint(p)
 				if k <= 0 || id >= uint64(len(d.strings)) {
@@ -128,6 +139,15 @@ func (d *decoder) payload(p []byte, fn func(*row) error) error {
 			var ok bool
 			if r.Text, ok = text(); !ok {
 				return errRecord
+			}
+			r.Off = offsets{}
+			if kind == recJudged {
+				for _, to := range [...]*float32{&r.Off.Expected, &r.Off.Lower, &r.Off.Upper} {
+					if len(p) < 4 {
+						return errRecord
+					}
+					*to, p = math.Float32frombits(binary.LittleEndian.Uint32(p)), p[4:]
+				}
 			}
 			if err := fn(&r); err != nil {
 				return err

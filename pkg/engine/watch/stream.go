@@ -4,6 +4,7 @@
 package watch
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -157,6 +158,11 @@ func (s *Stream) together(v *Verdict, evidence float64) float64 {
 // Structure is what the stream shows, and the readings of its season.
 func (s *Stream) Structure() (r regime.Regime, season int) {
 	return s.regimes.Structure()
+}
+
+// Cycle is the time that the season takes; 0 where there is none.
+func (s *Stream) Cycle() time.Duration {
+	return time.Duration(s.regimes.Season() * cmp.Or(s.clock.unit, s.clock.mean))
 }
 
 // history is what the structure is found in.

@@ -21,7 +21,7 @@ for (const box of document.querySelectorAll("[data-chart]")) {
   });
   if (c.kind === "readings") {
     const name = (v) => c.names ? c.names[v] ?? "" : number(v), room = 0.08 * (c.high - c.low);
-    const series = readings({ value: "reading", expected: "expected", band: "99 of 100 lie between" }, "").map((s) => ({ ...s, color: s.color === "--link" ? "--reading" : s.color === "--soft" ? "--band" : s.color, fillColor: s.fillColor && "--band" }));
+    const series = readings({ value: "reading", expected: "expected", band: "99 of 100 lie between" }, "").series.map((s) => ({ ...s, color: s.color === "--link" ? "--reading" : s.color === "--soft" ? "--band" : s.color, fillColor: s.fillColor && "--band" }));
     if (c.names) series[0].value = (d, i) => d[1][i] === null ? "–" : name(d[1][i]);
     const banded = c.columns[4].some((v) => v !== null);
     chart(box, { ...common, series: banded ? series : series.slice(0, 2), data: [times, ...(banded ? c.columns : c.columns.slice(0, 2))], spans,
