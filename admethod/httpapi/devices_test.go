@@ -33,7 +33,7 @@ func park(t *testing.T) *fixture {
 	)
 	f.about = func(k driver.Key) admethod.About {
 		model, _, _ := strings.Cut(k.Device, "-")
-		return admethod.About{Model: model, Labels: map[string]string{"node": "edge-" + k.Namespace}}
+		return admethod.About{Model: model, Node: "rack-" + k.Namespace, Labels: map[string]string{"node": "edge-" + k.Namespace}}
 	}
 	return f
 }
@@ -54,6 +54,8 @@ func TestDevices(t *testing.T) {
 		"?severity=unknown":                 "1 of 4: boiler-3(unknown)",
 		"?namespace=y*":                     "1 of 4: pump-1(warning)",
 		"?model=boiler&severity=critical":   "1 of 4: boiler-2(critical)",
+		"?node=rack-yard":                   "1 of 4: pump-1(warning)",
+		"?text=rack-y":                      "1 of 4: pump-1(warning)",
 		"?label=node=edge-y*":               "1 of 4: pump-1(warning)",
 		"?label=node":                       "4 of 4: boiler-2(critical) pump-1(warning) boiler-1(normal) boiler-3(unknown)",
 		"?label=rack":                       "0 of 4:",
@@ -75,8 +77,8 @@ func TestDevices(t *testing.T) {
 			for _, d := range list.Devices {
 				words = append(words, fmt.Sprintf("%s(%s)", d.Device, d.Severity))
 			}
-			if fmt.Sprint(list.Counts) != "map[critical:1 normal:1 unknown:1 warning:1]" || fmt.Sprint(list.Models, list.Namespaces) != "[boiler pump] [plant yard]" {
-				t.Error(list.Counts, list.Models, list.Namespaces)
+			if fmt.Sprint(list.Counts) != "map[critical:1 normal:1 unknown:1 warning:1]" || fmt.Sprint(list.Models, list.Namespaces, list.Nodes) != "[boiler pump] [plant yard] [rack-plant rack-yard]" {
+				t.Error(list.Counts, list.Models, list.Namespaces, list.Nodes)
 			}
 		}
 		if got := strings.Join(words, " "); got != want {
