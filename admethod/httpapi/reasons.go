@@ -29,7 +29,7 @@ type reason struct {
 }
 
 func (p *reason) take(r *driver.Result) {
-	if p.at = r.At; r.Message != "" {
+	if p.at = r.At; r.Message != "" && r.Severity.Anomalous() {
 		p.message, p.translated = r.Message, r.Translated
 	}
 	if p.cause = (driver.Key{}); len(r.Causes) > 0 {

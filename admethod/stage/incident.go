@@ -41,7 +41,7 @@ type excursion struct {
 	last     time.Time // of the newest verdict
 	side     int       // of the last anomalous reading: over (1) or under (-1) what was expected
 	run      int       // anomalous readings in succession on that side
-	message  string    // of the last verdict that had one
+	message  string    // of the last verdict of the stage that holds it open
 	other    string    // the same, translated; not kept over a restart
 }
 
@@ -123,10 +123,12 @@ func (s *Incident) Judge(r *driver.Result, fromQuality bool, p *Policy) {
 			r.Onset = r.Score
 		}
 	}
-	x.Kind = x.kind()
-	if r.Message != "" {
+	by := x.by()
+	x.Kind = by.kind
+	switch { // the reason is that of the kind: what the other stage says beside it is not why
+	case r.Message != "" && (raw.Severity.Anomalous() && fromQuality == (by == &x.quality) || x.message == ""):
 		x.message, x.other = r.Message, r.Translated
-	} else {
+	case r.Message == "" || raw.Severity.Anomalous():
 		r.Message, r.Translated = x.message, x.other
 	}
 	r.Incident = x.Incident
@@ -200,14 +202,13 @@ func (x *excursion) worst(r *driver.Result) {
 	}
 }
 
-// kind is that of the stage that holds the incident open. Of both it is the detector's, unless the other is worse, or
-// nothing reaches the detector: that some readings are no good, often for long, must not hide what the others show.
-func (x *excursion) kind() driver.Kind {
-	h := &x.detector
-	if x.quality.away && (!h.away || x.quality.severity > h.severity || x.unheard >= unheardFor) {
-		h = &x.quality
+// by is the stage that holds the incident open. Of both it is the detector, unless the other is worse, or nothing reaches the
+// detector: that some readings are no good, often for long, must not hide what the others show.
+func (x *excursion) by() *holder {
+	if x.quality.away && (!x.detector.away || x.quality.severity > x.detector.severity || x.unheard >= unheardFor) {
+		return &x.quality
 	}
-	return h.kind
+	return &x.detector
 }
 
 // lost reports whether nobody has known for long whether it goes on.
