@@ -66,7 +66,7 @@ type SinkSettings struct {
 	Mute    func(Mute) error
 	Mutes   func() []Mute
 	Watched func(driver.Key) (Watched, bool)
-	// Describe is [Handler.Describe]; nil where there is no handler.
+	// Describe is that of the handler; nil where there is no handler.
 	Describe func(context.Context, driver.Key, driver.Language) (string, error)
 	Report   Report   // tells what fails beside detection; nil tells nobody
 	_        struct{} // keyed literals only: fields may be added
