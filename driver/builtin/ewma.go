@@ -22,7 +22,7 @@ func init() {
 	}, func() ewmaConfig {
 		return ewmaConfig{Window: 100, Alpha: math.NaN(), WarmUp: 50}
 	}, func(s driver.Settings, c ewmaConfig) (driver.Detector, error) {
-		return newSingle(ewmaName, s, newEWMA(s.Threshold, c))
+		return newSingle(ewmaName, s, newEWMA(s, c))
 	}))
 }
 
@@ -40,35 +40,39 @@ type ewmaDetector struct {
 	step      moments.Resolution
 	run       excursion
 	glitches  glitches
+	hold      hold
 }
 
-func newEWMA(threshold float64, c ewmaConfig) ewmaDetector {
+func newEWMA(s driver.Settings, c ewmaConfig) ewmaDetector {
 	alpha := c.Alpha
 	if math.IsNaN(alpha) {
 		alpha = 2 / (float64(c.Window) + 1)
 	}
 	return ewmaDetector{
-		threshold: threshold, limit2: deviate2(threshold), needed: uint64(c.WarmUp), base: moments.NewEWMA(alpha),
+		threshold: s.Threshold, limit2: deviate2(s.Threshold), needed: uint64(c.WarmUp), base: moments.NewEWMA(alpha),
+		hold: holdOf(s),
 	}
 }
 
 func (d *ewmaDetector) parts() state.Parts {
-	return state.Parts{&d.base, &d.step, &d.run, &d.glitches}
+	return state.Parts{&d.base, &d.step, &d.run, &d.glitches, &d.hold}
 }
 
-func (d *ewmaDetector) assess(x float64, _ *driver.Sample) assessment {
+func (d *ewmaDetector) assess(x float64, s *driver.Sample) assessment {
 	if d.glitches.is(x) {
 		return glitch(driver.KindSpike, d.base.Count(), d.needed)
 	}
 	d.step.Update(x)
 	forecast := d.base.Predict(d.step.Floor())
 	z2 := forecast.Z2(x)
-	if z2 > winsor2 {
+	n := d.base.Count() + 1
+	switch {
+	case n > d.needed && !d.hold.learns(z2 >= d.limit2, z2 <= winsor2, s.At):
+	case z2 > winsor2:
 		d.base.Update(forecast.Winsorize(x, winsor2))
-	} else {
+	default:
 		d.base.Update(x)
 	}
-	n := d.base.Count()
 	if n <= d.needed {
 		return unknown(n, d.needed)
 	}

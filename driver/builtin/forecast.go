@@ -50,6 +50,7 @@ type forecastDetector struct {
 	run       excursion
 	glitches  glitches
 	season    inSeason
+	hold      hold
 }
 
 // inSeason is since when the readings follow a season.
@@ -63,6 +64,7 @@ func newForecast(s driver.Settings, c forecastConfig) forecastDetector {
 	d := forecastDetector{
 		needed: uint64(c.WarmUp), threshold: s.Threshold, level: driver.TailProbability(s.Threshold), seasonal: c.Season,
 		pace:  pace{cycle: s.Members[0].Cycle},
+		hold:  holdOf(s),
 		short: quantile.NewTail(tailShare, float64(c.Memory)),
 		long:  quantile.NewTail(tailShare, float64(c.Memory)),
 	}
@@ -86,17 +88,17 @@ func (d *forecastDetector) assess(x float64, s *driver.Sample) assessment {
 	d.n++
 	d.step.Update(x)
 	floor := d.step.Floor()
-	p := d.model.Next(x, step)
+	p := d.model.Predict(x, step)
 	if math.IsNaN(p.Residual) || math.IsNaN(p.Expected) {
+		d.model.Learn(x, step)
 		return unknown(d.n, d.needed)
 	}
 	sigma := max(p.Sigma, floor)
 	z := math.Abs(p.Residual) / sigma
 	shortP := d.short.Probability(z)
 	half := d.short.Level(d.level) * sigma
-	d.short.Add(z)
 
-	seasonP := 1.0
+	seasonP, zs := 1.0, math.NaN()
 	if d.seasonal && p.Seasonal {
 		period := d.model.Period()
 		if math.Abs(period-d.season.period) > 0.05*period { // another season, not the same one known better
@@ -105,24 +107,28 @@ func (d *forecastDetector) assess(x float64, s *driver.Sample) assessment {
 		d.season.period = period
 		d.season.n++
 		// Smoothed, because what fails to come does so for a while; what is off for a reading or two is no pattern.
-		zs := min(max(p.SeasonalResidual/max(p.SeasonalSigma, floor), -patternLimit), patternLimit)
+		zs = min(max(p.SeasonalResidual/max(p.SeasonalSigma, floor), -patternLimit), patternLimit)
 		d.season.smooth += patternGain * (zs - d.season.smooth)
 		zs = math.Abs(d.season.smooth)
 		if d.season.n > max(d.needed, uint64(d.season.period)) { // a cycle shows how far it usually is off
 			seasonP = d.long.Probability(zs)
 		}
-		d.long.Add(zs)
 	} else {
 		d.season.period = 0
-	}
-	if d.n <= d.needed {
-		return unknown(d.n, d.needed)
 	}
 	tests := 1.0
 	if p.Seasonal && d.seasonal {
 		tests = 2
 	}
 	score := driver.TailScore(min(min(shortP, seasonP)*tests, 1))
+	if d.n <= d.needed || d.hold.learns(score >= d.threshold, z*z <= winsor2, s.At) {
+		d.model.Learn(x, step)
+		d.short.Add(z)
+		d.long.Add(zs)
+	}
+	if d.n <= d.needed {
+		return unknown(d.n, d.needed)
+	}
 	a := assessment{
 		score: score, confidence: confidence(d.n, d.needed),
 		kind:     d.run.kind(score >= d.threshold, x > p.Expected),
@@ -137,7 +143,7 @@ func (d *forecastDetector) assess(x float64, s *driver.Sample) assessment {
 }
 
 func (d *forecastDetector) parts() state.Parts {
-	return state.Parts{(*state.Readings)(&d.n), &d.season, &d.pace, &d.model, &d.step, &d.short, &d.long, &d.run, &d.glitches}
+	return state.Parts{(*state.Readings)(&d.n), &d.season, &d.pace, &d.model, &d.step, &d.short, &d.long, &d.run, &d.glitches, &d.hold}
 }
 
 // EncodeState implements state.Part.

@@ -24,7 +24,7 @@ func init() {
 	}, func(s driver.Settings, c madConfig) (driver.Detector, error) {
 		return newSingle(madName, s, madDetector{
 			threshold: s.Threshold, limit2: deviate2(s.Threshold), needed: uint64(min(c.WarmUp, c.Window)),
-			window: moments.NewRolling(c.Window),
+			window: moments.NewRolling(c.Window), hold: holdOf(s),
 		})
 	}))
 }
@@ -47,13 +47,14 @@ type madDetector struct {
 	step      moments.Resolution
 	run       excursion
 	stretch   stretch
+	hold      hold
 }
 
 func (d *madDetector) parts() state.Parts {
-	return state.Parts{&d.window, &d.step, &d.run, &d.stretch}
+	return state.Parts{&d.window, &d.step, &d.run, &d.stretch, &d.hold}
 }
 
-func (d *madDetector) assess(x float64, _ *driver.Sample) assessment {
+func (d *madDetector) assess(x float64, s *driver.Sample) assessment {
 	d.step.Update(x)
 	n := uint64(d.window.Len())
 	if n < d.needed {
@@ -64,9 +65,12 @@ func (d *madDetector) assess(x float64, _ *driver.Sample) assessment {
 	scale := d.window.Scale() + moments.NormalMAD*d.step.Step()/2
 	scale = max(scale*math.Sqrt(1+math.Pi/2/float64(n)), d.step.Floor()) * d.stretch.factor()
 	forecast := moments.NewPrediction(d.window.Median(), scale, madEfficiency*float64(n))
-	d.window.Push(x)
-	a := judgeForecast(forecast, x, forecast.Z2(x), d.limit2, d.threshold, &d.run, confidence(n, d.needed))
-	d.stretch.learn(&d.run, driver.TailProbability(d.threshold))
+	z2 := forecast.Z2(x)
+	a := judgeForecast(forecast, x, z2, d.limit2, d.threshold, &d.run, confidence(n, d.needed))
+	if d.hold.learns(z2 >= d.limit2, z2 <= winsor2, s.At) {
+		d.window.Push(x)
+		d.stretch.learn(&d.run, driver.TailProbability(d.threshold))
+	}
 	return a
 }
 

@@ -21,7 +21,7 @@ func newBench() *cobra.Command {
 		Args:  wrongArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchNAB(), newBenchSKAB(), newBenchStreams(), newBenchTouchstone(), newBenchAccuracy(), newBenchFaults(), newBenchBayes(), newBenchSpeed())
+	cmd.AddCommand(newBenchNAB(), newBenchSKAB(), newBenchStreams(), newBenchTouchstone(), newBenchAccuracy(), newBenchFaults(), newBenchGenerators(), newBenchBayes(), newBenchSpeed())
 	return cmd
 }
 

@@ -59,6 +59,14 @@ func (m *Model) Period() float64 {
 // Next predicts x, which comes step readings (at least 1) after the one before, and learns it. A NaN or infinite x
 // moves the season on but teaches nothing; all of its prediction but Expected is NaN.
 func (m *Model) Next(x float64, step int) Prediction {
+	p := m.Predict(x, step)
+	m.Learn(x, step)
+	return p
+}
+
+// Predict predicts x as Next does, and moves the season on, but learns nothing: that is for [Model.Learn] to do, with the
+// same arguments, or to leave.
+func (m *Model) Predict(x float64, step int) Prediction {
 	step = max(step, 1)
 	if m.season.period > 0 {
 		m.season.advance(step)
@@ -82,13 +90,25 @@ func (m *Model) Next(x float64, step int) Prediction {
 	if m.active {
 		p.SeasonalResidual = x - p.SeasonalExpected
 	}
+	return p
+}
+
+// Learn learns the reading that was predicted last.
+func (m *Model) Learn(x float64, step int) {
+	if !usable(x) {
+		return
+	}
+	step = max(step, 1)
+	base := 0.0
+	if m.active {
+		base = m.season.Value()
+	}
 	if step > tooStale {
 		m.smoother.restart(x - base)
 	} else {
 		m.smoother.Add(x-base, step)
 	}
 	m.learnSeason(x, step)
-	return p
 }
 
 func (m *Model) learnSeason(x float64, step int) {

@@ -195,9 +195,10 @@ func (i *incident) followSpike(e *evidence) (Kind, float64) {
 }
 
 // refine looks once more at a level that is off in a stream with a season: what moves about as fast as the season, or
-// turns, is no drift.
+// turns, is no drift. Once somebody else has ended the incident it gets no other name, which would be news of one that is
+// over.
 func (i *incident) refine(e *evidence) {
-	if !i.on || i.quiet > 0 || e.seasonRate == 0 || i.kind == Pattern || int64(i.age)%restFor != 0 {
+	if !i.on || !e.held || i.quiet > 0 || e.seasonRate == 0 || i.kind == Pattern || int64(i.age)%restFor != 0 {
 		return
 	}
 	moved := math.Abs(e.shift-i.shift) / restFor

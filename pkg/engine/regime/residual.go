@@ -116,7 +116,7 @@ func (v *residual) learn(y float64, hold bool) {
 // follows slowly, is still far from there.
 func (v *residual) returned(y float64) bool {
 	near := backWithin * v.away
-	return math.Abs(v.fast-v.slow) > 3*near && math.Abs(y-v.slow) < near && math.Abs(v.last-v.slow) < near
+	return math.Abs(v.fast-v.slow) > 2*near && math.Abs(y-v.slow) < near && math.Abs(v.last-v.slow) < near
 }
 
 // settle makes the level now the usual one, to be learned anew as at first.

@@ -39,6 +39,11 @@ const leastLevel = 0.5
 // as several statistics judge each reading and one incident may show in many readings.
 const AlarmTail = 1.0 / 8000 / 16
 
+// briefTail is the tail probability, a reading, of the rarest level that is learned of a departure that has lasted for
+// less than restFor readings: in one of four blocks there is one. Such a departure may be a fault that was missed, and
+// must not make the next one as usual; how far a stream wanders shows in those that last.
+const briefTail = 1.0 / 4 / blockRows
+
 // Verdict is what a [Watch] makes of one reading.
 type Verdict struct {
 	Regime Regime
@@ -228,7 +233,11 @@ func (w *Watch) judge(y, base float64, step int, resting bool) Verdict {
 	const young = 64 // readings in which scales are not yet known
 	if !wasOpen && !w.open.on && w.rest.n > young {
 		w.leap.Add(min(s.leap, limit))
-		w.level.Add(min(s.level, levelLimit) + leastLevel)
+		levelMost := levelLimit
+		if w.rise < restFor {
+			levelMost = min(levelMost, w.level.Limit(briefTail)-leastLevel)
+		}
+		w.level.Add(min(s.level, levelMost) + leastLevel)
 		w.scatter.Add(min(s.scatter, w.scatter.Limit(AlarmTail)))
 	}
 	return v
