@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	if err := os.WriteFile(readings, []byte(csv.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), cmp.Or(os.Getenv("GO"), "go"), "run", "./cmd/adctl", "detect", readings, "--report", report, "--output", os.DevNull)
+	command := exec.CommandContext(t.Context(), cmp.Or(os.Getenv("GO"), "go"), "run", "./cmd/adctl", "detect", readings, "--report", report, "--output", os.DevNull, "--timezone", "Europe/Berlin")
 	command.Dir = "../.."
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -50,9 +50,9 @@ func TestReport(t *testing.T) {
 	}
 	evaluate[bool](ctx, t, `(() => {
 		const o = document.querySelector(".u-over"), r = o.getBoundingClientRect();
-		o.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: r.left + 0.5 * r.width, clientY: r.top + 50 })); return true;
+		o.dispatchEvent(new MouseEvent("mousemove", { bubbles: true, clientX: r.left + 0.51 * r.width, clientY: r.top + 50 })); return true;
 	})()`)
-	says(ctx, t, ".u-legend", "2026-03-02")
+	says(ctx, t, ".u-legend", "2026-03-02 02:") // 01:30 UTC, wherever the browser is
 	accessible(ctx, t, "report")
 	shot(ctx, t, "report")
 }

@@ -66,7 +66,7 @@ type chart struct {
 	Count   string     `json:"count,omitempty"`   // of numbers that are no times: row or second
 	Offsets [][2]int64 `json:"offsets,omitempty"` // of the clock, see wallClock
 	Y       string     `json:"y"`
-	From    float64    `json:"from,omitempty"`  // of the first bin, in seconds since 1970
+	From    float64    `json:"from"`            // of the first bin, in seconds since 1970
 	Each    number7    `json:"each,omitempty"`  // seconds of a bin
 	Bins    []int      `json:"bins,omitempty"`  // numbers of those that are drawn; -1 breaks a line
 	Columns []column   `json:"columns"`         // of readings: greatest, least, expected, lower, upper; of costs: rarity, cost
