@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // More of [TestCorpus]: files that surprised those who met us by a file.
@@ -26,6 +28,27 @@ func TestCorpusOfNewcomers(t *testing.T) {
 	counted := func(header, format string) string {
 		return lines(header, func(i int, _ time.Time, v float64) string { return fmt.Sprintf(format, i, v) })
 	}
+	// objects are JSON objects of a time and a reading, joined.
+	objects := func(format, joint string) string {
+		var all []string
+		for i := range small {
+			at := start.Add(time.Duration(i) * 10 * time.Minute)
+			all = append(all, strings.NewReplacer("TIME", at.Format(time.RFC3339), "UNIX", strconv.FormatInt(at.UnixMilli(), 10), "VALUE", fmt.Sprintf("%.3f", level(i))).Replace(format))
+		}
+		return strings.Join(all, joint)
+	}
+	// clocks are set in a place on a night.
+	clocks := func(place string, every time.Duration, year int, month time.Month, day int) string {
+		zone, err := time.LoadLocation(place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines("time,value", func(i int, _ time.Time, v float64) string {
+			at := time.Date(year, month, day, 0, 0, 0, 0, zone).Add(time.Duration(i-60) * every)
+			return fmt.Sprintf("%s,%.3f", at.Format(time.DateTime), v)
+		})
+	}
+	fall := all("local times: clocks were set at", "2 anomalous, 1 incident; 0 rows skipped")
 	for name, c := range map[string]struct {
 		text string
 		args []string
@@ -65,6 +88,65 @@ func TestCorpusOfNewcomers(t *testing.T) {
 		}),
 			[]string{"--columns", "mode,temp,flow"}, all("autogroup takes numbers, not the texts of mode: they are judged alone\n", "mode (states)", "all together by autogroup (not judged)")},
 		// what is no recording
+		// clocks that are set
+		"clocks in Berlin":   {clocks("Europe/Berlin", 10*time.Minute, 2026, 3, 29), nil, fall},
+		"an hour in Berlin":  {clocks("Europe/Berlin", time.Hour, 2026, 10, 25), nil, fall},
+		"clocks in Santiago": {clocks("America/Santiago", 10*time.Minute, 2026, 4, 5), nil, fall},
+		"clocks in Beirut":   {clocks("Asia/Beirut", 10*time.Minute, 2026, 3, 29), nil, fall},
+		"half an hour":       {clocks("Australia/Lord_Howe", 10*time.Minute, 2026, 4, 5), nil, fall},
+		"a gap of an hour":   {strings.Replace(dated("time,value", time.DateTime, ","), "2026-03-01 04:00:00", "# 2026-03-01 04:00:00", 1), nil, want{exitFailed, small - 1, 1, []string{"; 0 rows skipped\njudged"}}},
+		// how times are written
+		"the time before its day": {lines("zeit;wert", func(_ int, at time.Time, v float64) string { return at.Format("15:04:05 02.01.2006;") + german(v) }), nil, all()},
+		"a colon before milliseconds": {lines("zeit;wert", func(_ int, at time.Time, v float64) string {
+			return at.Format("02.01.2006 15:04:05") + ":250;" + german(v)
+		}), nil, all("2026-03-02T01:00:00")},
+		"the day of the year":   {dated("time,value", "2006-002 15:04", ","), nil, all()},
+		"Japanese":              {dated("日時,温度", "2006年1月2日 15時04分", ","), nil, all("judged by auto: 温度")},
+		"a time of day alone":   {dated("time,value", "15:04:05", ","), nil, refused("a time of day without its day")},
+		"no times, said so":     {"value\n" + strings.ReplaceAll(objects("VALUE", "\n"), " ", "") + "\n", []string{"--time-column", "none"}, all(`the rows are counted by column "row"`, "judged by auto: value", "\n150    152 ")},
+		"no times and no names": {objects("VALUE", "\n") + "\n", []string{"--time-column", "none"}, all("the rows are counted")},
+		"readings alone":        {"value\n" + objects("VALUE", "\n") + "\n", nil, refused("--time-column none counts the rows")},
+		// how tables are written
+		"blanks between columns": {lines("Date       Time   Temp", func(_ int, at time.Time, v float64) string {
+			return at.Format("2006-01-02  15:04  ") + fmt.Sprintf("%8.3f", v)
+		}), nil, all("judged by auto: Temp")},
+		"quoted as formulas": {row("time,temp", func(_ int, v float64) string { return fmt.Sprintf(`,="%.3f"`, v) }), nil, all("judged by auto: temp")},
+		"quoted as in databases": {lines("'time','temp'", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("'%s','%.3f'", at.Format(time.DateTime), v)
+		}), nil, all("judged by auto: temp")},
+		"names of groups above": {"Boiler 7,,\n,Supply,Return\n" + row("Time,Temp,Flow", func(i int, v float64) string { return fmt.Sprintf(",%.3f,%d", v, i%7) }), nil, all("judged by auto: Temp (no season), Flow", "; 0 rows skipped")},
+		"registers for names":   {row("Timestamp,40001,40002", func(i int, v float64) string { return fmt.Sprintf(",%.3f,%d", v, i%7) }), nil, all("judged by auto: 40001 (no season), 40002", "; 0 rows skipped")},
+		"tags without a header": {lines("", func(_ int, at time.Time, v float64) string {
+			return fmt.Sprintf("TI101.PV,%s,%.3f", at.Format(time.DateTime), v)
+		}), nil, all("judged by auto: TI101.PV")},
+		"Cyrillic of Excel": {cyrillic(t, lines("Дата;Значение", func(_ int, at time.Time, v float64) string { return at.Format("2006-01-02 15:04;") + german(v) })), nil, all("judged by auto: Значение")},
+		"units of a prefix": {row("time,power", func(_ int, v float64) string {
+			if v > 20 {
+				return fmt.Sprintf(",%.5f kW", v/20)
+			}
+			return fmt.Sprintf(",%.2f W", v*50)
+		}), nil, all(`different units ("W", "kW"): they are taken in W`, " W from ")},
+		"identifiers that begin with digits": {lines("", func(i int, at time.Time, v float64) string {
+			return fmt.Sprintf(`{"_msgid":"%d%c%c","topic":"boiler","payload":%.3f,"timestamp":%d}`, i, 'a'+i%26, 'a'+i%17, v, at.UnixMilli())
+		}), nil, all("judged by auto: boiler (")},
+		"0 for good, as Wonderware": {row("DateTime,TagName,Value,Quality", func(_ int, v float64) string { return fmt.Sprintf(",R1,%.3f,0", v) }), nil,
+			all(`column "Quality" says of no reading that it is good ("0"): it is left aside`)},
+		"two qualities":     {row("DateTime,TagName,Value,Quality,OPCQuality", func(_ int, v float64) string { return fmt.Sprintf(",R1,%.3f,0,192", v) }), nil, all(`column "OPCQuality" says which readings are good`)},
+		"labels in French":  {strings.Replace(labelled("non", "oui"), "label", "Anomalie", 1), nil, all("labels: 1 fault, 1 found")},
+		"labels of attacks": {strings.Replace(labelled("Normal", "Attack"), "label", "Normal/Attack", 1), nil, all("labels: 1 fault, 1 found")},
+		// JSON that is no object a line
+		"objects under a key":   {`{"data":[` + objects(`{"time":"TIME","value":VALUE}`, ",") + `]}`, nil, all("judged by auto: value")},
+		"objects on lines":      {objects("{\n \"time\": \"TIME\",\n \"value\": VALUE\n}", "\n"), nil, all("judged by auto: value")},
+		"ThingsBoard":           {`{"temperature":[` + objects(`{"ts":UNIX,"value":"VALUE"}`, ",") + `],"humidity":[` + objects(`{"ts":UNIX,"value":"50"}`, ",") + `]}`, nil, want{exitFailed, 2 * small, 1, []string{"judged by auto: humidity", "temperature"}}},
+		"pairs":                 {`[` + objects(`[UNIX,VALUE]`, ",") + `]`, nil, all("judged by auto: column 2")},
+		"Graphite":              {`[{"target":"a","datapoints":[` + objects(`[VALUE,UNIX]`, ",") + `]},{"target":"b","datapoints":[` + objects(`[5,UNIX]`, ",") + `]}]`, nil, want{exitFailed, 2 * small, 1, []string{"judged by auto: a"}}},
+		"a list of each column": {`{"time":["` + objects("TIME", `","`) + `"],"value":[` + objects("VALUE", ",") + `]}`, nil, all("judged by auto: value")},
+		"InfluxDB 1":            {`{"results":[{"statement_id":0,"series":[{"name":"temp","columns":["time","value"],"values":[` + objects(`["TIME",VALUE]`, ",") + `]}]}]}`, nil, all("judged by auto: value")},
+		"Home Assistant's minimal answer": {`[[{"entity_id":"sensor.a","state":"20","last_changed":"2026-02-28T23:00:00Z"},` + objects(`{"state":"VALUE","last_changed":"TIME"}`, ",") + `]]`, nil,
+			want{exitFailed, small + 1, 1, []string{"judged by auto: sensor.a (no season)\n"}}},
+		"a partial answer": {`{"status":"success","isPartial":true,"warnings":["store x is away"],"data":{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[` + strings.ReplaceAll(objects(`[UNIX,"VALUE"]`, ","), "000,", ",") + `]}]}}`, nil,
+			all("the answer of Prometheus is partial", "Prometheus warns: store x is away")},
+		"an error of InfluxDB":    {"#datatype,string,string\n#group,true,true\n#default,,\n,error,reference\n,failed to parse query,897\n", nil, refused("this is an error of InfluxDB: failed to parse query")},
 		"an error without a type": {`{"status":"error","error":"query timed out"}`, nil, refused("answer of Prometheus", "query timed out")},
 		"an answer of a server":   {`{"code":"unauthorized","message":"unauthorized access"}`, nil, refused(`an answer, not a recording: "unauthorized access"`)},
 		"no series":               {`{"status":"success","data":{"resultType":"matrix","result":[]}}`, nil, refused("the answer of Prometheus has no series")},
@@ -72,6 +154,15 @@ func TestCorpusOfNewcomers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { c.want.of(t, c.text, c.args...) })
 	}
+}
+
+func cyrillic(t *testing.T, text string) string {
+	t.Helper()
+	out, err := charmap.Windows1251.NewEncoder().String(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // A season that is measured a little off a rhythm of the clock is that.

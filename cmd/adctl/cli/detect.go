@@ -115,7 +115,7 @@ alone; of several files a column file comes first.
 Both
 ----
 The file is CSV with any usual separator, a table of InfluxDB's or Prometheus'
-exports, JSON lines, Parquet or an Excel workbook, also compressed (gzip, zstd).
+exports, JSON, Parquet or an Excel workbook, also compressed (gzip, zstd).
 The time is the column called timestamp, time, date or the like, else the first
 that holds times: RFC 3339, YYYY-MM-DD hh:mm, DD.MM.YYYY hh:mm, Unix times, Excel
 dates and more. Times without a zone are of a clock that --timezone says the

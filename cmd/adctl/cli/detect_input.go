@@ -23,7 +23,7 @@ type inputOptions struct {
 
 // times are the flags that say which column is the time, and how it is written.
 func (o *inputOptions) times(f *pflag.FlagSet) {
-	f.StringVar(&o.Time, "time-column", "", "header of the column with the times")
+	f.StringVar(&o.Time, "time-column", "", "header of the column with the times; none where there is none: the rows are counted")
 	f.StringVar(&o.TimeFormat, "time-format", "", "how times are written: DD.MM.YYYY hh:mm:ss, %d.%m.%Y %H:%M:%S, or 02.01.2006 15:04:05; found where empty")
 	f.StringVar(&o.timezone, "timezone", "", "of times without a zone, an IANA name such as Europe/Berlin; UTC where empty")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,13 +23,14 @@ var (
 		"Mon 2 Jan 2006", "Mon, 2 Jan 2006", "Mon Jan 2 2006", "Mon, Jan 2, 2006", "Monday, 2 January 2006",
 		"Monday, January 2, 2006", "2006年1月2日",
 	}
-	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", "T150405", " 150405"}
+	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", "T150405", " 150405", " 15時04分", " 15時04分05秒", " 15时04分", " 15时04分05秒"}
 	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", "-07", " -07", " -0700 MST", " MST"}
 )
 
 // wholeLayouts begin with the day of the week, or are digits alone.
 var wholeLayouts = [...]string{
 	time.UnixDate, time.ANSIC, time.RubyDate, time.RFC1123, time.RFC1123Z, time.RFC850, wholeDigits, "200601021504",
+	"15:04:05 2.1.2006", "15:04 2.1.2006", "15:04:05 2006-1-2", "2006-002 15:04:05", "2006-002 15:04", "2006-002T15:04:05Z07:00",
 }
 
 const wholeDigits = "20060102150405"
@@ -59,6 +61,7 @@ type clock struct {
 	location *time.Location
 	last     time.Time // for the hour that is there twice
 	counts   Count     // what numbers count that are no times
+	colon    bool      // fractions of a second follow a colon
 	scale    float64   // seconds of a number, where that is no one; 0 where it is
 }
 
@@ -73,6 +76,13 @@ const wanted = "RFC 3339, YYYY-MM-DD hh:mm:ss, DD.MM.YYYY hh:mm, a Unix time or 
 // clockOf finds how times are written from some of them: of a column that is called a time at least one has to be one,
 // of another column every other.
 func clockOf(times []string, location *time.Location, called bool) (*clock, error) {
+	if pointed, colon := pointedAll(times); colon {
+		c, err := clockOf(pointed, location, called)
+		if err == nil {
+			c.colon = true
+		}
+		return c, err
+	}
 	c := &clock{location: location}
 	least := max(len(times)/2, 1)
 	if called {
@@ -115,6 +125,9 @@ func clockOf(times []string, location *time.Location, called bool) (*clock, erro
 			break
 		}
 	}
+	if best < least && reads("15:04:05", times, location)+reads("15:04", times, location) > 0 {
+		return nil, fmt.Errorf("time: got %q, a time of day without its day: want both in one column, or a column date beside it", clip(firstOf(times)))
+	}
 	if best < least {
 		return nil, fmt.Errorf("time: got %q, want %s", clip(firstOf(times)), wanted)
 	}
@@ -122,6 +135,20 @@ func clockOf(times []string, location *time.Location, called bool) (*clock, erro
 		c.other = swapped
 	}
 	return c, nil
+}
+
+// fraction is one of a second that follows a colon, as controllers write it.
+var fraction = regexp.MustCompile(`(\d:\d\d:\d\d):(\d{1,6})$`)
+
+// pointedAll are times whose fractions follow a point where those of all follow a colon.
+func pointedAll(times []string) (pointed []string, all bool) {
+	for _, t := range times {
+		if !fraction.MatchString(t) {
+			return nil, false
+		}
+		pointed = append(pointed, fraction.ReplaceAllString(t, "$1.$2"))
+	}
+	return pointed, pointed != nil
 }
 
 func firstOf(times []string) string {
@@ -218,6 +245,9 @@ func (c *clock) same(t string) bool {
 
 // parse reads a time. It is told in the location, whose clock what is measured may go by.
 func (c *clock) parse(t string) (time.Time, error) {
+	if c.colon {
+		t = fraction.ReplaceAllString(t, "$1.$2")
+	}
 	if c.unit != text {
 		at, err := c.number(t)
 		return at.In(c.location), err

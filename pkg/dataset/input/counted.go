@@ -6,6 +6,7 @@ package input
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,6 +38,35 @@ var (
 		"ns": time.Nanosecond, "min": time.Minute, "minutes": time.Minute, "h": time.Hour, "hours": time.Hour, "d": 24 * time.Hour, "days": 24 * time.Hour,
 	}
 )
+
+// NoTime is Options.Time of a file without times: its rows are counted.
+const NoTime = "none"
+
+// numbered is a table whose first column is the number of the row.
+type numbered struct {
+	Grid
+	n   int
+	row []string
+}
+
+// Header implements Grid.
+func (n *numbered) Header() []string {
+	if h := n.Grid.Header(); h != nil {
+		return append([]string{"row"}, h...)
+	}
+	return nil
+}
+
+// Read implements Grid.
+func (n *numbered) Read() ([]string, int, error) {
+	row, line, err := n.Grid.Read()
+	if err != nil {
+		return row, line, err
+	}
+	n.row = append(append(n.row[:0], strconv.Itoa(n.n)), row...)
+	n.n++
+	return n.row, line, nil
+}
 
 // elapsed cuts the unit off the name of a column of times: time (ms), time_s.
 func elapsed(name string) (base string, unit time.Duration, ok bool) {

@@ -86,6 +86,9 @@ func (d *delimited) Read() ([]string, int, error) {
 			d.fresh, d.header = false, named(fields)
 			continue
 		}
+		if d.annotated && slices.Contains(d.header, "error") && slices.Contains(d.header, "reference") && len(fields) > 1 {
+			return nil, a.line, fmt.Errorf("this is an error of InfluxDB: %s", strings.Trim(strings.Join(fields, " "), " "))
+		}
 		if d.header != nil && slices.EqualFunc(fields, d.header, func(f, h string) bool { return strings.TrimSpace(f) == h }) {
 			continue // files that were put together repeat it
 		}
@@ -141,6 +144,9 @@ func (d *delimited) begin() error {
 	} else {
 		d.separator = separatorOf(lines)
 	}
+	if d.separator == 0 && blanks(lines) {
+		d.separator = ' '
+	}
 	if d.separator == 0 {
 		d.separator = ',' // one column: whoever plans says what is missing
 	}
@@ -156,6 +162,9 @@ func (d *delimited) begin() error {
 		if times > counts[usual] || times == counts[usual] && n > usual {
 			usual = n
 		}
+	}
+	if usual == 0 && len(d.ahead) > 1 && IsHeader([]string{d.ahead[0].text}) && !IsHeader([]string{d.ahead[1].text}) {
+		d.header, d.ahead = []string{strings.TrimSpace(d.ahead[0].text)}, d.ahead[1:]
 	}
 	for i := 0; i < len(d.ahead) && i < preamble && usual > 1; i++ {
 		a := d.ahead[i]
@@ -174,7 +183,9 @@ func (d *delimited) begin() error {
 		}
 		rest := d.ahead[i:]
 		if IsHeader(fields) {
-			if d.header = named(fields); len(kept) == 0 {
+			d.header = named(fields)
+			at := d.betterHeader(rest, usual)
+			if rest = rest[at:]; at > 0 || len(kept) == 0 {
 				rest = rest[1:]
 			}
 		} else if at, names := d.headerBefore(i); names != nil {
@@ -240,7 +251,7 @@ func (d *delimited) fits(names []string, rows []ahead) error {
 // whole joins the lines of a quoted field that goes on over several of them; one that does not end is left as it is.
 func (d *delimited) whole(lines []ahead) (records []ahead) {
 	open := func(a ahead) bool {
-		_, err := dataset.SplitFields(nil, a.text, d.separator)
+		_, err := d.cut(nil, a.text)
 		return errors.Is(err, dataset.ErrOpenQuote)
 	}
 	for i := 0; i < len(lines); i++ {
@@ -257,73 +268,35 @@ func (d *delimited) whole(lines []ahead) (records []ahead) {
 	return records
 }
 
-// hasReading reports whether a line may be a row, as opposed to a header.
-func hasReading(line string) bool {
-	sep := separatorOf([]ahead{{text: line}})
-	if sep == 0 {
-		return false
+// cut cuts a line into fields. Several blanks separate as one does; of a field that is quoted as a formula of a spreadsheet
+// or as databases quote, its text is returned.
+func (d *delimited) cut(dst []string, line string) ([]string, error) {
+	if d.separator == ' ' {
+		return append(dst, strings.Fields(line)...), nil
 	}
-	fields, err := dataset.SplitFields(nil, line, sep)
-	return err == nil && !IsHeader(fields)
-}
-
-// separatorOf is the separator that cuts the most lines into equally many fields, 0 for none.
-func separatorOf(lines []ahead) byte {
-	var best byte
-	most := 0
-	for _, sep := range separators {
-		counts := make(map[int]int)
-		for _, a := range lines {
-			if text := strings.TrimSpace(a.text); text == "" || text[0] == '#' {
-				continue
-			}
-			if fields, err := dataset.SplitFields(nil, a.text, sep); err == nil && len(fields) > 1 {
-				counts[len(fields)]++
-			}
-		}
-		for n, times := range counts {
-			// Many lines alike count more than many fields; a decimal comma makes fields too, but one or two.
-			if score := times*1000 + n; score > most {
-				best, most = sep, score
-			}
+	n := len(dst)
+	dst, err := dataset.SplitFields(dst, line, d.separator)
+	for i := n; i < len(dst); i++ {
+		f := dst[i]
+		switch {
+		case len(f) > 3 && strings.HasPrefix(f, `="`) && strings.HasSuffix(f, `"`):
+			dst[i] = f[2 : len(f)-1]
+		case len(f) > 2 && f[0] == '\'' && f[len(f)-1] == '\'':
+			dst[i] = f[1 : len(f)-1]
 		}
 	}
-	return best
+	return dst, err
 }
 
 func (d *delimited) width(a ahead) int {
 	if a.err != nil {
 		return 0
 	}
-	fields, err := dataset.SplitFields(nil, a.text, d.separator)
+	fields, err := d.cut(nil, a.text)
 	if err != nil {
 		return 0
 	}
 	return len(fields)
-}
-
-// IsHeader reports whether fields are names: none is a number or a time, and they are not all empty.
-func IsHeader(fields []string) bool {
-	names := 0
-	for _, f := range fields {
-		f = strings.TrimSpace(f)
-		if f == "" {
-			continue
-		}
-		if _, ok := plainNumber(f); ok || looksLikeTime(f) {
-			return false
-		}
-		names++
-	}
-	return names > 0
-}
-
-func named(fields []string) []string {
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = strings.TrimSpace(f)
-	}
-	return names
 }
 
 func (d *delimited) next() ahead {
@@ -338,7 +311,7 @@ func (d *delimited) next() ahead {
 // split cuts a line into fields. A quoted field that does not end on its line goes on in the next ones.
 func (d *delimited) split(a ahead) ([]string, error) {
 	var err error
-	d.fields, err = dataset.SplitFields(d.fields[:0], a.text, d.separator)
+	d.fields, err = d.cut(d.fields[:0], a.text)
 	if !errors.Is(err, dataset.ErrOpenQuote) {
 		return d.fields, err
 	}
@@ -352,7 +325,7 @@ func (d *delimited) split(a ahead) ([]string, error) {
 		}
 		text.WriteByte('\n')
 		text.WriteString(next.text)
-		if d.fields, err = dataset.SplitFields(d.fields[:0], text.String(), d.separator); err == nil {
+		if d.fields, err = d.cut(d.fields[:0], text.String()); err == nil {
 			return d.fields, nil
 		}
 		if !errors.Is(err, dataset.ErrOpenQuote) || text.Len() > MaxLine {

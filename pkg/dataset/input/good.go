@@ -61,7 +61,7 @@ func (c *Column) takes(v float64, note func(string, ...any)) bool {
 }
 
 var (
-	qualityNames = []string{"quality", "status", "statuscode", "status_code", "validity", "opc quality", "qualität", "质量"}
+	qualityNames = []string{"opcquality", "opc quality", "opc_quality", "qualitydetail", "quality", "status", "statuscode", "status_code", "validity", "dataintegrity", "qualität", "质量"}
 	goodWords    = []string{"good", "ok", "valid", "gut", "true"}
 	badWords     = []string{"bad", "uncertain", "invalid", "error", "fault", "schlecht", "false"}
 )
@@ -75,6 +75,11 @@ func (p *plan) findQuality(names []string, cells func(int) []string, o *Options,
 		}
 		all := cells(i)
 		if len(all) == 0 || slices.ContainsFunc(all, func(c string) bool { _, known := good(c); return !known }) {
+			continue
+		}
+		if !slices.ContainsFunc(all, func(c string) bool { is, _ := good(c); return is }) { // 0 is good where others than OPC write it
+			note("column %q says of no reading that it is good (%s): it is left aside", names[i], examples(all))
+			p.aside = append(p.aside, i)
 			continue
 		}
 		if bad := slices.IndexFunc(all, func(c string) bool { is, _ := good(c); return !is }); bad >= 0 {

@@ -180,7 +180,7 @@ func TestRead(t *testing.T) {
 		"tabs and carriage returns": {"time\tvalue\r\n1\t5\r\n", input.Options{}, []string{"70-01-01T00:00:01Z 5"}},
 		"a byte order mark":         {"\xef\xbb\xbftime,value\n1,5\n", input.Options{}, []string{"70-01-01T00:00:01Z 5"}},
 		"a short row":               {"time,value\n1,5\n2\n3,6\n", input.Options{}, []string{"70-01-01T00:00:01Z 5", "bad: line 3: got 1 columns, want at least 2", "70-01-01T00:00:03Z 6"}},
-		"one column":                {"value\n1\n2\n", input.Options{}, []string{"error: got 1 columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar"}},
+		"one column":                {"value\n1\n2\n", input.Options{}, []string{"error: got 1 columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar; --time-column none counts the rows of readings alone"}},
 
 		// JSON.
 		"JSON lines": {"{\"time\":\"2026-03-01T00:00:00Z\",\"data\":{\"temp\":1.5,\"ok\":true}}\n{\"time\":\"2026-03-01T00:01:00Z\",\"data\":{\"temp\":2}}\n", input.Options{}, []string{

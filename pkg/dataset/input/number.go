@@ -199,13 +199,18 @@ func absent(text string) bool {
 	return false
 }
 
-// utf8Text is the text of bytes; those that are no UTF-8 are GBK or Windows-1252, as spreadsheets write them.
+// utf8Text is the text of bytes; those that are no UTF-8 are GBK, Windows-1251 or Windows-1252, as spreadsheets write them.
 func utf8Text(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
 	}
 	if chinese(b) {
 		if text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(b); err == nil {
+			return string(text)
+		}
+	}
+	if cyrillic(b) {
+		if text, err := charmap.Windows1251.NewDecoder().Bytes(b); err == nil {
 			return string(text)
 		}
 	}
@@ -236,4 +241,19 @@ func chinese(b []byte) bool {
 		i++
 	}
 	return found
+}
+
+// cyrillic reports whether bytes that are no UTF-8 are Windows-1251: words of it have no letter of ASCII, while accents of
+// Windows-1252 stand among such letters.
+func cyrillic(b []byte) bool {
+	longest, run := 0, 0
+	for _, c := range b {
+		if c < 0xc0 && c != 0xa8 && c != 0xb8 {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+	}
+	return longest >= 4
 }

@@ -26,7 +26,9 @@ type objects struct {
 	src     *bufio.Reader
 	counted *counter
 	array   *json.Decoder // nil for lines
+	whole   bool          // all that is left is in within
 	within  []any         // the rest of an array in the array
+	entity  any           // that it is of, as Home Assistant names it
 	line    int
 	header  []string
 	columns map[string]int
@@ -61,7 +63,7 @@ func newObjects(r *bufio.Reader, c *counter) (*objects, error) {
 func (o *objects) Header() []string { return o.header }
 func (o *objects) Separator() byte  { return 0 }
 func (o *objects) Offset() int64    { return o.counted.n }
-func (o *objects) Buffered() bool   { return o.array != nil || o.src.Buffered() > 0 }
+func (o *objects) Buffered() bool   { return o.array != nil || o.whole || o.src.Buffered() > 0 }
 
 // Read implements Grid.
 func (o *objects) Read() ([]string, int, error) {
@@ -73,10 +75,22 @@ func (o *objects) Read() ([]string, int, error) {
 			if err != nil {
 				return nil, o.line, err
 			}
-			if row := o.flatten(value); len(o.header) > 1 || !o.lists {
+			row := o.flatten(value)
+			if len(o.header) > 1 || !o.lists {
 				return row, o.line, nil
 			}
-			return nil, o.line, fmt.Errorf("JSON objects of lists: %w", errShape)
+			if err := o.deep(value); err != nil {
+				return nil, o.line, err
+			}
+			o.line--
+			continue
+		}
+		if o.whole {
+			value, err := o.element()
+			if err != nil {
+				return nil, o.line, err
+			}
+			return o.flatten(value), o.line, nil
 		}
 		line, err := o.src.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) == 0 {
@@ -91,22 +105,49 @@ func (o *objects) Read() ([]string, int, error) {
 		d := json.NewDecoder(bytes.NewReader(line))
 		d.UseNumber()
 		err = d.Decode(&value)
-		if o.line == 1 && errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, o.line, fmt.Errorf("a JSON object on several lines: %w", errShape)
+		if o.line == 1 && (errors.Is(err, io.ErrUnexpectedEOF) || err == nil && holdsLists(value) && o.alone()) {
+			if o.within, err = documentOf(io.MultiReader(bytes.NewReader(line), o.src)); err != nil {
+				return nil, o.line, err
+			}
+			o.whole, o.line = true, 0
+			continue
 		}
 		if err != nil {
 			return nil, o.line, &dataset.RowError{Line: o.line, Err: fmt.Errorf("want a JSON object: %w", err)}
 		}
-		if said := reply(value); said != "" && o.line == 1 {
-			if _, err := o.src.Peek(1); errors.Is(err, io.EOF) {
-				return nil, o.line, fmt.Errorf("this is an answer, not a recording: %q", clip(said))
-			}
+		if said := reply(value); said != "" && o.line == 1 && o.alone() {
+			return nil, o.line, fmt.Errorf("this is an answer, not a recording: %q", clip(said))
 		}
 		if row := o.flatten(value); len(o.header) > 0 || len(value) == 0 {
 			return row, o.line, nil
 		}
 		return nil, o.line, fmt.Errorf("a JSON object of lists: %w", errShape)
 	}
+}
+
+// alone reports whether nothing follows the first line.
+func (o *objects) alone() bool {
+	_, err := o.src.Peek(1)
+	return errors.Is(err, io.EOF)
+}
+
+// deep takes the whole array for a document, of which the first element holds nothing but lists.
+func (o *objects) deep(value any) error {
+	var all document
+	all.take(value, "")
+	for o.array.More() {
+		var next any
+		if err := o.array.Decode(&next); err != nil {
+			return o.cutOff()
+		}
+		if all.take(next, ""); o.counted.n > maxDocument {
+			return fmt.Errorf("JSON objects of lists over %d bytes: %w", maxDocument, errShape)
+		}
+	}
+	var err error
+	o.within, err = all.table()
+	o.array, o.whole, o.lists, o.header, o.columns = nil, true, false, nil, make(map[string]int)
+	return err
 }
 
 // reply is what an object says that a server answers with where it has no data.
@@ -124,6 +165,9 @@ var errShape = errors.New(`want an object a line for each row, such as {"time":"
 // element is the next object of an array, or of the arrays in it, as Home Assistant answers with one for each entity.
 func (o *objects) element() (map[string]any, error) {
 	for len(o.within) == 0 {
+		if o.whole {
+			return nil, io.EOF
+		}
 		if !o.array.More() {
 			if _, err := o.array.Token(); err != nil {
 				return nil, o.cutOff()
@@ -138,11 +182,19 @@ func (o *objects) element() (map[string]any, error) {
 			return nil, fmt.Errorf("element %d: %w", o.line, err)
 		}
 		var list bool
+		o.entity = nil
 		if o.within, list = value.([]any); !list {
 			o.within = []any{value}
+		} else if !slices.ContainsFunc(o.within, isObject) && !holdsLists(o.within) { // values by their place
+			o.within = []any{listed(nil, o.within)}
 		}
 	}
 	value, ok := o.within[0].(map[string]any)
+	if id, has := value["entity_id"]; has {
+		o.entity = id
+	} else if ok && o.entity != nil { // only the first one of an entity names it, where that was asked for
+		value["entity_id"] = o.entity
+	}
 	if o.within = o.within[1:]; !ok {
 		return nil, &dataset.RowError{Line: o.line, Err: errors.New("want a JSON object")}
 	}
@@ -212,7 +264,10 @@ type matrix struct {
 	series, row int
 	fields      [3]string
 	n           int
+	said        []string // by Prometheus, of what may be missing
 }
+
+func (m *matrix) notes() []string { return m.said }
 
 func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
 	answer, err := promapi.Decode(r)
@@ -225,7 +280,14 @@ func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
 	if len(answer.Series) == 0 {
 		return nil, fmt.Errorf("%w: the answer of Prometheus has no series: nothing matched the query in its range", ErrEmpty)
 	}
-	return &matrix{all: answer.Series, counted: c}, nil
+	m := &matrix{all: answer.Series, counted: c}
+	if answer.Partial {
+		m.said = append(m.said, "the answer of Prometheus is partial: what some storage has is missing")
+	}
+	for _, warning := range answer.Warnings {
+		m.said = append(m.said, "Prometheus warns: "+warning)
+	}
+	return m, nil
 }
 
 func (m *matrix) Header() []string { return []string{"timestamp", "series", "value"} }

@@ -18,10 +18,11 @@ type Column struct {
 	Text bool   // its readings are texts
 	Unit string // that stands behind its numbers; "" for none
 
-	at    int
-	style style
-	doubt bool    // which style it is cannot be told
-	code  float64 // that stands for no reading; NaN for none known
+	at     int
+	style  style
+	scales map[string]float64 // of units that differ by a prefix; nil where one is
+	doubt  bool               // which style it is cannot be told
+	code   float64            // that stands for no reading; NaN for none known
 
 	read      int // numbers so far, and the range that they are in
 	low, high float64
@@ -37,6 +38,7 @@ type plan struct {
 	label    int   // -1 for none
 	parts    []int // columns of year, month, day and so on that are the time; nil for none
 	quality  int   // column that says which readings are good, -1 for none
+	aside    []int // columns that would say it, and do not
 	textual  int   // column with the text of a reading where its value is empty, -1 for none
 	negative bool  // labels are −1 for what is anomalous
 
@@ -50,11 +52,12 @@ var (
 		"event_time", "created_at", "recorded_at", "timestring", "sourcetimestamp", "horodatage", "fecha", "时间", "时间戳",
 	}
 	clockNames  = []string{"time", "zeit", "uhrzeit", "hour", "heure", "hora", "clock"}
-	valueNames  = []string{"value", "_value", "state", "wert", "reading", "valeur", "valor", "varvalue", "数值"}
+	valueNames  = []string{"value", "_value", "state", "wert", "reading", "valeur", "valor", "varvalue", "payload", "数值"}
 	seriesNames = []string{
 		"namespace", "device", "property", "entity_id", "entity", "statistic_id", "tag", "tagname", "tag_name", "point", "point_id", "pointname",
 		"sensor", "sensor_id", "sensorname", "device_id", "deviceid", "device_name", "name", "metric", "variable", "signal", "series", "topic",
-		"channel", "_measurement", "_field", "host", "machine", "varname", "nodeid",
+		"channel", "_measurement", "_field", "host", "machine", "varname", "nodeid", "itemid", "item", "entity name", "entityname", "entity_name", "tag name",
+		"point name", "channel name", "device name", "sensor name", "station", "station_id", "location", "asset", "equipment", "meter", "meter_id", "node",
 	}
 	ignored = []string{"result", "table", "_start", "_stop"} // of InfluxDB
 )
@@ -85,7 +88,7 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 		width = max(width, len(row))
 	}
 	if width < 2 {
-		return nil, fmt.Errorf("got %d columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar", width)
+		return nil, fmt.Errorf("got %d columns, want at least two, a time and a reading, separated by comma, semicolon, tab or bar; --time-column none counts the rows of readings alone", width)
 	}
 	names := distinct(header, width)
 	nameless := func(column int) bool { return column >= len(header) || header[column] == "" }
@@ -96,13 +99,17 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	}
 	switch p.clock.counts {
 	case Rows:
+		if header == nil {
+			note("no column is a time: the rows are counted by the first one; where seconds are said, rows are meant")
+			break
+		}
 		note("no column is a time: the rows are counted by column %q; where seconds are said, rows are meant", names[p.time])
 	case Seconds:
 		note("column %q holds small numbers: they are taken as %s from a start that the file does not tell", names[p.time], p.clock.unitName())
 	}
 	p.findLabel(names, cells)
 	p.findQuality(names, cells, o, note)
-	if err := p.findSeries(names, cells, keys, o); err != nil {
+	if err := p.findSeries(names, header != nil, cells, keys, o); err != nil {
 		return nil, err
 	}
 	if err := p.findReadings(names, header, cells, separator, o, note); err != nil {
@@ -161,7 +168,7 @@ func index(names []string, name string) int {
 }
 
 func (p *plan) findLabel(names []string, cells func(int) []string) {
-	for _, name := range [...]string{"anomaly", "is_anomaly", "label", "outlier", "is_outlier", "ground_truth"} {
+	for _, name := range [...]string{"anomaly", "is_anomaly", "label", "outlier", "is_outlier", "ground_truth", "gt", "anomalie", "anomalia", "anomalía", "is_fault", "attack", "normal/attack", "异常", "标签"} {
 		i := index(names, name)
 		if i < 0 || i == p.time {
 			continue
@@ -200,22 +207,29 @@ func (p *plan) anomalous(label string) bool {
 }
 
 func (p *plan) taken(i int) bool {
-	return i == p.time || i == p.timeOf || i == p.label || i == p.quality || slices.Contains(p.parts, i) || slices.Contains(p.series, i)
+	return i == p.time || i == p.timeOf || i == p.label || i == p.quality || slices.Contains(p.aside, i) || slices.Contains(p.parts, i) || slices.Contains(p.series, i)
 }
+
+// mostUnits is how many units a column of numbers may have: identifiers begin with digits too.
+const mostUnits = 16
 
 // numbers is the share of cells that are numbers, among those that hold a reading.
 func numbers(cells []string, s style) float64 {
 	all, n := 0, 0
+	var units []string
 	for _, c := range cells {
 		if absent(c) {
 			continue
 		}
 		all++
-		if _, _, ok := s.parse(c); ok {
+		if _, unit, ok := s.parse(c); ok {
 			n++
+			if len(units) <= mostUnits && !slices.Contains(units, unit) {
+				units = append(units, unit)
+			}
 		}
 	}
-	if all == 0 {
+	if all == 0 || len(units) > mostUnits {
 		return 0
 	}
 	return float64(n) / float64(all)
@@ -271,7 +285,11 @@ func (p *plan) findReadings(names, header []string, cells func(int) []string, se
 			continue
 		case len(all) == 0 || numbers(all, c.style) >= mostly || !slices.ContainsFunc(all, func(c string) bool { return !absent(c) }):
 			units := unitsIn(all, c.style)
-			if c.Unit = units[0]; len(units) > 1 && len(p.series) == 0 {
+			c.Unit = units[0]
+			if base, scales := scalesOf(units); len(units) > 1 && scales != nil {
+				c.Unit, c.scales = base, scales
+				note("column %q has numbers with different units (%s): they are taken in %s", name, examples(units), base)
+			} else if len(units) > 1 && len(p.series) == 0 {
 				note("column %q has numbers with different units (%s): they are taken as they stand", name, examples(units))
 			}
 			if c.doubt {
@@ -321,19 +339,6 @@ func counts(name string, cells []string) bool {
 		}
 	}
 	return ok
-}
-
-// unitsIn are the different units of the numbers, with "" where they have none.
-func unitsIn(cells []string, s style) (units []string) {
-	for _, c := range cells {
-		if _, unit, ok := s.parse(c); ok && !slices.Contains(units, unit) && len(units) < 3 {
-			units = append(units, unit)
-		}
-	}
-	if units == nil {
-		return []string{""}
-	}
-	return units
 }
 
 // examples are up to three different cells.

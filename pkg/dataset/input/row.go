@@ -74,7 +74,11 @@ func (r *Reader) parse(fields []string, line int) (Row, error) {
 			}
 		}
 		if !c.Text && !row.States {
-			if v, _, ok := c.style.parse(t); ok && c.takes(v, r.note) {
+			v, unit, ok := c.style.parse(t)
+			if scale := c.scales[unit]; scale != 0 {
+				v *= scale
+			}
+			if ok && c.takes(v, r.note) {
 				r.cells[i].Value = v
 			} else if ok {
 				r.cells[i].Text = "no reading: " + t

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-func (p *plan) findSeries(names []string, cells func(int) []string, keys []string, o *Options) error {
+func (p *plan) findSeries(names []string, headed bool, cells func(int) []string, keys []string, o *Options) error {
 	if o.Series != nil {
 		for _, name := range o.Series {
 			i := slices.Index(names, name)
@@ -17,6 +17,14 @@ func (p *plan) findSeries(names []string, cells func(int) []string, keys []strin
 				return fmt.Errorf("no column %q among %q", name, names)
 			}
 			p.series = append(p.series, i)
+		}
+		return nil
+	}
+	if !headed {
+		for i := range names { // tags before their times
+			if all := cells(i); !p.taken(i) && i < p.time && len(all) > 0 && numbers(all, point) == 0 {
+				p.series = append(p.series, i)
+			}
 		}
 		return nil
 	}

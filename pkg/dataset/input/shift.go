@@ -5,6 +5,7 @@ package input
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -41,9 +42,12 @@ func (s *shift) at(written time.Time, series string) time.Time {
 	return written.Add(by).In(zone)
 }
 
+// mostCadence is the longest time between readings at which an hour more or less tells of a clock.
+const mostCadence = 3 * time.Hour
+
 // next is by how much the time of a row is moved.
 func (s *shift) next(at time.Time, series string) time.Duration {
-	if s.cadence <= 0 || s.cadence >= time.Hour/2 {
+	if s.cadence <= 0 || s.cadence > mostCadence {
 		return 0
 	}
 	if s.series == nil {
@@ -58,18 +62,54 @@ func (s *shift) next(at time.Time, series string) time.Duration {
 	}
 	before := m.last
 	m.last = at
-	if before.Weekday() != time.Sunday || before.Hour() > 4 {
-		return m.by
+	step := at.Sub(before)
+	tolerance := min(s.cadence/2, 10*time.Minute)
+	for _, by := range [...]time.Duration{-time.Hour, time.Hour, -time.Hour / 2, time.Hour / 2} {
+		if (step-by-s.cadence).Abs() <= tolerance && isSet(before, at, by) {
+			m.by -= by
+			s.told = fmt.Sprintf("local times: clocks were set at %s; --timezone says of which place they are", before.Format("2006-01-02 15:04"))
+			break
+		}
 	}
-	near := func(d time.Duration) bool { return (at.Sub(before) - d - s.cadence).Abs() <= s.cadence/2 }
-	switch {
-	case near(-time.Hour):
-		m.by += time.Hour
-	case near(time.Hour):
-		m.by -= time.Hour
-	default:
-		return m.by
-	}
-	s.told = fmt.Sprintf("local times: clocks were set at %s; --timezone says of which place they are", before.Format("2006-01-02 15:04"))
 	return m.by
+}
+
+// places set their clocks in summer at different times: one of each kind.
+var places = sync.OnceValue(func() (all []*time.Location) {
+	for _, name := range []string{
+		"Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Chisinau", "Atlantic/Azores", "America/New_York", "America/Havana", "America/Santiago", "Pacific/Easter",
+		"America/Asuncion", "America/Nuuk", "America/Sao_Paulo", "Africa/Cairo", "Africa/Casablanca", "Asia/Beirut", "Asia/Jerusalem", "Asia/Gaza", "Asia/Amman",
+		"Asia/Damascus", "Asia/Tehran", "Australia/Sydney", "Australia/Lord_Howe", "Pacific/Auckland",
+	} {
+		if l, err := time.LoadLocation(name); err == nil { // without time zones nothing is followed
+			all = append(all, l)
+		}
+	}
+	return all
+})
+
+// isSet reports whether clocks somewhere were set by that between two times that they showed.
+func isSet(before, at time.Time, by time.Duration) bool {
+	for _, place := range places() {
+		// Two hours before, as an hour that is there twice may be either.
+		local := time.Date(before.Year(), before.Month(), before.Day(), before.Hour()-2, before.Minute(), before.Second(), 0, place)
+		_, end := local.ZoneBounds()
+		if end.IsZero() || end.Sub(local) > 2*time.Hour+mostCadence {
+			continue
+		}
+		_, from := end.Add(-time.Second).Zone()
+		_, to := end.Zone()
+		if time.Duration(to-from)*time.Second != by {
+			continue
+		}
+		// What the clock showed when it was set, and what it shows then.
+		set := time.Duration(from) * time.Second
+		when := time.Unix(end.Unix(), 0).UTC().Add(set)
+		written := time.Date(before.Year(), before.Month(), before.Day(), before.Hour(), before.Minute(), before.Second(), 0, time.UTC)
+		after := time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC)
+		if !written.After(when) && !after.Before(when.Add(by)) {
+			return true
+		}
+	}
+	return false
 }

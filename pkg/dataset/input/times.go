@@ -86,7 +86,7 @@ func (p *plan) findTime(names []string, header bool, cells func(int) []string, o
 		}
 	}
 	if first == nil {
-		return errors.New("no column is a time, and none of the columns of numbers is called one: --time-column says which")
+		return errors.New("no column is a time, and none of the columns of numbers is called one: --time-column says which, or that there is none (--time-column none)")
 	}
 	return fmt.Errorf("no column is a time: %w", first)
 }
