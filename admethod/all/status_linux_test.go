@@ -20,6 +20,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -46,7 +47,7 @@ func TestStatusOfAFullDisk(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	h, err := pipeline.NewHandler(pipeline.Options{
 		StateDir: filepath.Join(dir, "state"), DefaultSinks: []string{"api", "history"},
 		SinkOptions: map[string]map[string]any{

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -67,7 +67,7 @@ func pump(tb testing.TB, address string, n int) time.Duration {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	before := processorTime(tb)
+	before := proctest.CPU(tb)
 	sent := make(chan error, 1)
 	go func() {
 		var m pb.DevicePropertyData
@@ -117,16 +117,7 @@ func pump(tb testing.TB, address string, n int) time.Duration {
 	if got != n {
 		tb.Errorf("%d answers to %d readings", got, n)
 	}
-	return processorTime(tb) - before
-}
-
-func processorTime(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return proctest.CPU(tb) - before
 }
 
 // listenBare serves the bare stream, with gRPC set up as the detector server sets it up.

@@ -23,6 +23,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -44,9 +45,9 @@ func BenchmarkObserveToSink(b *testing.B) {
 				child := detectserver.Spawn(b, detectserver.Child{
 					GRPC: "localhost:0", TLS: secure.server, Rate: -1, Bare: run.name == "bare",
 				})
-				began := ownCPU(b)
+				began := proctest.CPU(b)
 				run.f(b, child.GRPC, secure.client)
-				own := ownCPU(b) - began
+				own := proctest.CPU(b) - began
 				child.End(syscall.SIGTERM)
 				theirs := child.ProcessState.UserTime() + child.ProcessState.SystemTime()
 				n := float64(b.N)
@@ -57,15 +58,6 @@ func BenchmarkObserveToSink(b *testing.B) {
 			})
 		}
 	}
-}
-
-func ownCPU(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 const speedSeries = 100

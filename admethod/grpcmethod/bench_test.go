@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -25,6 +23,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -60,19 +59,12 @@ func benchmark(b *testing.B, secure bool, f func(*testing.B, site)) {
 		server := ca.Issue(b, dir, "detector", "127.0.0.1")
 		env = append(env, serveTLS+"="+filepath.Dir(server.CA))
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer kill(cmd)
-	began := ownCPU(b)
+	detector := proctest.Self(b, env...)
+	began := proctest.CPU(b)
 	f(b, at)
-	used := ownCPU(b) - began
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	theirs := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	used := proctest.CPU(b) - began
+	detector.Kill()
+	theirs := detector.CPU()
 	b.ReportMetric(float64((used+theirs).Nanoseconds())/float64(b.N), "cpu-ns/reading")
 	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "client-cpu-ns/reading")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "readings/s")
@@ -85,14 +77,6 @@ func freeAddress(b *testing.B) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-func ownCPU(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func (s site) config() Config {
@@ -244,7 +228,7 @@ func (null) Close()                                                {}
 // observers are two properties: of the adapter, and of one that does nothing.
 type observers struct {
 	own, idle *pipeline.Binding
-	detector  *exec.Cmd // nil where it is absent
+	detector  *proctest.Process // nil where it is absent
 }
 
 func observe(b *testing.B, delivery, detector string) observers {
@@ -321,9 +305,7 @@ func benchmarkObserve(b *testing.B, delivery, detector string) {
 	}
 	pace(20_000)
 	if detector == "hangs" {
-		if err := o.detector.Process.Signal(syscall.SIGSTOP); err != nil {
-			b.Fatal(err)
-		}
+		o.detector.Signal(b, syscall.SIGSTOP)
 		pace(20_000)
 	}
 	b.ResetTimer()

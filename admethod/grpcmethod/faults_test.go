@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -23,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 )
@@ -45,20 +45,22 @@ func TestFaultsOfTheDetector(t *testing.T) {
 		compare(t, p.observe(calm), during)
 		p.complete()
 	})
-	for name, c := range map[string]struct{ begin, end func(*exec.Cmd) }{
-		"killed":      {kill, func(*exec.Cmd) {}},
-		"interrupted": {func(cmd *exec.Cmd) { _ = cmd.Process.Signal(syscall.SIGSTOP) }, func(cmd *exec.Cmd) { _ = cmd.Process.Signal(syscall.SIGCONT) }},
+	for name, c := range map[string]struct {
+		begin, end func(*testing.T, *proctest.Process)
+	}{
+		"killed":      {func(_ *testing.T, p *proctest.Process) { p.Kill() }, func(*testing.T, *proctest.Process) {}},
+		"interrupted": {func(t *testing.T, p *proctest.Process) { p.Signal(t, syscall.SIGSTOP) }, func(t *testing.T, p *proctest.Process) { p.Signal(t, syscall.SIGCONT) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
-			cmd := spawn(t, path, "")
+			detector := spawn(t, path, "")
 			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path})
 			before := p.observe(calm)
-			c.begin(cmd)
+			c.begin(t, detector)
 			compare(t, before, p.observe(fault))
 			p.until("an unknown verdict", func() bool { return len(p.unknown) > 0 })
-			if c.end(cmd); name == "killed" {
+			if c.end(t, detector); name == "killed" {
 				spawn(t, path, "")
 			}
 			p.observe(calm)
@@ -69,11 +71,11 @@ func TestFaultsOfTheDetector(t *testing.T) {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
-			cmd := spawn(t, path, behaviour)
+			detector := spawn(t, path, behaviour)
 			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path})
 			p.observe(fault)
 			if behaviour == "tooFew" || behaviour == "reversed" { // which waits for the other one of the last pair
-				kill(cmd)
+				detector.Kill()
 				spawn(t, path, "")
 			}
 			p.complete()
@@ -335,16 +337,14 @@ func TestMemoryWhileHung(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	path := filepath.Join(t.TempDir(), "s")
-	cmd := spawn(t, path, "")
+	detector := spawn(t, path, "")
 	for _, delivery := range []string{"latest", "atLeastOnce"} {
 		t.Run(delivery, func(t *testing.T) {
 			p := newPlant(t, map[string]any{"grpc.address": "unix:" + path, "grpc.delivery": delivery, "grpc.queue": 4096, "grpc.spool.size": 4})
 			p.observe(calm)
 			p.until("an answer", func() bool { return len(p.count) > 0 })
-			if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = cmd.Process.Signal(syscall.SIGCONT) }()
+			detector.Signal(t, syscall.SIGSTOP)
+			defer detector.Signal(t, syscall.SIGCONT)
 			heap := func() uint64 {
 				runtime.GC()
 				var m runtime.MemStats

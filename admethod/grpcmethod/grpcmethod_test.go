@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
@@ -120,22 +120,10 @@ func (d *detector) StreamDetect(stream pb.AnomalyDetectionService_StreamDetectSe
 }
 
 // spawn starts a detector in a process of its own.
-func spawn(t testing.TB, path, behaviour string) *exec.Cmd {
+func spawn(t testing.TB, path, behaviour string) *proctest.Process {
 	t.Helper()
 	_ = os.Remove(path)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), serveAt+"="+path, behave+"="+behaviour)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kill(cmd) })
-	return cmd
-}
-
-func kill(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+	return proctest.Self(t, serveAt+"="+path, behave+"="+behaviour)
 }
 
 // rig is an adapter with one stream.
@@ -210,25 +198,21 @@ func TestAbsentKilledAndHung(t *testing.T) {
 	if got := r.await(t, 1, driver.Unknown); got.Kind != driver.KindFailed || got.Message == "" || got.Key != key {
 		t.Fatalf("absent detector: %+v", got)
 	}
-	cmd := spawn(t, path, "")
+	detector := spawn(t, path, "")
 	r.await(t, 1, driver.Normal)
 	r.await(t, 200, driver.Critical)
-	kill(cmd)
+	detector.Kill()
 	r.await(t, 1, driver.Unknown)
-	cmd = spawn(t, path, "")
+	detector = spawn(t, path, "")
 	r.await(t, 1, driver.Normal)
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	detector.Signal(t, syscall.SIGSTOP)
 	r.await(t, 1, driver.Unknown)
 	select { // what was sent is given up
 	case <-r.dropped:
 	case <-time.After(30 * time.Second):
 		t.Error("nothing is counted as dropped")
 	}
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	detector.Signal(t, syscall.SIGCONT)
 	r.await(t, 1, driver.Normal)
 }
 

@@ -11,22 +11,12 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
-
-// processor is the time that this process took of it.
-func processor(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // Fifty pages that are left open, half on the overview and half on a property with a reading a second, beside 2,000
 // properties with a heartbeat a minute, take less than a twentieth of a processor, the clients here included, and memory
@@ -116,7 +106,7 @@ func TestFiftyPages(t *testing.T) {
 	var memory [2]runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&memory[0])
-	before, begin := processor(t), time.Now()
+	before, begin := proctest.CPU(t), time.Now()
 	for n := 0; time.Since(begin) < lasts; n++ {
 		<-tick.C
 		at := n * properties / 600
@@ -131,7 +121,7 @@ func TestFiftyPages(t *testing.T) {
 			}
 		}
 	}
-	share := float64(processor(t)-before) / float64(time.Since(begin))
+	share := float64(proctest.CPU(t)-before) / float64(time.Since(begin))
 	runtime.GC()
 	runtime.ReadMemStats(&memory[1])
 	grown := int64(memory[1].HeapAlloc) - int64(memory[0].HeapAlloc)

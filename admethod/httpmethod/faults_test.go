@@ -4,7 +4,6 @@
 package httpmethod
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log"
@@ -12,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,23 +21,17 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
 // spawn starts a detector in a process of its own.
-func spawn(tb testing.TB, path string) *exec.Cmd {
+func spawn(tb testing.TB, path string) *proctest.Process {
 	tb.Helper()
 	_ = os.Remove(path)
-	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), serveAt+"="+path)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { kill(cmd) })
-	return cmd
+	return proctest.Self(tb, serveAt+"="+path)
 }
 
 func TestAbsentKilledAndHung(t *testing.T) {
@@ -51,25 +43,21 @@ func TestAbsentKilledAndHung(t *testing.T) {
 	if got := r.await(t, 1, driver.Unknown); got.Kind != driver.KindFailed || got.Message == "" || got.Key != key {
 		t.Fatalf("absent detector: %+v", got)
 	}
-	cmd := spawn(t, path)
+	detector := spawn(t, path)
 	r.await(t, 1, driver.Normal)
 	r.await(t, 200, driver.Critical)
-	kill(cmd)
+	detector.Kill()
 	r.await(t, 1, driver.Unknown)
-	cmd = spawn(t, path)
+	detector = spawn(t, path)
 	r.await(t, 1, driver.Normal)
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	detector.Signal(t, syscall.SIGSTOP)
 	r.await(t, 1, driver.Unknown)
 	select { // what was sent is given up
 	case <-r.dropped:
 	case <-time.After(time.Minute):
 		t.Error("nothing is counted as dropped")
 	}
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	detector.Signal(t, syscall.SIGCONT)
 	r.await(t, 1, driver.Normal)
 }
 

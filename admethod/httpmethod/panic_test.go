@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 // A panic while posted verdicts are taken ends that request, and neither the receiver nor the posts after it.
 func TestPanicOfAPost(t *testing.T) {
 	rs := &receivers{open: make(map[Callback]*receiver)}
-	c := Callback{Listen: sinktest.FreeAddress(t), URL: "http://mapper/verdicts", Insecure: true}
+	c := Callback{Listen: proctest.FreeAddress(t), URL: "http://mapper/verdicts", Insecure: true}
 	r, err := rs.acquire(t.Context(), c, 1<<20)
 	if err != nil {
 		t.Fatal(err)

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/wire/batch"
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/pkg/params"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
@@ -100,7 +100,7 @@ func TestCallback(t *testing.T) {
 			l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}, token: "secret"}
 			defer client.CloseIdleConnections()
 			defer l.wg.Wait()
-			_, port, _ := net.SplitHostPort(sinktest.FreeAddress(t))
+			_, port, _ := net.SplitHostPort(proctest.FreeAddress(t))
 			url := "https://127.0.0.1:" + port + "/answers"
 			d := &detector{before: l.take}
 			options := map[string]any{
@@ -162,7 +162,7 @@ func TestCallbackPathIsNoPattern(t *testing.T) {
 			l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}}
 			defer client.CloseIdleConnections()
 			defer l.wg.Wait()
-			address := sinktest.FreeAddress(t)
+			address := proctest.FreeAddress(t)
 			r := newRig(t, (&detector{before: l.take}).serve(t), map[string]any{
 				"timeout": "1m", "staleAfter": "1m", "callback.listen": address, "callback.url": "http://" + address + path, "callback.insecure": true,
 			})
@@ -189,7 +189,7 @@ func TestCallbackIsShared(t *testing.T) {
 	l := &later{client: &http.Client{Transport: client, Timeout: time.Minute}}
 	defer client.CloseIdleConnections()
 	defer l.wg.Wait()
-	_, port, _ := net.SplitHostPort(sinktest.FreeAddress(t))
+	_, port, _ := net.SplitHostPort(proctest.FreeAddress(t))
 	options := func() map[string]any {
 		return map[string]any{
 			"address": (&detector{before: l.take}).serve(t), "insecure": true, "timeout": "20s",

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -233,9 +232,4 @@ func (r *rig) await(tb testing.TB, v float64, want driver.Severity, text ...stri
 			tb.Fatalf("no verdict %v with %q; the last one is %v %q", want, text, last.Severity, last.Message)
 		}
 	}
-}
-
-func kill(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
 }

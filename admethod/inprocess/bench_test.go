@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 // readings are seeded Gaussian noise around 20.
@@ -39,16 +39,6 @@ func (e *floorEWMA) score(x float64) float64 {
 	e.mean += 0.05 * d
 	e.variance += 0.05 * (d*d - e.variance)
 	return z
-}
-
-// processorTime is what the whole process has used so far; a busy machine does not add to it.
-func processorTime(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkObserve is the whole way of a reading through Observe, the queue, the detector and the coalescing of
@@ -75,7 +65,7 @@ func BenchmarkObserve(b *testing.B) {
 			at := time.Unix(1_700_000_000, 0)
 			b.ReportAllocs()
 			i := 0
-			before := processorTime(b)
+			before := proctest.CPU(b)
 			var caller time.Duration // in Observe
 			start := time.Now()
 			for b.Loop() {
@@ -94,7 +84,7 @@ func BenchmarkObserve(b *testing.B) {
 			if err := h.Flush(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			cpu := float64(processorTime(b)-before) / float64(b.N)
+			cpu := float64(proctest.CPU(b)-before) / float64(b.N)
 			b.ReportMetric(cpu, "cpu-ns/op")
 			if n := binding.Stats().Dropped; n > 0 {
 				b.Fatalf("%d readings dropped: the figure would be too good", n)
@@ -140,14 +130,14 @@ func BenchmarkObserveStreams(b *testing.B) {
 				observe()
 			}
 			b.ReportAllocs()
-			before := processorTime(b)
+			before := proctest.CPU(b)
 			for b.Loop() {
 				observe()
 			}
 			if err := h.Flush(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			cpu := float64(processorTime(b)-before) / float64(b.N)
+			cpu := float64(proctest.CPU(b)-before) / float64(b.N)
 			b.ReportMetric(cpu, "cpu-ns/op")
 			b.ReportMetric(cpu*1e5/1e9, "cores/100k")
 			for _, binding := range bindings {

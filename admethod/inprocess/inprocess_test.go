@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -26,6 +25,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/driver"
 	"github.com/kubeedge/edge-anomaly/driver/drivertest"
 	"github.com/kubeedge/edge-anomaly/pkg/engine/state"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 func TestMain(m *testing.M) {
@@ -310,25 +310,14 @@ func victim(dir string) {
 // kill -9 loses at most what was learned since the last snapshot.
 func TestKilledMapperLosesAtMostOnePeriod(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), victimDir+"="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	mapper := proctest.Self(t, victimDir+"="+dir)
 	var last, lines int
 	for lines = 0; last < 250; lines++ { // 2.5 periods of 100 readings
-		if _, err := fmt.Fscanln(out, &last); err != nil {
+		if _, err := fmt.Fscanln(mapper.Out, &last); err != nil {
 			t.Fatalf("after %d lines: %v", lines, err)
 		}
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed: an error is what it should be
+	mapper.Kill()
 
 	var value float64
 	h := newHandler(t, pipeline.Options{

@@ -4,14 +4,11 @@
 package remote_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,6 +22,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/grpcmethod"
 	"github.com/kubeedge/edge-anomaly/admethod/remote"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	pb "github.com/kubeedge/edge-anomaly/proto/anomalydetector/v1"
 )
 
@@ -183,43 +181,10 @@ func mapperMain() {
 	<-ctx.Done()
 }
 
-// process is a child that can be killed.
-type process struct {
-	cmd *exec.Cmd
-	out *bufio.Reader
-}
-
-func spawn(t *testing.T, env ...string) *process {
-	t.Helper()
-	p := &process{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = io.Discard
-	if os.Getenv("REMOTE_TEST_VERBOSE") != "" {
-		p.cmd.Stderr = os.Stderr
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.out = bufio.NewReader(out)
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *process) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	}
-}
-
-func spawnDetector(t *testing.T, socket string) *process {
+func spawnDetector(t *testing.T, socket string) *proctest.Process {
 	t.Helper()
 	_ = os.Remove(socket)
-	return spawn(t, asDetector+"="+socket)
+	return proctest.Self(t, asDetector+"="+socket)
 }
 
 func sleep(t *testing.T, d time.Duration) {
@@ -277,7 +242,7 @@ func TestDetectorKilled(t *testing.T) {
 				return
 			}
 			sleep(t, time.Duration(200+rand.IntN(500))*time.Millisecond)
-			d.kill()
+			d.Kill()
 			sleep(t, time.Duration(rand.IntN(400))*time.Millisecond)
 		}
 	})
@@ -323,30 +288,30 @@ func TestMapperKilled(t *testing.T) {
 	rounds, perRound := amount(3, 10), amount(3000, 10_000)
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
-	var d *process
+	var d *proctest.Process
 	for round := range rounds {
 		if round%2 == 1 { // killed while the rows of the round before are being sent
 			d = spawnDetector(t, socket)
 		}
-		m := spawn(t, asMapper+"="+socket, stateDir+"="+dir,
+		m := proctest.Self(t, asMapper+"="+socket, stateDir+"="+dir,
 			firstOne+"="+strconv.Itoa(round*perRound), afterLast+"="+strconv.Itoa((round+1)*perRound))
-		if line, err := m.out.ReadString('\n'); line != "kept\n" {
+		if line, err := m.Out.ReadString('\n'); line != "kept\n" {
 			t.Fatalf("the mapper says %q, %v", line, err)
 		}
 		sleep(t, time.Duration(rand.IntN(100))*time.Millisecond)
-		m.kill()
+		m.Kill()
 		if d != nil {
-			d.kill()
+			d.Kill()
 		}
 	}
 	spawnDetector(t, socket)
-	m := spawn(t, asMapper+"="+socket, stateDir+"="+dir, firstOne+"=0", afterLast+"=0")
+	m := proctest.Self(t, asMapper+"="+socket, stateDir+"="+dir, firstOne+"=0", afterLast+"=0")
 	for _, want := range []string{"kept\n", "answered\n"} {
-		if line, err := m.out.ReadString('\n'); line != want {
+		if line, err := m.Out.ReadString('\n'); line != want {
 			t.Fatalf("the mapper says %q, %v", line, err)
 		}
 	}
-	m.kill()
+	m.Kill()
 	text, err := os.ReadFile(filepath.Join(dir, "answered"))
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod"
 	"github.com/kubeedge/edge-anomaly/admethod/pipeline"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
@@ -37,7 +37,7 @@ type replica struct {
 // newReplica has the certificates of a room.
 func newReplica(t *testing.T, of *room) *replica {
 	t.Helper()
-	r := &replica{room: &room{dir: t.TempDir(), authority: of.authority}, address: sinktest.FreeAddress(t), http: sinktest.FreeAddress(t), api: sinktest.FreeAddress(t)}
+	r := &replica{room: &room{dir: t.TempDir(), authority: of.authority}, address: proctest.FreeAddress(t), http: proctest.FreeAddress(t), api: proctest.FreeAddress(t)}
 	must(t, os.Symlink(filepath.Join(of.dir, "tls"), filepath.Join(r.room.dir, "tls")))
 	config := plainConfig + fmt.Sprintf("  sinkOptions: {api: {address: %q}}\n  defaults: {heartbeat: 1ms}\n", r.api)
 	config = strings.NewReplacer("sinks: log", "sinks: api", `http: {listen: "127.0.0.1:0"}`, fmt.Sprintf("http: {listen: %q}", r.http)).Replace(config)

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 var commands = regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -47,7 +47,7 @@ func TestGuide(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	http := sinktest.FreeAddress(t)
+	http := proctest.FreeAddress(t)
 	_, port, err := net.SplitHostPort(http)
 	must(t, err)
 	script := "set -euo pipefail\ntrap 'kill %1; wait' EXIT\n"
@@ -76,7 +76,7 @@ func TestGuide(t *testing.T) {
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "EDGE_ANOMALY_LISTEN="+sinktest.FreeAddress(t), "EDGE_ANOMALY_HTTP_LISTEN="+http)
+	cmd.Env = append(os.Environ(), "EDGE_ANOMALY_LISTEN="+proctest.FreeAddress(t), "EDGE_ANOMALY_HTTP_LISTEN="+http)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)

@@ -21,9 +21,9 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/device/edgecoretest"
 	"github.com/kubeedge/edge-anomaly/examples/room-simulator/room"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -55,7 +55,7 @@ func startMapper(t *testing.T, speed int) (metrics, roomURL string) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, mapperDir).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	metrics = sinktest.FreeAddress(t)
+	metrics = proctest.FreeAddress(t)
 	write(t, config, fmt.Sprintf(`
 grpc_server: {socket_path: %s}
 common: {name: restful-light-mapper, protocol: restful, edgecore_sock: %s}
@@ -63,7 +63,7 @@ anomalyDetection:
   sinks: log,metrics
   sinkOptions: {metrics: {address: %q}}
 `, filepath.Join(dir, "m.sock"), core.Socket(), metrics))
-	sinktest.Start(t, binary, "--config", config)
+	proctest.Start(t, binary, "--config", config)
 	return metrics, server.URL
 }
 
@@ -110,7 +110,7 @@ func fault(t *testing.T, roomURL, sensor, kind string) {
 // prometheus runs Debian's with the files of this directory, on a shorter interval, and returns its address.
 func prometheus(t *testing.T, mapper string) string {
 	t.Helper()
-	path := sinktest.Program(t, "prometheus")
+	path := proctest.Program(t, "prometheus")
 	dir := t.TempDir()
 	for _, name := range []string{"prometheus.yml", "rules.yaml"} {
 		raw, err := os.ReadFile(name)
@@ -120,8 +120,8 @@ func prometheus(t *testing.T, mapper string) string {
 		text := strings.ReplaceAll(string(raw), "127.0.0.1:9464", mapper)
 		write(t, filepath.Join(dir, name), strings.ReplaceAll(text, "interval: 15s", "interval: 250ms"))
 	}
-	address := sinktest.FreeAddress(t)
-	sinktest.Start(t, path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	address := proctest.FreeAddress(t)
+	proctest.Start(t, path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--log.level=warn")
 	return "http://" + address
 }
@@ -160,7 +160,7 @@ func TestLive(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a mapper and Prometheus")
 	}
-	sinktest.Program(t, "prometheus")
+	proctest.Program(t, "prometheus")
 	mapper, roomURL := startMapper(t, 1)
 	server := prometheus(t, mapper)
 	waittest.Eventually(t, "the mapper is ready", func() bool { return get(t, "http://"+mapper+"/readyz") != "" })
@@ -225,7 +225,7 @@ func TestLastingJump(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a mapper and Prometheus")
 	}
-	sinktest.Program(t, "prometheus")
+	proctest.Program(t, "prometheus")
 	mapper, roomURL := startMapper(t, 20)
 	server := prometheus(t, mapper)
 	const (

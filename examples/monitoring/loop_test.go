@@ -18,11 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
 	"github.com/kubeedge/edge-anomaly/pkg/atomicfile"
 	"github.com/kubeedge/edge-anomaly/pkg/model"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -131,10 +131,10 @@ func TestPrometheusLoop(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Prometheus and a detector")
 	}
-	prometheus := sinktest.Program(t, "prometheus")
+	prometheus := proctest.Program(t, "prometheus")
 	dir := t.TempDir()
 	exporter, fault := plant(t)
-	address, metrics := sinktest.FreeAddress(t), sinktest.FreeAddress(t)
+	address, metrics := proctest.FreeAddress(t), proctest.FreeAddress(t)
 	for _, folder := range []string{"scripts", "state", "models"} {
 		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
 			t.Fatal(err)
@@ -159,12 +159,12 @@ scrape_configs:
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/anomaly-detector").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	startServer := func() *sinktest.Process {
-		return sinktest.Start(t, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	startServer := func() *proctest.Process {
+		return proctest.Start(t, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 			"--web.listen-address="+address, "--log.level=warn")
 	}
-	startDetector := func() *sinktest.Process {
-		return sinktest.Start(t, binary, "--config", filepath.Join(dir, "config.yaml"))
+	startDetector := func() *proctest.Process {
+		return proctest.Start(t, binary, "--config", filepath.Join(dir, "config.yaml"))
 	}
 	is := func(query string, want float64) bool {
 		got, ok := value(t, "http://"+address, query)
@@ -218,8 +218,8 @@ scrape_configs:
 
 	for _, kill := range []struct {
 		name  string
-		which **sinktest.Process
-		start func() *sinktest.Process
+		which **proctest.Process
+		start func() *proctest.Process
 	}{{"the detector", &detector, startDetector}, {"Prometheus", &server, startServer}, {"the detector again", &detector, startDetector}} {
 		waittest.Eventually(t, "state was kept since", func() bool { return time.Since(broke) > 2*time.Second })
 		(*kill.which).Kill()

@@ -27,6 +27,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/metrics"
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -160,7 +161,7 @@ func scrape(t *testing.T) string {
 	adapters, sinks := new(admethod.AdapterRegistry), new(admethod.SinkRegistry)
 	adapters.Register(inprocess.Name, inprocess.Factory())
 	sinks.Register(metrics.Name, metrics.Factory())
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	h := sinktest.Handler(t, pipeline.Options{
 		Drivers: driver.NewRegistry(driver.NewFactory(driver.Info{Name: "told"}, func() struct{} { return struct{}{} },
 			func(driver.Settings, struct{}) (driver.Detector, error) { return told{}, nil })),
@@ -272,7 +273,7 @@ func TestMetricsExist(t *testing.T) {
 
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), sinktest.Program(t, "promtool"), args...)
+	cmd := exec.CommandContext(t.Context(), proctest.Program(t, "promtool"), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "FAILED") {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)

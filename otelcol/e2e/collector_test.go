@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/otlp"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	edgeanomaly "github.com/kubeedge/edge-anomaly/otelcol/edgeanomalyprocessor"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -61,7 +61,7 @@ func TestCollector(t *testing.T) {
 		t.Skip("builds a collector")
 	}
 	program := build(t)
-	dir, from, to := t.TempDir(), sinktest.FreeAddress(t), sinktest.FreeAddress(t)
+	dir, from, to := t.TempDir(), proctest.FreeAddress(t), proctest.FreeAddress(t)
 	config := filepath.Join(dir, "config.yaml")
 	text := fmt.Sprintf(`receivers:
   otlp: {protocols: {http: {endpoint: %q}}}
@@ -90,7 +90,7 @@ service:
 		t.Fatal(err)
 	}
 	sourcetest.Run(t, s, in)
-	sinktest.Start(t, program, "--config", config)
+	proctest.Start(t, program, "--config", config)
 	var jumps atomic.Bool
 	push(t, overHTTP(t, from), "plant/press-7", "force", 20*time.Millisecond, func() float64 {
 		if jumps.Load() {

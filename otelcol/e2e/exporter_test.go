@@ -18,10 +18,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/otlp"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -70,7 +70,7 @@ func push(t *testing.T, e metric.Exporter, device, property string, every time.D
 func TestExporters(t *testing.T) {
 	for name, exporter := range map[string]func(*testing.T, string) metric.Exporter{"HTTP": overHTTP, "gRPC": overGRPC} {
 		t.Run(name, func(t *testing.T) {
-			address, in := sinktest.FreeAddress(t), new(sourcetest.Intake)
+			address, in := proctest.FreeAddress(t), new(sourcetest.Intake)
 			start := func() func() error {
 				s, err := otlp.New(source.Settings{
 					Name: "test", Options: map[string]any{"listen": address, "insecure": true}, Report: new(sourcetest.Reports).Report,
@@ -107,7 +107,7 @@ func TestExporters(t *testing.T) {
 
 // A histogram is no reading, and the exporter is told so without losing the others.
 func TestPartialSuccess(t *testing.T) {
-	address, in, told := sinktest.FreeAddress(t), new(sourcetest.Intake), new(sourcetest.Reports)
+	address, in, told := proctest.FreeAddress(t), new(sourcetest.Intake), new(sourcetest.Reports)
 	s, err := otlp.New(source.Settings{Name: "test", Options: map[string]any{"listen": address, "insecure": true}, Report: told.Report})
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 // childDir makes the test binary a process that appends to the log in that directory until it is killed.
@@ -373,30 +374,21 @@ func TestKill(t *testing.T) {
 	const rounds = 5
 	said := 0
 	for range rounds {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childDir+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		p := proctest.Self(t, childDir+"="+dir)
 		var text []byte
 		buf := make([]byte, 64)
 		lines := 5 + rand.IntN(20)
 		for bytes.Count(text, []byte("\n")) < lines {
-			n, err := out.Read(buf)
+			n, err := p.Out.Read(buf)
 			if err != nil {
 				t.Fatal(err)
 			}
 			text = append(text, buf[:n]...)
 		}
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		p.Kill()
 		whole := strings.Split(strings.TrimSpace(string(text[:bytes.LastIndexByte(text, '\n')])), "\n")
-		said, err = strconv.Atoi(whole[len(whole)-1])
-		if err != nil {
+		var err error
+		if said, err = strconv.Atoi(whole[len(whole)-1]); err != nil {
 			t.Fatal(err)
 		}
 	}

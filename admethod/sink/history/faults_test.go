@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 const childEnv = "HISTORY_TEST_CHILD"
@@ -53,17 +54,8 @@ func TestReadWhileAnotherProcessWrites(t *testing.T) {
 	c := config(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this test itself
-	cmd.Env = append(os.Environ(), childEnv+"="+c.Path)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
+	p := proctest.Self(t, childEnv+"="+c.Path)
+	lines := bufio.NewScanner(p.Out)
 	if !lines.Scan() {
 		t.Fatal("the child wrote nothing")
 	}
@@ -83,13 +75,11 @@ func TestReadWhileAnotherProcessWrites(t *testing.T) {
 		}
 		last = found[4].At
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGKILL)
 	for lines.Scan() {
 		said = lines.Text()
 	}
-	_ = cmd.Wait()
+	p.Kill()
 	if said == "" || queries < mostQueries {
 		t.Fatalf("the child said %q, %d queries", said, queries)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
@@ -30,14 +31,14 @@ type mosquitto struct {
 	address, passwordFile string
 	tls                   *tlsfiles.Loader
 	files                 tlsfiles.Files
-	start                 func() *sinktest.Process
+	start                 func() *proctest.Process
 }
 
 func newMosquitto(t *testing.T) *mosquitto {
 	t.Helper()
-	path, passwd := sinktest.Program(t, "mosquitto"), sinktest.Program(t, "mosquitto_passwd")
+	path, passwd := proctest.Program(t, "mosquitto"), proctest.Program(t, "mosquitto_passwd")
 	dir := t.TempDir()
-	m := &mosquitto{address: sinktest.FreeAddress(t), passwordFile: filepath.Join(dir, "password"), files: certtest.New().Issue(t, dir, "127.0.0.1")}
+	m := &mosquitto{address: proctest.FreeAddress(t), passwordFile: filepath.Join(dir, "password"), files: certtest.New().Issue(t, dir, "127.0.0.1")}
 	config, users := filepath.Join(dir, "mosquitto.conf"), filepath.Join(dir, "users")
 	host, port, err := net.SplitHostPort(m.address)
 	if err != nil {
@@ -58,7 +59,7 @@ func newMosquitto(t *testing.T) *mosquitto {
 	if m.tls, err = tlsfiles.New(m.files, nil); err != nil {
 		t.Fatal(err)
 	}
-	m.start = func() *sinktest.Process { return sinktest.Start(t, path, "-c", config) }
+	m.start = func() *proctest.Process { return proctest.Start(t, path, "-c", config) }
 	return m
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/verdict"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -273,7 +274,7 @@ func TestLastWill(t *testing.T) {
 
 // A broker that is down at the start, and one that comes back with nothing, get all that there is to tell.
 func TestBrokerAway(t *testing.T) {
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	s := newSink(t, address, nil)
 	_, binding, memory := sinktest.Bind(t, Name, s)
 	for i := range 10 {

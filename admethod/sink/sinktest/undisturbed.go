@@ -1,6 +1,8 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+// Package sinktest is what tests of sinks share: handlers with sinks of their own, and a check that a sink in trouble disturbs
+// nobody.
 package sinktest
 
 import (

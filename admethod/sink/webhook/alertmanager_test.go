@@ -15,26 +15,27 @@ import (
 
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // realAlertmanager is Debian's.
 type realAlertmanager struct {
 	address string
-	start   func() *sinktest.Process
+	start   func() *proctest.Process
 }
 
 func newRealAlertmanager(t *testing.T) *realAlertmanager {
 	t.Helper()
-	path := sinktest.Program(t, "prometheus-alertmanager", "alertmanager")
+	path := proctest.Program(t, "prometheus-alertmanager", "alertmanager")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := &realAlertmanager{address: sinktest.FreeAddress(t)}
-	m.start = func() *sinktest.Process {
-		return sinktest.Start(t, path, "--config.file="+config, "--storage.path="+dir, "--web.listen-address="+m.address,
+	m := &realAlertmanager{address: proctest.FreeAddress(t)}
+	m.start = func() *proctest.Process {
+		return proctest.Start(t, path, "--config.file="+config, "--storage.path="+dir, "--web.listen-address="+m.address,
 			"--cluster.listen-address=", "--log.level=warn")
 	}
 	return m

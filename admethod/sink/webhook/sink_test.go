@@ -27,6 +27,7 @@ import (
 	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -308,7 +309,7 @@ func TestFaults(t *testing.T) {
 
 // A receiver that is not there at the start is found when it comes.
 func TestDownAtStart(t *testing.T) {
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	s := newSink(t, "http://"+address, nil)
 	_, binding, memory := sinktest.Bind(t, Name, s)
 	for i := range 10 {

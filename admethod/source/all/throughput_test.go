@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,10 +29,11 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient/brokertest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/driver"
 	_ "github.com/kubeedge/edge-anomaly/driver/builtin"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -302,22 +302,12 @@ func TestThroughput(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Mosquitto")
 	}
-	path := sinktest.Program(t, "mosquitto")
+	broker, start := brokertest.Mosquitto(t)
 	each := 50_000
 	if os.Getenv(envHeavy) != "" {
 		each = 1_000_000
 	}
-	dir, broker, endpoint := t.TempDir(), sinktest.FreeAddress(t), sinktest.FreeAddress(t)
-	host, port, err := net.SplitHostPort(broker)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := filepath.Join(dir, "mosquitto.conf")
-	text := fmt.Sprintf("user root\nallow_anonymous true\nlistener %s %s\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nmax_inflight_messages 1000\n", port, host, dir)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start := func() *sinktest.Process { return sinktest.Start(t, path, "-c", config) }
+	dir, endpoint := t.TempDir(), proctest.FreeAddress(t)
 	process := start()
 	detector := newChild(t, map[string]map[string]any{
 		"mqtt": {"broker": "mqtt://" + broker, "insecure": true, "timeout": "2s", "topics": []any{map[string]any{"topic": "plant/{device}/{property}"}}, "dir": filepath.Join(dir, "state")},

@@ -6,8 +6,6 @@ package mqtt_test
 import (
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -15,33 +13,23 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/admethod/internal/mqttclient/brokertest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
 // mosquitto is Debian's broker, which keeps what it has over restarts.
 type mosquitto struct {
 	address string
-	start   func() *sinktest.Process
+	start   func() *proctest.Process
 }
 
 func newMosquitto(t *testing.T) *mosquitto {
 	t.Helper()
-	path := sinktest.Program(t, "mosquitto")
-	dir := t.TempDir()
-	m := &mosquitto{address: sinktest.FreeAddress(t)}
-	host, port, err := net.SplitHostPort(m.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := filepath.Join(dir, "mosquitto.conf")
-	text := fmt.Sprintf("user root\nallow_anonymous true\nlistener %s %s\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nmax_inflight_messages 1000\n", port, host, dir)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.start = func() *sinktest.Process { return sinktest.Start(t, path, "-c", config) }
+	m := new(mosquitto)
+	m.address, m.start = brokertest.Mosquitto(t)
 	return m
 }
 
@@ -83,7 +71,7 @@ func realMosquitto(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Mosquitto")
 	}
-	sinktest.Program(t, "mosquitto")
+	proctest.Program(t, "mosquitto")
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 		m := newMosquitto(t)
 		m.start()

@@ -37,10 +37,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/otlp"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait"
@@ -67,7 +67,7 @@ func newSource(t *testing.T, r *sourcetest.Reports, options map[string]any) *otl
 // run starts a source on an address of its own.
 func run(t *testing.T, in source.Intake, r *sourcetest.Reports, options map[string]any) (address string) {
 	t.Helper()
-	address = sinktest.FreeAddress(t)
+	address = proctest.FreeAddress(t)
 	all := map[string]any{"listen": address}
 	maps.Copy(all, options)
 	sourcetest.Run(t, newSource(t, r, all), in)
@@ -200,7 +200,7 @@ func TestSource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
-				address, last := sinktest.FreeAddress(t), time.Now()
+				address, last := proctest.FreeAddress(t), time.Now()
 				proxy := faultproxy.New(t, address)
 				var e exporter
 				ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -613,7 +613,7 @@ func TestWhoSends(t *testing.T) {
 func TestIntakeEnds(t *testing.T) {
 	why := errors.New("the intake has ended")
 	for name, send := range map[string]send{"gRPC": overGRPC, "HTTP": overHTTP("application/x-protobuf", inProto)} {
-		address := sinktest.FreeAddress(t)
+		address := proctest.FreeAddress(t)
 		s := newSource(t, new(sourcetest.Reports), map[string]any{"listen": address})
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(t.Context(), endedIntake{why}) }()

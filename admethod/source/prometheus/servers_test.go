@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
@@ -59,15 +59,15 @@ func scrapeConfig(t *testing.T, global, target string) (path string) {
 
 // program is a process of a server that is started again and again.
 type program struct {
-	*sinktest.Process
-	start   func() *sinktest.Process
+	*proctest.Process
+	start   func() *proctest.Process
 	gently  bool // it loses what it has when it is killed
 	healthy bool // while it is away, what asks it answers without it
 }
 
 func newProgram(t *testing.T, path string, args ...string) *program {
 	t.Helper()
-	p := &program{start: func() *sinktest.Process { return sinktest.Start(t, path, args...) }}
+	p := &program{start: func() *proctest.Process { return proctest.Start(t, path, args...) }}
 	p.Process = p.start()
 	return p
 }
@@ -91,7 +91,7 @@ type server struct {
 func installed(t *testing.T, name string) (path string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil || os.Getenv(sinktest.EnvPrograms) == "" {
+	if err != nil || os.Getenv(proctest.EnvPrograms) == "" {
 		t.Skipf("%s is not installed, or this is not make monitoring", name)
 	}
 	return path
@@ -100,8 +100,8 @@ func installed(t *testing.T, name string) (path string) {
 // newPrometheus is Debian's.
 func newPrometheus(t *testing.T, target string) *server {
 	t.Helper()
-	address := sinktest.FreeAddress(t)
-	p := newProgram(t, sinktest.Program(t, "prometheus"), "--config.file="+scrapeConfig(t, ", external_labels: {prometheus: edge}", target),
+	address := proctest.FreeAddress(t)
+	p := newProgram(t, proctest.Program(t, "prometheus"), "--config.file="+scrapeConfig(t, ", external_labels: {prometheus: edge}", target),
 		"--storage.tsdb.path="+t.TempDir(), "--storage.tsdb.min-block-duration=2h", "--storage.tsdb.max-block-duration=2h",
 		"--web.listen-address="+address, "--log.level=warn")
 	return &server{url: "http://" + address, keeper: "http://" + address, programs: []*program{p}}
@@ -111,7 +111,7 @@ func newPrometheus(t *testing.T, target string) *server {
 // half a minute.
 func newVictoria(t *testing.T, target string) *server {
 	t.Helper()
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	p := newProgram(t, installed(t, "victoria-metrics"), "-promscrape.config="+scrapeConfig(t, "", target), "-storageDataPath="+t.TempDir(), "-httpListenAddr="+address,
 		"-search.latencyOffset=3s", "-inmemoryDataFlushInterval=1s", "-loggerLevel=ERROR")
 	p.gently = true
@@ -125,14 +125,14 @@ func newThanos(t *testing.T, target string, strict bool) *server {
 	path := installed(t, "thanos")
 	behind := newPrometheus(t, target)
 	waittest.Eventually(t, "Prometheus is there", func() bool { return len(behind.samples(t)) > 0 })
-	grpc, address, endpoint := sinktest.FreeAddress(t), sinktest.FreeAddress(t), "--endpoint="
+	grpc, address, endpoint := proctest.FreeAddress(t), proctest.FreeAddress(t), "--endpoint="
 	if strict {
 		endpoint = "--endpoint-strict="
 	}
 	sidecar := newProgram(t, path, "sidecar", "--prometheus.url="+behind.url, "--prometheus.get_config_interval=1s", "--tsdb.path="+t.TempDir(),
-		"--grpc-address="+grpc, "--http-address="+sinktest.FreeAddress(t), "--log.level=warn")
+		"--grpc-address="+grpc, "--http-address="+proctest.FreeAddress(t), "--log.level=warn")
 	sidecar.healthy = !strict
-	querier := newProgram(t, path, "query", "--http-address="+address, "--grpc-address="+sinktest.FreeAddress(t), endpoint+grpc, "--log.level=error")
+	querier := newProgram(t, path, "query", "--http-address="+address, "--grpc-address="+proctest.FreeAddress(t), endpoint+grpc, "--log.level=error")
 	return &server{url: "http://" + address, keeper: behind.url, programs: []*program{querier, sidecar}}
 }
 

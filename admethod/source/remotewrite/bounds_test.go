@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"github.com/kubeedge/edge-anomaly/admethod/intake"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/remotewrite"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/driver"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	pb "github.com/kubeedge/edge-anomaly/proto/remotewrite"
 )
 
@@ -39,7 +39,7 @@ func TestAMillionSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	var reports sourcetest.Reports
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	s, err := remotewrite.New(settings(&reports, map[string]any{"listen": address, "series": known}))
 	if err != nil {
 		t.Fatal(err)

@@ -26,10 +26,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/remotewrite"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
@@ -49,7 +49,7 @@ func settings(r *sourcetest.Reports, options map[string]any) source.Settings {
 // run starts a source on an address of its own.
 func run(t *testing.T, in source.Intake, r *sourcetest.Reports, options map[string]any) (address string) {
 	t.Helper()
-	address = sinktest.FreeAddress(t)
+	address = proctest.FreeAddress(t)
 	all := map[string]any{"listen": address}
 	maps.Copy(all, options)
 	s, err := remotewrite.New(settings(r, all))
@@ -126,7 +126,7 @@ func (s *sender) send(ctx context.Context, url string) {
 // What a source promises: nothing is lost and nothing comes twice, over connections that break and restarts.
 func TestSource(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
-		address, last := sinktest.FreeAddress(t), time.Now().UnixMilli()
+		address, last := proctest.FreeAddress(t), time.Now().UnixMilli()
 		proxy := faultproxy.New(t, address)
 		var s sender
 		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -272,7 +272,7 @@ func TestAddressTaken(t *testing.T) {
 // An intake that ended ends the source, and the sender is asked to try again.
 func TestIntakeEnds(t *testing.T) {
 	why := errors.New("the intake has ended")
-	address := sinktest.FreeAddress(t)
+	address := proctest.FreeAddress(t)
 	s, err := remotewrite.New(settings(new(sourcetest.Reports), map[string]any{"listen": address}))
 	if err != nil {
 		t.Fatal(err)
@@ -333,8 +333,8 @@ func TestRealPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Prometheus")
 	}
-	path := sinktest.Program(t, "prometheus")
-	dir, web, address := t.TempDir(), sinktest.FreeAddress(t), sinktest.FreeAddress(t)
+	path := proctest.Program(t, "prometheus")
+	dir, web, address := t.TempDir(), proctest.FreeAddress(t), proctest.FreeAddress(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf(`global: {scrape_interval: 100ms, scrape_timeout: 100ms}
 scrape_configs: [{job_name: self, static_configs: [{targets: [%q]}]}]
@@ -355,7 +355,7 @@ remote_write:
 		return sourcetest.Run(t, s, in)
 	}
 	stop := start()
-	sinktest.Start(t, path, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+web, "--log.level=warn")
+	proctest.Start(t, path, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+web, "--log.level=warn")
 	for range 2 {
 		n := len(in.Readings())
 		waittest.Eventually(t, "samples come", func() bool { return len(in.Readings()) > n+20 })

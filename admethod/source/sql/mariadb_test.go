@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/kubeedge/edge-anomaly/admethod/internal/faultproxy"
-	"github.com/kubeedge/edge-anomaly/admethod/sink/sinktest"
 	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sql"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
@@ -26,8 +26,8 @@ import (
 type mariaDB struct {
 	*database
 	address string
-	start   func() *sinktest.Process
-	process *sinktest.Process
+	start   func() *proctest.Process
+	process *proctest.Process
 }
 
 func newMariaDB(t *testing.T, more ...string) *mariaDB {
@@ -35,19 +35,19 @@ func newMariaDB(t *testing.T, more ...string) *mariaDB {
 	if testing.Short() {
 		t.Skip("starts MariaDB")
 	}
-	server, install := sinktest.Program(t, "mariadbd"), sinktest.Program(t, "mariadb-install-db")
+	server, install := proctest.Program(t, "mariadbd"), proctest.Program(t, "mariadb-install-db")
 	dir := t.TempDir()
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "socket")
 	if out, err := exec.CommandContext(t.Context(), install, "--no-defaults", "--datadir="+data, "--user=root", "--skip-test-db").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	m := &mariaDB{address: sinktest.FreeAddress(t)}
+	m := &mariaDB{address: proctest.FreeAddress(t)}
 	host, port, err := net.SplitHostPort(m.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.start = func() *sinktest.Process {
-		return sinktest.Start(t, server, append([]string{"--no-defaults", "--datadir=" + data, "--socket=" + socket, "--bind-address=" + host, "--port=" + port, "--user=root",
+	m.start = func() *proctest.Process {
+		return proctest.Start(t, server, append([]string{"--no-defaults", "--datadir=" + data, "--socket=" + socket, "--bind-address=" + host, "--port=" + port, "--user=root",
 			"--skip-grant-tables", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2", "--pid-file=" + filepath.Join(dir, "pid")}, more...)...)
 	}
 	m.process = m.start()

@@ -10,7 +10,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kubeedge/edge-anomaly/pkg/dataset/store"
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 )
 
@@ -95,31 +95,21 @@ type told struct{ count, at, lost int64 }
 // child runs recordForever in a process of its own until more says no to what it tells; then kills it, with SIGKILL.
 func child(t *testing.T, dir string, segmentRows int, more func(all []told, pid int) bool) (all []told) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir, childRows+"="+strconv.Itoa(segmentRows))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
+	p := proctest.Self(t, childDir+"="+dir, childRows+"="+strconv.Itoa(segmentRows))
+	lines := bufio.NewScanner(p.Out)
 	for lines.Scan() {
 		var l told
 		if _, err := fmt.Sscan(lines.Text(), &l.count, &l.at, &l.lost); err != nil {
 			t.Fatal(err)
 		}
-		if all = append(all, l); !more(all, cmd.Process.Pid) {
+		if all = append(all, l); !more(all, p.ID()) {
 			break
 		}
 	}
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGKILL)
 	for lines.Scan() {
 	}
-	_ = cmd.Wait() // killed
+	p.Kill()
 	return all
 }
 

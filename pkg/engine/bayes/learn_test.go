@@ -10,11 +10,12 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubeedge/edge-anomaly/pkg/proctest"
 )
 
 // wrongEdges counts the undirected edges that are in one structure only.
@@ -274,22 +275,12 @@ func millionRows(t testing.TB) *Table {
 	return table
 }
 
-// processorTime is what the process has used of the processors.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // Training on a million rows takes seconds and little memory; the bounds leave room for a busy machine.
 func TestTrainingIsQuick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million rows")
 	}
-	start := processorTime(t) // not the wall clock: the machine may have others to serve
+	start := proctest.CPU(t) // not the wall clock: the machine may have others to serve
 	table := millionRows(t)
 	s, _, err := HillClimb(t.Context(), table, Climb{})
 	if err != nil {
@@ -302,7 +293,7 @@ func TestTrainingIsQuick(t *testing.T) {
 	if _, err := Calibrate(compile(t, n), table, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	took := processorTime(t) - start
+	took := proctest.CPU(t) - start
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	t.Logf("%d distinct rows, %d edges: %v, %d MiB from the system", table.Distinct(), len(s.Edges()), took, m.Sys>>20)

@@ -1,11 +1,12 @@
 // Copyright The edge-anomaly Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sinktest is what tests of sinks share: real receivers as child processes, and a check that a sink in trouble
-// disturbs nobody.
-package sinktest
+// Package proctest is what tests share that run programs: peers that are installed on the machine, and the test itself once
+// more as another process, which can be killed.
+package proctest
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"math/rand/v2"
@@ -46,8 +47,10 @@ func Program(tb testing.TB, names ...string) string {
 	return ""
 }
 
-// Process is a running program. Its output is logged if the test fails.
+// Process is a running program.
 type Process struct {
+	Out *bufio.Reader // what a process of [Self] writes to its standard output; nil for others
+
 	cmd    *exec.Cmd
 	output lockedBuffer
 	once   sync.Once
@@ -73,25 +76,53 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// Start runs a program until the test ends or it is killed.
+// Start runs a program until the test ends or it is killed. Its output is logged if the test fails.
 func Start(tb testing.TB, path string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{cmd: exec.Command(path, args...)}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.WaitDelay = 5 * time.Second
+	p.cmd.Stdout = &p.output
+	p.start(tb)
+	return p
+}
+
+func (p *Process) start(tb testing.TB) {
+	tb.Helper()
+	p.cmd.Stderr, p.cmd.WaitDelay = &p.output, 5*time.Second
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
 		p.Kill()
 		if tb.Failed() {
-			tb.Logf("%s:\n%s", path, p.Output())
+			tb.Logf("%s:\n%s", p.cmd.Path, p.Output())
 		}
 	})
+}
+
+// Self runs the test binary once more, with variables in its environment by which its TestMain knows what to do, until the
+// test ends or it is killed. Its standard error is logged if the test fails.
+func Self(tb testing.TB, env ...string) *Process {
+	tb.Helper()
+	p := &Process{cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), env...)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p.Out = bufio.NewReader(out)
+	p.start(tb)
 	return p
 }
 
-// Kill ends the program at once, by SIGKILL, and waits for its end.
+// ID is that of the process.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
+// CPU is the processor time that the process has used, once it has ended.
+func (p *Process) CPU() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// Kill ends the program at once, by SIGKILL, and waits for its end; what it wrote to Out is gone then.
 func (p *Process) Kill() {
 	p.once.Do(func() {
 		_ = p.cmd.Process.Kill() // it may have ended
@@ -115,7 +146,7 @@ func (p *Process) Signal(tb testing.TB, s os.Signal) {
 	}
 }
 
-// Output is what the program has written so far.
+// Output is what the program has written so far, beside Out.
 func (p *Process) Output() string { return p.output.String() }
 
 var given sync.Map // ports
