@@ -165,33 +165,6 @@ func call(ctx context.Context, address string, security credentials.TransportCre
 	return response.PartialSuccess(), nil
 }
 
-// exporter sends what it has in order, again until it is answered, as exporters do.
-type exporter struct {
-	mu   sync.Mutex
-	have []pmetric.Metrics
-}
-
-func (e *exporter) run(ctx context.Context, address string, send send) {
-	for ctx.Err() == nil {
-		e.mu.Lock()
-		some := e.have[:min(len(e.have), 30)]
-		all := pmetric.NewMetrics()
-		for _, m := range some {
-			for _, r := range m.ResourceMetrics().All() {
-				r.CopyTo(all.ResourceMetrics().AppendEmpty())
-			}
-		}
-		e.mu.Unlock()
-		if len(some) > 0 && send(ctx, address, all) == nil {
-			e.mu.Lock()
-			e.have = e.have[len(some):]
-			e.mu.Unlock()
-			continue
-		}
-		_ = wait.Sleep(ctx, 5*time.Millisecond)
-	}
-}
-
 // What a source promises, over each of its protocols: nothing is lost and nothing comes twice, over connections that break
 // and restarts.
 func TestSource(t *testing.T) {
@@ -202,23 +175,23 @@ func TestSource(t *testing.T) {
 			sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 				address, last := proctest.FreeAddress(t), time.Now()
 				proxy := faultproxy.New(t, address)
-				var e exporter
-				ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-				var sending sync.WaitGroup
-				sending.Go(func() { e.run(ctx, proxy.Addr(), send) })
-				t.Cleanup(func() {
-					cancel()
-					sending.Wait()
+				var p sourcetest.Pusher[pmetric.Metrics]
+				p.Start(t, func(ctx context.Context, some []pmetric.Metrics) error {
+					all := pmetric.NewMetrics()
+					for _, m := range some {
+						for _, r := range m.ResourceMetrics().All() {
+							r.CopyTo(all.ResourceMetrics().AppendEmpty())
+						}
+					}
+					return send(ctx, proxy.Addr(), all)
 				})
 				return &sourcetest.Origin{
 					New: func(t *testing.T) source.Source {
 						return newSource(t, new(sourcetest.Reports), map[string]any{"listen": address})
 					},
 					Send: func(_ *testing.T, n int) {
-						e.mu.Lock()
-						defer e.mu.Unlock()
 						last = last.Add(time.Millisecond)
-						e.have = append(e.have, pushed(fmt.Sprint("press-", n%3), "force", last, float64(n)))
+						p.Push(pushed(fmt.Sprint("press-", n%3), "force", last, float64(n)))
 					},
 					Series:  3,
 					Cut:     func(*testing.T) { proxy.Cut() },
@@ -616,7 +589,7 @@ func TestIntakeEnds(t *testing.T) {
 		address := proctest.FreeAddress(t)
 		s := newSource(t, new(sourcetest.Reports), map[string]any{"listen": address})
 		ended := make(chan error, 1)
-		go func() { ended <- s.Run(t.Context(), endedIntake{why}) }()
+		go func() { ended <- s.Run(t.Context(), sourcetest.Ended{Err: why}) }()
 		listens(t, address)
 		if err := send(t.Context(), address, pushed("press", "force", began, 1)); err == nil || !strings.Contains(err.Error(), "has ended") {
 			t.Errorf("%s: the sender is told %v", name, err)
@@ -626,10 +599,6 @@ func TestIntakeEnds(t *testing.T) {
 		}
 	}
 }
-
-type endedIntake struct{ err error }
-
-func (in endedIntake) Take(context.Context, []source.Reading) error { return in.err }
 
 func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -18,7 +18,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kubeedge/edge-anomaly/admethod/source"
 	"github.com/kubeedge/edge-anomaly/admethod/source/prometheus"
 	"github.com/kubeedge/edge-anomaly/admethod/source/sourcetest"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -557,15 +556,11 @@ func TestIntakeEnds(t *testing.T) {
 			b.Fatal(err)
 		}
 		why := errors.New("the intake has ended")
-		if err := s.Run(b.Context(), endedIntake{why}); !errors.Is(err, why) {
+		if err := s.Run(b.Context(), sourcetest.Ended{Err: why}); !errors.Is(err, why) {
 			b.Errorf("Run: %v, want %v", err, why)
 		}
 	})
 }
-
-type endedIntake struct{ err error }
-
-func (in endedIntake) Take(context.Context, []source.Reading) error { return in.err }
 
 // The list of the detectors for Prometheus that came before is taken as it is, and says under which name what is expected
 // of each series is shown.

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -33,7 +32,6 @@ import (
 	"github.com/kubeedge/edge-anomaly/pkg/promapi"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles"
 	"github.com/kubeedge/edge-anomaly/pkg/tlsfiles/certtest"
-	"github.com/kubeedge/edge-anomaly/pkg/wait"
 	"github.com/kubeedge/edge-anomaly/pkg/wait/waittest"
 	pb "github.com/kubeedge/edge-anomaly/proto/remotewrite"
 )
@@ -99,42 +97,19 @@ func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
-// sender sends what it has in order, again until it is answered, as Prometheus does.
-type sender struct {
-	mu   sync.Mutex
-	have []*pb.TimeSeries
-}
-
-func (s *sender) send(ctx context.Context, url string) {
-	client := newClient()
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		some := s.have[:min(len(s.have), 30)]
-		s.mu.Unlock()
-		if len(some) > 0 {
-			if answer, err := post(ctx, client, url, body(some...), nil); err == nil && strings.HasPrefix(answer, "204") {
-				s.mu.Lock()
-				s.have = s.have[len(some):]
-				s.mu.Unlock()
-				continue
-			}
-		}
-		_ = wait.Sleep(ctx, 5*time.Millisecond)
-	}
-}
-
 // What a source promises: nothing is lost and nothing comes twice, over connections that break and restarts.
 func TestSource(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 		address, last := proctest.FreeAddress(t), time.Now().UnixMilli()
 		proxy := faultproxy.New(t, address)
-		var s sender
-		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-		var sending sync.WaitGroup
-		sending.Go(func() { s.send(ctx, "http://"+proxy.Addr()+remotewrite.Path) })
-		t.Cleanup(func() {
-			cancel()
-			sending.Wait()
+		client := newClient()
+		var p sourcetest.Pusher[*pb.TimeSeries]
+		p.Start(t, func(ctx context.Context, some []*pb.TimeSeries) error {
+			answer, err := post(ctx, client, "http://"+proxy.Addr()+remotewrite.Path, body(some...), nil)
+			if err == nil && !strings.HasPrefix(answer, "204") {
+				err = errors.New(answer)
+			}
+			return err
 		})
 		return &sourcetest.Origin{
 			New: func(t *testing.T) source.Source {
@@ -145,10 +120,8 @@ func TestSource(t *testing.T) {
 				return s
 			},
 			Send: func(_ *testing.T, n int) {
-				s.mu.Lock()
-				defer s.mu.Unlock()
 				last++
-				s.have = append(s.have, series("x", fmt.Sprint(n%3), at(last, float64(n))))
+				p.Push(series("x", fmt.Sprint(n%3), at(last, float64(n))))
 			},
 			Series:  3,
 			Cut:     func(*testing.T) { proxy.Cut() },
@@ -278,7 +251,7 @@ func TestIntakeEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(t.Context(), endedIntake{why}) }()
+	go func() { ended <- s.Run(t.Context(), sourcetest.Ended{Err: why}) }()
 	waittest.Eventually(t, "the sender is told", func() bool {
 		answer, err := post(t.Context(), newClient(), "http://"+address+remotewrite.Path, body(series("x", "a", at(1000, 1))), nil)
 		return err == nil && strings.HasPrefix(answer, "503")
@@ -287,10 +260,6 @@ func TestIntakeEnds(t *testing.T) {
 		t.Errorf("Run: %v, want %v", err, why)
 	}
 }
-
-type endedIntake struct{ err error }
-
-func (in endedIntake) Take(context.Context, []source.Reading) error { return in.err }
 
 func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
