@@ -23,6 +23,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/systeminfo"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/kubeedge/edge-anomaly/admethod/httpapi"
 	"github.com/kubeedge/edge-anomaly/driver"
@@ -40,7 +41,7 @@ func browser(t *testing.T) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.Flag("disable-quic", true), chromedp.WindowSize(1200, 900), chromedp.Env("LANGUAGE=en"))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -310,8 +311,59 @@ func TestManyDevices(t *testing.T) {
 		})`, letters))
 		return time.Duration(ms * float64(time.Millisecond))
 	})
+	do(ctx, t, chromedp.Evaluate(`(() => { const input = document.querySelector("input[type=search]"); input.value = ""; input.dispatchEvent(new Event("input")); })()`, nil))
+	says(ctx, t, ".devices", "sensor-00000")
+	// Only what is in view is there. Whatever is scrolled to comes as quickly, and each has its place.
+	end := false
+	scrolled := best(8, func() time.Duration {
+		end = !end
+		ms := evaluateLater[float64](ctx, t, fmt.Sprintf(`new Promise((done) => {
+			const box = document.querySelector(".wall"), begin = performance.now();
+			const seen = new MutationObserver(() => { if (box.innerText.includes(%q)) { seen.disconnect(); requestAnimationFrame(() => done(performance.now() - begin)); } });
+			seen.observe(box, { childList: true, subtree: true });
+			box.scrollTop = %t ? box.scrollHeight : 0;
+		})`, map[bool]string{true: "sensor-09999", false: "sensor-00000"}[end], end))
+		return time.Duration(ms * float64(time.Millisecond))
+	})
+	if wrong := evaluateLater[[]string](ctx, t, `(async () => {
+		const box = document.querySelector(".wall"), wrong = [], cards = () => [...document.querySelectorAll(".devices li")];
+		for (let top = 0; top < box.scrollHeight; top += 3 * box.clientHeight) {
+			box.scrollTop = top;
+			for (let i = 0; i < 500 && (i < 2 || cards().some((l) => !l.querySelector("a"))); i++) await new Promise((f) => requestAnimationFrame(f));
+			for (const l of cards()) {
+				const name = "sensor-" + String(l.getAttribute("aria-posinset") - 1).padStart(5, "0");
+				if (l.querySelector("strong")?.textContent !== name) wrong.push(l.innerText + " where " + name + " is to be");
+			}
+		}
+		return wrong;
+	})()`); len(wrong) > 0 {
+		t.Errorf("%d are wrong, such as %s", len(wrong), wrong[0])
+	}
+	if there := evaluate[int](ctx, t, `document.querySelectorAll(".devices li").length`); there > 150 {
+		t.Errorf("%d cards are there at once", there)
+	}
+	// With the keyboard as well: to the end, and from one to the next beyond what was there; a screen reader is told which it is.
+	do(ctx, t, chromedp.Focus(".wall"), chromedp.KeyEvent(kb.Home))
+	says(ctx, t, ".devices", "sensor-00000")
+	do(ctx, t, chromedp.Focus(".devices a"))
+	for range 80 {
+		do(ctx, t, chromedp.KeyEvent(kb.Tab), frames)
+	}
+	if at := evaluate[string](ctx, t, `(() => {
+		const l = document.activeElement.closest("li"), r = l?.getBoundingClientRect(), b = document.querySelector(".wall").getBoundingClientRect();
+		return !l ? document.activeElement.outerHTML : [l.querySelector("strong").textContent, l.getAttribute("aria-posinset"), l.getAttribute("aria-setsize"), r.top >= b.top - 1 && r.bottom <= b.bottom + 1].join(" ");
+	})()`); at != "sensor-00080 81 10000 true" {
+		t.Errorf("after 80 times Tab: %s", at)
+	}
+	do(ctx, t, chromedp.Focus(".wall"), chromedp.KeyEvent(kb.End))
+	says(ctx, t, ".devices", "sensor-09999")
+	do(ctx, t, heapprofiler.CollectGarbage())
 	tab := private(ctx, t)
-	t.Logf("of %d devices the first are there after %v, a letter of the filter takes %v, the tab takes %d MiB of its own", n, paint, typed, tab>>20)
+	accessible(ctx, t, "10,000 devices")
+	t.Logf("of %d devices the first are there after %v, a letter of the filter takes %v, the other end of the list %v, the tab takes %d MiB of its own", n, paint, typed, scrolled, tab>>20)
+	if scrolled > 100*time.Millisecond {
+		t.Errorf("the other end of the list takes %v", scrolled)
+	}
 	if paint > 2*time.Second {
 		t.Errorf("the first look takes %v", paint)
 	}

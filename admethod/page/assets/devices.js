@@ -49,9 +49,9 @@ export function wall(filter, signal, told) {
     } catch { /* the stream tells when the other side is away */ } finally { if (mine === version) asking.delete(n); }
   };
   const fill = (card, d) => {
-    const is = d ? JSON.stringify(d) : "";
-    if (shown.get(card) === is) return;
-    shown.set(card, is);
+    const was = shown.get(card), is = was && was.d === d ? was.is : d ? JSON.stringify(d) : "";
+    shown.set(card, { d, is });
+    if (was?.is === is) return;
     const focused = card.contains(document.activeElement) ? document.activeElement.href : undefined;
     card.className = d?.severity ?? "";
     card.replaceChildren(...(d ? [el("div", {}, severity(d.severity), " ", el("span", { class: "quiet small" }, d.namespace)), el("strong", { title: d.device }, d.device),

@@ -10,7 +10,7 @@ const english = {
   fits: (n, all) => n === all ? `${all} ${all === 1 ? "device" : "devices"}` : `${n} of ${all} devices`,
   critical: "critical", warning: "warning", normal: "normal", unknown: "not judged",
   since: (d) => `for ${d}`, lasted: (d) => `lasted ${d}`, days: "d", hours: "h", minutes: "min", seconds: "s",
-  is: (what, kind) => `${what}: ${kind}`, inOther: (kind, text) => `${kind} (${text})`, because: (kind, cause) => `${kind}; to blame is ${cause}`, withIt: "It makes look wrong",
+  is: (what, kind) => `${what}: ${kind}`, inOther: (kind, text) => `${kind} (${text})`, because: (kind, cause) => `${kind}; to blame is ${cause}`, withIt: "Looks wrong because of it",
   kinds: {
     jump: "jumped", correlation: "contradicts its group", causal: "contradicts its causes and effects", failed: "cannot be judged: its detector failed",
     freeze: "stands still", spike: "is far from what was expected", level: "went to another level", drift: "drifts", noise: "is noisier than usual",
