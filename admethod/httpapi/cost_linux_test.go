@@ -45,6 +45,10 @@ func TestFiftyPages(t *testing.T) {
 	batch := make([]driver.Result, properties)
 	for i := range batch {
 		batch[i] = of("plant", fmt.Sprintf("boiler-%04d", i), "temperature", driver.Normal, 0.1, time.Now())
+		if i%100 == 99 {
+			batch[i].Severity, batch[i].Message = driver.Warning, "stands still at 21.67 °C for 14 min; 99 of 100 of its rests end within 12 s"
+			batch[i].Incident = driver.Incident{ID: uint64(i), Phase: driver.Began, Start: time.Now(), Severity: driver.Warning}
+		}
 	}
 	if err := s.Write(ctx, batch); err != nil {
 		t.Fatal(err)
@@ -70,10 +74,10 @@ func TestFiftyPages(t *testing.T) {
 		}
 	}
 	for i := range pages {
-		stream, every := "/v1/events?changes=true", "/v1/devices?limit=120"
+		stream, every, often := "/v1/events?changes=true", "/v1/devices?offset=0&limit=100", "/v1/incidents?open=true&limit=1000"
 		if i%2 == 0 {
 			q := fmt.Sprintf("?namespace=plant&device=boiler-%04d&property=temperature", i)
-			stream, every = "/v1/live"+q, "/v1/property"+q
+			stream, every, often = "/v1/live"+q, "/v1/property"+q, "/v1/status"
 		}
 		wg.Go(func() { ask(stream, true) })
 		wg.Go(func() { // as the page does
@@ -87,8 +91,10 @@ func TestFiftyPages(t *testing.T) {
 				case <-first.C:
 					ask(every, false)
 					ask("/v1/status", false)
+					ask(often, false)
 				case <-status.C:
 					ask("/v1/status", false)
+					ask(often, false)
 				case <-more.C:
 					ask(every, false)
 				case <-ctx.Done():
