@@ -58,7 +58,7 @@ guide: ## The commands of examples/loop/README.md, as they are printed there: re
 	EDGE_ANOMALY_GUIDE=1 $(GO) test -count=1 -timeout 10m -v -run 'TestGuide$$' ./examples/loop
 
 ##@ Build and test
-.PHONY: build test vet vet-modules unit test-long race fuzz-smoke
+.PHONY: build test vet vet-modules unit test-long test-bus race fuzz-smoke
 build: ## Compile everything; programs go to bin/
 	$(GO) build -o bin/ ./...
 
@@ -80,6 +80,9 @@ unit: ## All tests
 
 test-long: ## The statistical tests in full: ten streams of each sort, a restart at each of 5,000 lengths, every cost; four minutes
 	EDGE_ANOMALY_HEAVY=1 $(GO) test -vet=off -timeout 20m ./driver/builtin ./pkg/engine/group ./pkg/engine/watch ./cmd/adctl/cli
+
+test-bus: ## Workers and NATS nodes are killed under 2,000,000 readings, in full; a quarter of an hour of two cores
+	EDGE_ANOMALY_HEAVY=1 $(GO) test -count=1 -vet=off -v -timeout 45m -run AtLength ./admethod/bus
 
 # The long statistical tests are left to unit, and so are packages that are not made for several goroutines, and whose tests
 # start none: a lock in a test alone is no reason, the templates of scaffold only speak of goroutines, and what adctl runs at

@@ -64,7 +64,7 @@ var entries = []struct {
 	{
 		name: "everything that a mapper may link", imports: []string{"admethod/all"}, uses: "_ = all.Shutdown(nil)",
 		without: []string{
-			"github.com/kubeedge/api", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/viper",
+			"github.com/kubeedge/api", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/viper",
 			"github.com/xuri/excelize/v2", "gonum.org/v1/plot",
 		},
 		megabyte: 42,

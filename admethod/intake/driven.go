@@ -163,3 +163,20 @@ func (r *rows) UnmarshalBinary(data []byte) error {
 	r.late = late
 	return in.Close()
 }
+
+// tellFor is how long sinks may take for verdicts of others before these go on to wait in their queues.
+const tellFor = 10 * time.Second
+
+// Tell tells the sinks verdicts that others gave, and waits a while until they are written. A sink that fails is told as
+// it is for verdicts of the intake's own, and tries again.
+func (in *Intake) Tell(ctx context.Context, verdicts []driver.Result) error {
+	for i := range verdicts {
+		if err := in.handler.Tell(&verdicts[i]); err != nil {
+			return err
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, tellFor)
+	defer cancel()
+	_ = in.Flush(limited) // what waits is bounded, and is written later
+	return ctx.Err()
+}

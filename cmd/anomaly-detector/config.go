@@ -24,7 +24,7 @@ import (
 
 // settings are the keys of the file with one value each. The environment overrides them, see [variable].
 type settings struct {
-	Listen string `param:"listen" doc:"host:port of the gRPC endpoint; empty: none. With sources and no other endpoint it is empty where it is not given"`
+	Listen string `param:"listen" doc:"host:port of the gRPC endpoint; empty: none. With sources or a bus, and no other endpoint, it is empty where it is not given"`
 	HTTP   struct {
 		Listen string `param:"listen" doc:"host:port of the HTTP endpoint; empty: none"`
 	} `param:"http"`
@@ -46,6 +46,7 @@ type settings struct {
 		Snapshot  time.Duration `param:"snapshot" min:"1s" max:"24h" doc:"between two times that what was learned is written to the state directory"`
 	} `param:"limits"`
 	ClientLimits clientLimits `param:"clientLimits"`
+	Bus          busSettings  `param:"bus"`
 }
 
 // clientLimits are for each client that has none of its own.
@@ -63,6 +64,7 @@ func defaults() (s settings) {
 	l := &s.Limits
 	l.Streams, l.Series, l.Pending = 1024, 10_000, 32
 	l.Handshake, l.Deadline, l.Idle, l.Handover, l.Snapshot = 10*time.Second, 5*time.Second, time.Hour, time.Minute, 5*time.Minute
+	s.Bus = busDefaults()
 	s.ClientLimits = clientLimits{Streams: 16, Series: 4000, Rate: 200_000, Memory: 512, Patience: 30 * time.Second}
 	return s
 }
@@ -142,11 +144,11 @@ func parse(raw []byte, flags map[string]any) (*configuration, error) {
 	}
 	decoded := params.Decode(&c.settings, flat)
 	errs = append(errs, decoded, c.parseClients(clients), c.parseCallbacks(callbacks), c.parseSources(sources))
-	if _, given := flat["listen"]; !given && len(c.Sources) > 0 && c.HTTP.Listen == "" {
+	if _, given := flat["listen"]; !given && (len(c.Sources) > 0 || c.Bus.on()) && c.HTTP.Listen == "" {
 		c.Listen = ""
 	}
 	if decoded == nil {
-		errs = append(errs, c.validate())
+		errs = append(errs, c.validate(), c.validateBus())
 	}
 	errs = append(errs, c.checkDetection(), c.checkSinks(), c.openSources())
 	if err := errors.Join(errs...); err != nil {
@@ -190,7 +192,7 @@ func (c *configuration) validate() error {
 		}
 	}
 	if c.Listen == "" && c.HTTP.Listen == "" {
-		if len(c.Sources) == 0 {
+		if len(c.Sources) == 0 && !c.Bus.on() {
 			fail("listen", nil, "required without sources: nothing would come in")
 		}
 		if len(c.Clients) > 0 {

@@ -47,7 +47,11 @@ func newService(c *configuration) (*service, error) {
 		}
 		s.in = s.server.Intake()
 	}
-	s.parts = c.parts(s.in)
+	if c.Bus.on() {
+		s.parts = []part{func(ctx context.Context) error { return c.onBus(ctx, s.in) }}
+	} else {
+		s.parts = c.parts(s.in)
+	}
 	return s, nil
 }
 
@@ -135,6 +139,9 @@ func (s *service) serve(ctx context.Context, c *configuration, stdout io.Writer)
 			return err
 		}
 		fmt.Fprintf(&told, "anomaly-detector: %s %s\n", l.name, listeners[i].Addr())
+	}
+	if c.Bus.on() {
+		fmt.Fprintf(&told, "anomaly-detector: bus %s\n", c.Bus.where())
 	}
 	for _, o := range c.Sources {
 		fmt.Fprintf(&told, "anomaly-detector: source %s\n", o.Name)

@@ -22,6 +22,7 @@ import (
 func newVerdicts() *cobra.Command {
 	var f history.Filter
 	var api apiClient
+	var cluster natsClient
 	var file, severity, kind, since, until string
 	var out output
 	var told, open, watch bool
@@ -32,13 +33,14 @@ func newVerdicts() *cobra.Command {
 		Long: `verdicts lists what was judged, and by which detector, model and configuration
 on which reading: from the file that the sink "history" writes, also while a
 mapper writes it; or, with --url, the latest verdict of each property from the
-API of a running mapper.
+API of a running mapper; or, with --nats, what is kept on the bus of detectors.
 
 With --incidents it lists what people are told of: when each began, how long it
 lasted, how it ended, and why; the latest first.`,
 		Example: `  adctl verdicts --incidents --open --url http://127.0.0.1:6806
   adctl verdicts --history /var/lib/edge-anomaly/verdicts.db --device light-1 --since 1h
   adctl verdicts --url http://127.0.0.1:6806 --severity warning -o json
+  adctl verdicts --nats tls://nats.plant:4222 --nats-credentials reader.creds --since 1h
   adctl verdicts --url http://127.0.0.1:6806 --watch`,
 		Args: wrongArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +52,9 @@ lasted, how it ended, and why; the latest first.`,
 			}
 			if api.address != "" && cmd.Flags().Changed("history") {
 				return usage(errors.New("--history and --url: want one of them"))
+			}
+			if cluster.address != "" && (api.address != "" || told || cmd.Flags().Changed("history")) {
+				return usage(errors.New("--nats: want it without --history, --url and --incidents"))
 			}
 			if told {
 				incidents := httpapi.IncidentFilter{
@@ -65,6 +70,9 @@ lasted, how it ended, and why; the latest first.`,
 				return usage(errors.New("--kind and --open: want --incidents beside them"))
 			}
 			find := func(ctx context.Context, f history.Filter) (found []httpapi.Verdict, err error) {
+				if cluster.address != "" {
+					return cluster.verdicts(ctx, f)
+				}
 				if api.address != "" {
 					found, err = api.verdicts(ctx, f)
 				} else {
@@ -88,6 +96,7 @@ lasted, how it ended, and why; the latest first.`,
 	flags := cmd.Flags()
 	flags.StringVar(&file, "history", "/var/lib/edge-anomaly/"+history.File, "file of the history")
 	api.flags(cmd)
+	cluster.flags(cmd)
 	flags.BoolVar(&told, "incidents", false, "list incidents, not single verdicts")
 	flags.BoolVar(&open, "open", false, "with --incidents: only those that last")
 	flags.StringVar(&kind, "kind", "", "with --incidents: only of this kind, for example level")
