@@ -50,7 +50,7 @@ func TestEmbeddedSaysWhatOneProcessSays(t *testing.T) {
 	dir := t.TempDir()
 	step := 0
 	for life := range 3 {
-		b, close := embeddedBus(t, dir, bus.Config{Partitions: 8})
+		b, closeBus := embeddedBus(t, dir, bus.Config{Partitions: 8})
 		w := b.Worker(bus.WorkerConfig{Intake: intake.Config{Defaults: told, MaxSeries: 1000}, Lease: time.Second})
 		stopWorker := background(t, w.Run)
 		pub := b.Publisher(intake.Config{Defaults: told})
@@ -66,7 +66,7 @@ func TestEmbeddedSaysWhatOneProcessSays(t *testing.T) {
 		}
 		stopPublisher()
 		stopWorker()
-		close()
+		closeBus()
 	}
 }
 

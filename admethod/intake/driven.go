@@ -171,7 +171,7 @@ const tellFor = 10 * time.Second
 // it is for verdicts of the intake's own, and tries again.
 func (in *Intake) Tell(ctx context.Context, verdicts []driver.Result) error {
 	for i := range verdicts {
-		if err := in.handler.Tell(&verdicts[i]); err != nil {
+		if err := in.handler.Tell(&verdicts[i]); err != nil { //nolint:contextcheck // a sink outlives what it is started for
 			return err
 		}
 	}

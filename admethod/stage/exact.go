@@ -62,7 +62,7 @@ func (s *Incident) EncodeExact(w *state.Writer) {
 	w.Uint(uint64(x.Phase))
 	w.Uint(uint64(x.Severity))
 	w.Float(x.Score)
-	for _, text := range []string{string(x.Kind), x.Cause.Namespace, x.Cause.Device, x.Cause.Property, x.message} {
+	for _, text := range []string{string(x.Kind), x.Cause.Namespace, x.Cause.Device, x.Cause.Property, x.message, x.other} {
 		w.Text(text)
 	}
 	w.Bool(x.told)
@@ -92,7 +92,7 @@ func (s *Incident) DecodeExact(r *state.Reader) {
 	x.Severity, x.Score = driver.Severity(r.Count("severity", int(driver.Critical))), r.Float()
 	x.Kind = driver.Kind(r.Text("kind", longest))
 	x.Cause = driver.Key{Namespace: r.Text("namespace", longest), Device: r.Text("device", longest), Property: r.Text("property", longest)}
-	x.message, x.told = r.Text("message", longest), r.Bool()
+	x.message, x.other, x.told = r.Text("message", longest), r.Text("translated message", longest), r.Bool()
 	for _, h := range []*holder{&x.detector, &x.quality} {
 		h.away = r.Bool()
 		h.severity = driver.Severity(r.Count("severity", int(driver.Critical)))

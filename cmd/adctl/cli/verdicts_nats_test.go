@@ -41,7 +41,7 @@ func TestVerdictsOfTheBus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := intake.Config{Defaults: map[string]any{"detector": "range", "detector.min": 0, "detector.max": 50}}
+	settings := intake.Config{Defaults: map[string]any{"detector": "range", "detector.lower": 0, "detector.upper": 50}}
 	pub := b.Publisher(settings)
 	ended := make(chan error, 2)
 	for _, run := range []func(context.Context) error{pub.Run, b.Worker(bus.WorkerConfig{Intake: settings, Lease: time.Second}).Run} {
@@ -63,8 +63,10 @@ func TestVerdictsOfTheBus(t *testing.T) {
 	if err := pub.Intake(bus.Origin{Name: "plant", Namespaces: []string{"*"}}).Take(ctx, readings); err != nil {
 		t.Fatal(err)
 	}
-	err = b.Read(ctx, bus.Reading{Filter: bus.Subject(readings[0].Key), Follow: true}, func(_ time.Time, data []byte) error {
-		if strings.Contains(string(data), `"critical"`) {
+	limited, late := context.WithTimeout(ctx, time.Minute)
+	defer late()
+	err = b.Read(limited, bus.Reading{Filter: bus.Subject(readings[0].Key), Follow: true}, func(_ time.Time, data []byte) error {
+		if strings.Contains(string(data), `"began"`) {
 			return errSeen
 		}
 		return nil
