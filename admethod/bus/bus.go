@@ -25,7 +25,7 @@ const (
 	VerdictsStream = "EA_VERDICTS"
 	OwnersBucket   = "EA_OWNERS"      // who works, and who owns which partition
 	PointsBucket   = "EA_CHECKPOINTS" // what the checkpoint of each partition consists of
-	StateBucket    = "EA_STATE"       // objects with the state of detectors
+	StateStream    = "EA_STATE"       // state of detectors
 
 	readingsSubject = "readings."
 	verdictsSubject = "verdicts."
@@ -55,7 +55,7 @@ type Bus struct {
 	verdicts jetstream.Stream
 	owners   jetstream.KeyValue
 	points   jetstream.KeyValue
-	state    jetstream.ObjectStore
+	states   jetstream.Stream
 }
 
 // requestTimeout bounds one request to JetStream; it is tried again where it can be.
@@ -129,13 +129,10 @@ func (b *Bus) make(ctx context.Context) (err error) {
 	if b.owners, err = b.bucket(ctx, OwnersBucket); err != nil {
 		return err
 	}
-	if b.state, err = b.js.ObjectStore(ctx, StateBucket); errors.Is(err, jetstream.ErrBucketNotFound) {
-		b.state, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-			Bucket: StateBucket, Description: "state of detectors", Storage: jetstream.FileStorage, Replicas: c.Replicas,
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("object store %s: %w", StateBucket, err)
+	if b.states, err = b.stream(ctx, jetstream.StreamConfig{
+		Name: StateStream, Description: "state of detectors, as checkpoints list it", Subjects: []string{stateSubject + ">"}, MaxMsgsPerSubject: 1,
+	}); err != nil {
+		return err
 	}
 	if b.readings, err = b.stream(ctx, jetstream.StreamConfig{
 		Name: ReadingsStream, Description: "readings, a subject for each partition", Subjects: []string{readingsSubject + "*"},

@@ -12,7 +12,7 @@
 //	                        marks.<partition>                            how far the verdicts of a partition are told
 //	bucket EA_OWNERS        worker.<name>, p.<partition>                 who is there, and who owns what
 //	bucket EA_CHECKPOINTS   meta, p.<partition>                          what the checkpoint of a partition consists of
-//	objects EA_STATE        <partition>/<epoch>-<id>                     state of detectors
+//	stream EA_STATE         state.<partition>.<epoch>-<id>.<piece>       state of detectors, in objects
 //
 // A [Publisher] hashes each reading to one of a fixed number of partitions, by namespace and group or device, so that a
 // series is always on the same one. Take returns when JetStream has the readings: nobody keeps what the bus does not have. Of
@@ -78,5 +78,5 @@
 // Kafka (with franz-go) would need: a topic each for readings, verdicts and marks with as many partitions; transactions in
 // place of the atomic batch, with the partition's name as transactional id, whose epochs are the fencing; a compacted topic
 // for checkpoints, as it has no objects; and the group protocol for ownership. What is here of JetStream alone is teller.send,
-// checkpoints.put and its objects, partition.subscribe, and the view of owners.
+// checkpoints.put and objects, partition.subscribe, and the view of owners.
 package bus

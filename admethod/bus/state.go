@@ -13,7 +13,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -38,8 +37,9 @@ type point struct {
 }
 
 type object struct {
-	Name string `json:"name"`
-	Size int    `json:"size"`
+	Name   string `json:"name"`
+	Size   int    `json:"size"` // unpacked
+	Pieces int    `json:"pieces"`
 }
 
 // mostObjects is after how many parts of a checkpoint it is written as a whole.
@@ -113,14 +113,14 @@ func (c *checkpoints) load(ctx context.Context) error {
 	for _, o := range c.point.Objects {
 		var packed []byte
 		err := patiently(ctx, func(ctx context.Context) (err error) {
-			packed, err = c.bus.state.GetBytes(ctx, o.Name)
-			if errors.Is(err, jetstream.ErrObjectNotFound) {
+			packed, err = c.bus.kept(ctx, o.Name, o.Pieces)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return stop{err}
 			}
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("state %s: %w", o.Name, err)
+			return err
 		}
 		data, err := s2.Decode(nil, packed)
 		if err != nil {
@@ -162,7 +162,7 @@ func (c *checkpoints) Close() error { return nil }
 
 // String says where the state is.
 func (c *checkpoints) String() string {
-	return "object store " + StateBucket + ", partition " + strconv.Itoa(c.partition)
+	return "stream " + StateStream + ", partition " + strconv.Itoa(c.partition)
 }
 
 // Load implements [inprocess.Store].
@@ -231,12 +231,13 @@ func (c *checkpoints) write(ctx context.Context, next point, fed map[string][]in
 		}
 		packed := s2.Encode(nil, data)
 		// Another name for each try: one that failed may have been taken all the same.
-		name := strconv.Itoa(c.partition) + "/" + strconv.FormatUint(next.Epoch, 10) + "-" + nuid.Next()
-		if _, err := c.bus.state.PutBytes(ctx, name, packed); err != nil {
-			return 0, fmt.Errorf("state %s: %w", name, err)
+		name := strconv.Itoa(c.partition) + "." + strconv.FormatUint(next.Epoch, 10) + "-" + nuid.Next()
+		pieces, err := c.bus.keep(ctx, name, packed)
+		if err != nil {
+			return 0, err
 		}
 		written = len(packed)
-		next.Objects = append(next.Objects, object{name, len(data)})
+		next.Objects = append(next.Objects, object{name, len(data), pieces})
 	}
 	before := c.point.Objects
 	if err := c.put(ctx, next); err != nil {
@@ -264,23 +265,17 @@ func (c *checkpoints) sweep(ctx context.Context, before []object) error {
 		if keep[name] {
 			return
 		}
-		if err := c.bus.state.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-			errs = append(errs, fmt.Errorf("state %s: %w", name, err))
-		}
+		errs = append(errs, c.bus.drop(ctx, name))
 	}
 	for _, o := range before {
 		drop(o.Name)
 	}
 	if !c.swept {
 		c.swept = true
-		all, err := c.bus.state.List(ctx)
-		if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-			return errors.Join(append(errs, err)...)
-		}
-		for _, info := range all {
-			if strings.HasPrefix(info.Name, strconv.Itoa(c.partition)+"/") {
-				drop(info.Name)
-			}
+		all, err := c.bus.objects(ctx, c.partition)
+		errs = append(errs, err)
+		for name := range all {
+			drop(name)
 		}
 	}
 	return errors.Join(errs...)
