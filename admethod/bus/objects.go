@@ -54,7 +54,11 @@ func (b *Bus) drop(ctx context.Context, name string) error {
 
 // objects are the names of those of a partition.
 func (b *Bus) objects(ctx context.Context, partition int) (map[string]bool, error) {
-	info, err := b.states.Info(ctx, jetstream.WithSubjectFilter(stateSubject+strconv.Itoa(partition)+".>"))
+	stream, err := b.js.Stream(ctx, StateStream) // of one's own: Info writes to it
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", StateStream, err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(stateSubject+strconv.Itoa(partition)+".>"))
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", StateStream, err)
 	}
