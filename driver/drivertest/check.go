@@ -56,6 +56,7 @@ var contract = []property{
 	{"snapshot", (*suite).survivesRestart},
 	{"damage", (*suite).refusesDamage},
 	{"incidents", (*suite).endsIncidents},
+	{"acceptance", (*suite).acceptsForGood},
 }
 
 // Check proves the contract on a driver, each clause in a subtest:
@@ -70,7 +71,8 @@ var contract = []property{
 //   - snapshot: a detector restored from one gives the verdicts of the one that wrote it;
 //   - damage: a damaged snapshot, or another driver's, is refused and leaves the detector as it was;
 //   - incidents: an incident of any length ends soon after the stream is back where nothing is accepted, and of two equal
-//     faults the second scores as the first within a tenth, for detectors that tell that an incident is ongoing.
+//     faults the second scores as the first within a tenth, for detectors that tell that an incident is ongoing;
+//   - acceptance: a level and a rest that were accepted begin no incident as long as they go on, for the same detectors.
 //
 // Snapshot and damage apply to detectors that implement encoding.BinaryMarshaler and BinaryUnmarshaler. The test that calls
 // Check must not be parallel, because allocations are counted for the whole process.

@@ -36,7 +36,7 @@ func told(c *Config, members int) float64 {
 func slow(k watch.Kind) bool { return k == watch.Freeze || k == watch.Drift }
 
 func (s *solo) configure(c *Config) {
-	w := watch.Config{Begin: math.Pow(10, -c.Together)}
+	w := watch.Config{Begin: math.Pow(10, -c.Together), Anew: true} // see rested; what a member does ranks the group
 	switch {
 	case s.accepts:
 		w.Accept = 1
@@ -53,7 +53,7 @@ func (s *solo) observe(c *Config, x float64, at int64, tells float64) (accepted 
 	if v.Judged {
 		s.evidence = max(-math.Log10(v.Tail), 0)
 	}
-	s.rested = s.rested && x == s.last || v.Accepted && v.Kind == watch.Freeze
+	s.rested = x == s.last && (s.rested || v.Accepted)
 	s.last = x
 	was := s.told
 	s.told = v.Open && (was || s.evidence >= tells && slow(v.Kind) && !s.rested)

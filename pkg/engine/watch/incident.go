@@ -256,6 +256,7 @@ func (d *Detector) end() {
 func (d *Detector) accept() {
 	i := &d.open
 	i.on = false
+	d.rested = !d.config.Anew && (i.by == still || 2*int64(d.rest.run) >= d.t-i.began) // until it moves
 	d.next = max(i.chain, d.t-replay)
 	for t := (i.began + thin - 1) / thin * thin; t < d.next; t += thin {
 		d.far.skip(d.when(t))

@@ -77,3 +77,29 @@ func TestLastingJump(t *testing.T) {
 		}
 	}
 }
+
+// TestLastingFreeze: a stream that stands still for good is one incident until that is accepted, and none after it.
+func TestLastingFreeze(t *testing.T) {
+	for _, every := range []time.Duration{time.Minute, 10 * time.Minute, time.Hour} {
+		for seed := range uint64(4) {
+			r := rand.New(rand.NewPCG(seed, 6))
+			s := watch.NewStream(watch.Config{})
+			began, accepted, x := 0, 0, 0.
+			for i := range 3000 {
+				if i < 700 {
+					x = 20 + .1*math.Round(20*r.NormFloat64())
+				}
+				v, _ := s.Next(x, int64(i)*int64(every))
+				if v.Began && i > 700 {
+					began++
+				}
+				if v.Accepted {
+					accepted++
+				}
+			}
+			if began != 1 || accepted != 1 {
+				t.Errorf("every %v, seed %d: %d incidents and accepted %d times, want one that is accepted once", every, seed, began, accepted)
+			}
+		}
+	}
+}

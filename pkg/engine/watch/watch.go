@@ -24,6 +24,9 @@ type Config struct {
 	Accept time.Duration
 	// Least is for how long at least, where that is left to a stream of which little is known yet.
 	Least time.Duration
+	// Anew has a rest that was accepted begin an incident again, for a caller who knows of it and wants to be told how
+	// unusual it is. Otherwise it is normal until the stream moves.
+	Anew bool
 }
 
 // Kind names what is unusual.
@@ -215,12 +218,14 @@ func (d *Detector) pace(dt float64) {
 
 // judge looks for the beginning of an incident.
 func (d *Detector) judge(v *Verdict, hint *Hint) {
-	by, least, common := 0, 1.0, 0
+	by, least, common, stands := 0, 1.0, 0, 0.0
 	d.rested = d.rested && d.rest.run > 0
 	for k, z := range d.zs {
 		d.us[k] = 0
 		if k == still {
-			if _, u := d.stillness(); !d.rested {
+			if _, u := d.stillness(); d.rested {
+				stands = u
+			} else {
 				d.us[k] = u
 			}
 		} else if share, ok := d.tails[k].common(z); !ok {
@@ -241,6 +246,10 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 	}
 	v.Tail = joined(u)
 	v.Onset, v.Moved = v.Tail, v.Tail
+	if stands > u { // it is unusual as before, and no news
+		v.Tail = joined(stands)
+		v.Moved = v.Tail
+	}
 	excused := d.excuse.lesson > 0 && d.excused(rows)
 	if !excused && u >= d.from+d.young() {
 		excused = len(d.lessons) > 0 && d.excused(rows)
