@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/heapprofiler"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/systeminfo"
 	"github.com/chromedp/chromedp"
@@ -360,6 +362,14 @@ func TestManyDevices(t *testing.T) {
 	do(ctx, t, heapprofiler.CollectGarbage())
 	tab := private(ctx, t)
 	accessible(ctx, t, "10,000 devices")
+	var printed []byte
+	do(ctx, t, chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		printed, _, err = page.PrintToPDF().Do(ctx)
+		return err
+	}))
+	if pages := len(regexp.MustCompile(`/Type\s*/Page\b`).FindAll(printed, -1)); pages < 1 || pages > 4 {
+		t.Errorf("it prints on %d pages", pages)
+	}
 	t.Logf("of %d devices the first are there after %v, a letter of the filter takes %v, the other end of the list %v, the tab takes %d MiB of its own", n, paint, typed, scrolled, tab>>20)
 	if scrolled > 100*time.Millisecond {
 		t.Errorf("the other end of the list takes %v", scrolled)

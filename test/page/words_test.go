@@ -118,11 +118,11 @@ func TestBlameAndReasonsOfNow(t *testing.T) {
 	}
 }
 
-// Devices are filtered by their node, as by their namespace and model.
+// Devices are filtered by their node, as by their namespace and model, and by their labels.
 func TestNode(t *testing.T) {
 	sink, err := httpapi.Factory().New(admethod.SinkSettings{
 		Options: map[string]any{"address": "127.0.0.1:0"}, Stats: func() admethod.Stats { return admethod.Stats{} },
-		About: func(k driver.Key) admethod.About { return admethod.About{Node: "edge-" + k.Device[len(k.Device)-1:]} },
+		About: func(k driver.Key) admethod.About { return admethod.About{Node: "edge-" + k.Device[len(k.Device)-1:], Labels: map[string]string{"hall": strings.Split(k.Device, "-")[0]}} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,4 +139,8 @@ func TestNode(t *testing.T) {
 	says(ctx, t, "main", "1 of 3 devices")
 	says(ctx, t, ".devices", "pump-2")
 	accessible(ctx, t, "node")
+	do(ctx, t, chromedp.Evaluate(`(() => { const node = document.querySelector('select[aria-label="Node"]'); node.value = ""; node.dispatchEvent(new Event("change")); })()`, nil),
+		chromedp.SendKeys("input[type=search]", "hall=boil"))
+	says(ctx, t, ".devices", "boiler-1")
+	says(ctx, t, "main", "1 of 3 devices")
 }

@@ -9,7 +9,7 @@ import { el, link, severity } from "./element.js";
 import { words } from "./words.js";
 
 const page = 100, kept = 20; // devices that are asked for at once, and pages that are held
-const height = 88, gap = 8, narrow = 168, beyond = 2; // of a card, in px; rows that are there above and below what is in view
+const height = 112, gap = 8, narrow = 168, beyond = 2; // of a card, in px; rows that are there above and below what is in view
 
 // wall asks the server with the query that filter() gives; told(answer) hears of counts and choices.
 export function wall(filter, signal, told) {
@@ -55,7 +55,7 @@ export function wall(filter, signal, told) {
     const focused = card.contains(document.activeElement) ? document.activeElement.href : undefined;
     card.className = d?.severity ?? "";
     card.replaceChildren(...(d ? [el("div", {}, severity(d.severity), " ", el("span", { class: "quiet small" }, d.namespace)), el("strong", { title: d.device }, d.device),
-      el("div", { class: "small" }, ...d.properties.slice(0, 8).map((p) => link({ ...d, property: p.property }, p.property || w.whole)))] : ["…"]));
+      el("div", { class: "small" }, ...d.properties.map((p) => link({ ...d, property: p.property }, p.property || w.whole)))] : ["…"]));
     if (focused) [...card.querySelectorAll("a")].find((a) => a.href === focused)?.focus({ preventScroll: true });
   };
   const draw = () => {

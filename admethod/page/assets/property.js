@@ -25,7 +25,7 @@ export async function property(main, q, signal, heard) {
 
   const seen = el("p", { class: "quiet" }), head = el("section", { "aria-live": "polite" }), wait = el("p", { class: "quiet" }, w.wait), group = together(key, state.recording, signal), past = el("section"), saying = el("section");
   const box = el("div", { class: "chart", role: "img", "aria-label": w.chart }), message = el("p", { role: "status" }), range = el("div", { class: "filters ranges", role: "group", "aria-label": w.span });
-  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, seen, range, wait, box, group.section, past, saying, message,
+  main.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← " + w.back)), el("h2", {}, `${key.device} ${key.property || w.whole}`), head, seen, range, wait, box, el("p", { class: "quiet small" }, state.recording ? w.strips : ""), group.section, past, saying, message,
     ...(state.recording && about.watched && about.members.length < 2 ? [attempt(key, about, signal)] : []));
   const said = (text) => { message.textContent = text; message.className = "says"; };
 
@@ -70,7 +70,7 @@ export async function property(main, q, signal, heard) {
   const members = () => group.show(about);
 
   // The columns of the chart. The newest point joins what comes within its part of the span.
-  let data = [[], [], [], [], [], []], labels = [], zoomed, span = "3600", part = 0;
+  let data = [[], [], [], [], [], []], labels = [], odd = [], zoomed, span = "3600", part = 0;
   const add = (v) => {
     const t = Date.parse(v.at) / 1000, last = data[0].length - 1;
     if (v.value === undefined || v.value === null || last >= 0 && t <= data[0][last]) return;
@@ -96,6 +96,7 @@ export async function property(main, q, signal, heard) {
       const p = await get("v1/readings?" + query, signal), none = () => new Array(p.at.length).fill(null);
       data = [p.at, p.max, p.min, p.expected ?? none(), p.lower ?? none(), p.upper ?? none()];
       labels = p.said ?? [];
+      odd = p.odd ?? [];
       if (p.states) about.states = p.states;
       if (from === undefined && p.at.length) part = (to - p.at[0]) / 800;
     } catch (err) { if (signal.aborted) return; /* what comes is shown all the same */ }
@@ -117,7 +118,7 @@ export async function property(main, q, signal, heard) {
     if (plot) { plot.set(columns); return; }
     plot = chart(box, {
       ...look, time: w.time, data: columns,
-      spans: () => [...labels.map((l) => ({ from: l.from, to: l.to, color: l.kind === "normal" ? "--normal" : "--label", top: 0.97, share: 0.03 })), ...list.map((i) => ({ from: Date.parse(i.start) / 1000, to: (i.end ? Date.parse(i.end) : Date.now()) / 1000, color: i.severity === "critical" ? "--critical-back" : "--warning-back" }))],
+      spans: () => [...labels.map((l) => ({ from: l.from, to: l.to, color: l.kind === "normal" ? "--normal" : "--label", top: 0.97, share: 0.03 })), ...odd.map((o) => ({ from: o.from, to: o.to, color: `--${o.severity}`, top: 0, share: 0.03 })), ...list.map((i) => ({ from: Date.parse(i.start) / 1000, to: (i.end ? Date.parse(i.end) : Date.now()) / 1000, color: i.severity === "critical" ? "--critical-back" : "--warning-back" }))],
       zoom: (from, to) => { zoomed = from === undefined ? undefined : { from, to }; load(); lists(); },
     });
   };
