@@ -62,7 +62,7 @@ func TestSinksKnowWhatSourcesKnow(t *testing.T) {
 		})
 	}
 	a := at("a", 0, 1)
-	a.Property = &source.Property{Labels: map[string]string{"hall": "3"}, Predicted: "a_predicted"}
+	a.Property = &source.Property{Labels: map[string]string{"hall": "3"}, Predicted: "a_predicted", Model: "pump", Node: "edge-1"}
 	if _, err := take(t, f, a, at("nothing", 0, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestSinksKnowWhatSourcesKnow(t *testing.T) {
 	knows("nothing", "hall", "", "")
 	asks.Lock()
 	for _, about := range asks.knew[a.Key] {
-		if about.Predicted == "" {
+		if about.Predicted == "" || about.Model != "pump" || about.Node != "edge-1" {
 			t.Error("a verdict came before what is known of its property")
 		}
 	}

@@ -59,7 +59,7 @@ func device(name, model string) *v1beta1.Device {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: name, Labels: map[string]string{"hall": "3"}},
 	}
 	d.Spec.DeviceModelRef = new(localObjectReference)
-	d.Spec.DeviceModelRef.Name = model
+	d.Spec.DeviceModelRef.Name, d.Spec.NodeName = model, "edge-1"
 	for _, p := range []string{"temperature", "temperature-anomaly", "setpoint", "picture"} {
 		d.Spec.Properties = append(d.Spec.Properties, v1beta1.DeviceProperty{Name: p})
 	}

@@ -108,7 +108,7 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 	if len(got) != 1 || r.Key != (driver.Key{Namespace: "plant", Device: "pump-1", Property: "temperature"}) || r.Text != "21.5" || r.At.UnixMilli() != began+123 {
 		t.Fatalf("%+v: want one reading of plant/pump-1/temperature", got)
 	}
-	if p.Model != "pump" || p.DataType != "double" || p.Unit != "°C" || *p.Minimum != -20 || *p.Maximum != 120 || p.Labels["hall"] != "3" {
+	if p.Model != "pump" || p.Node != "edge-1" || p.DataType != "double" || p.Unit != "°C" || *p.Minimum != -20 || *p.Maximum != 120 || p.Labels["hall"] != "3" {
 		t.Errorf("known: %+v", p)
 	}
 	if fmt.Sprint(p.Detection) != "map[detector:ewma threshold:0.9]" {
