@@ -122,7 +122,9 @@ func TestBlameAndReasonsOfNow(t *testing.T) {
 func TestNode(t *testing.T) {
 	sink, err := httpapi.Factory().New(admethod.SinkSettings{
 		Options: map[string]any{"address": "127.0.0.1:0"}, Stats: func() admethod.Stats { return admethod.Stats{} },
-		About: func(k driver.Key) admethod.About { return admethod.About{Node: "edge-" + k.Device[len(k.Device)-1:], Labels: map[string]string{"hall": strings.Split(k.Device, "-")[0]}} },
+		About: func(k driver.Key) admethod.About {
+			return admethod.About{Node: "edge-" + k.Device[len(k.Device)-1:], Labels: map[string]string{"hall": strings.Split(k.Device, "-")[0]}}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
