@@ -30,6 +30,7 @@ type Grid interface {
 	Offset() int64
 	// Buffered reports whether the next Read has something at hand, as opposed to waiting for the source.
 	Buffered() bool
+	// A method Notes() []string, where there is one, says what a person should know of the file.
 }
 
 // Format is a file format that is known by its first bytes.

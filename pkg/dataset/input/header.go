@@ -13,6 +13,24 @@ import (
 // betterHeader is the number of the line that names the columns, of those at the beginning that only have names: groups of
 // columns may have names of their own above it.
 func (d *delimited) betterHeader(lines []ahead, usual int) (best int) {
+	for i, a := range lines[:min(len(lines), preamble)] {
+		if d.width(a) != usual {
+			break
+		}
+		fields, err := d.cut(nil, a.text)
+		if err != nil || !IsHeader(fields) {
+			break
+		}
+		if i > 0 && NamesBetter(fields, d.header) {
+			best, d.header = i, named(fields)
+		}
+	}
+	return best
+}
+
+// NamesBetter reports whether of two lines of names that follow each other the second names the columns, and the first
+// groups of them: it names the time, or more columns.
+func NamesBetter(second, first []string) bool {
 	rank := func(fields []string) (n int) {
 		if slices.ContainsFunc(fields, namesTime) {
 			n = len(fields)
@@ -24,19 +42,7 @@ func (d *delimited) betterHeader(lines []ahead, usual int) (best int) {
 		}
 		return n
 	}
-	for i, a := range lines[:min(len(lines), preamble)] {
-		if d.width(a) != usual {
-			break
-		}
-		fields, err := d.cut(nil, a.text)
-		if err != nil || !IsHeader(fields) {
-			break
-		}
-		if i > 0 && rank(fields) > rank(d.header) {
-			best, d.header = i, named(fields)
-		}
-	}
-	return best
+	return rank(second) > rank(first)
 }
 
 // blanks reports whether lines are columns that are separated by blanks: those without a comment have as many words.

@@ -64,8 +64,8 @@ func (r *Reader) look() error {
 			return err
 		}
 	}
-	if g, ok := r.grid.(interface{ notes() []string }); ok {
-		r.notes = append(r.notes, g.notes()...)
+	if g, ok := r.grid.(interface{ Notes() []string }); ok {
+		r.notes = append(r.notes, g.Notes()...)
 	}
 	r.cells = make([]Cell, len(r.plan.columns))
 	return r.arrange(rows)

@@ -267,7 +267,8 @@ type matrix struct {
 	said        []string // by Prometheus, of what may be missing
 }
 
-func (m *matrix) notes() []string { return m.said }
+// Notes are what a person should know of the answer.
+func (m *matrix) Notes() []string { return m.said }
 
 func newPrometheus(r io.Reader, c *counter) (*matrix, error) {
 	answer, err := promapi.Decode(r)

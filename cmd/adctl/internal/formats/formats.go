@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -53,7 +55,11 @@ type workbook struct {
 	size   int64
 	line   int
 	first  []string // a row that was looked at
+	said   []string
 }
+
+// Notes say which sheet is read, and which are not.
+func (w *workbook) Notes() []string { return w.said }
 
 func openWorkbook(r io.Reader) (input.Grid, error) {
 	data, err := readAll(r)
@@ -64,16 +70,30 @@ func openWorkbook(r io.Reader) (input.Grid, error) {
 	if err != nil {
 		return nil, fmt.Errorf("excel workbook: %w", err)
 	}
+	var found *workbook
+	var read string
+	var left []string
 	for _, sheet := range f.GetSheetList() {
 		rows, err := f.Rows(sheet)
 		if err != nil {
 			continue // a chart
 		}
 		w := &workbook{file: f, rows: rows, size: int64(len(data))}
-		if w.begin() {
-			return w, nil
+		is := w.begin()
+		if is && found == nil {
+			found, read = w, sheet
+			continue
+		}
+		if is {
+			left = append(left, strconv.Quote(sheet))
 		}
 		_ = rows.Close()
+	}
+	if found != nil {
+		if left != nil {
+			found.said = []string{fmt.Sprintf("sheet %q is read, and not %s: save what is to be read as a file of its own", read, strings.Join(left, ", "))}
+		}
+		return found, nil
 	}
 	return nil, errors.Join(errors.New("excel workbook: no sheet has a table with a time and readings"), f.Close())
 }
@@ -92,6 +112,10 @@ func (w *workbook) begin() bool {
 		if filled(before) > 1 && (filled(row) > 1 || filled(row) == 1 && !input.IsHeader(row)) { // a reading may be missing
 			if !input.IsHeader(before) {
 				return false
+			}
+			if input.IsHeader(row) && input.NamesBetter(row, before) { // groups of columns have names of their own
+				before = row
+				continue
 			}
 			w.header, w.first = before, row
 			return true
@@ -154,7 +178,8 @@ type table struct {
 	file   *parquet.File
 	size   int64
 	header []string
-	times  []func(int64) time.Time // of a column; nil where it is no time
+	texts  []func(parquet.Value) string // of the values of a column
+	said   []string
 	groups []parquet.RowGroup
 	rows   parquet.Rows
 	buffer []parquet.Row
@@ -173,18 +198,27 @@ func openParquet(r io.Reader) (input.Grid, error) {
 		return nil, fmt.Errorf("parquet file: %w", err)
 	}
 	t := &table{file: f, size: int64(len(data)), groups: f.RowGroups(), buffer: make([]parquet.Row, 256)}
-	for _, c := range f.Root().Columns() {
-		if !c.Leaf() || c.Repeated() {
-			return nil, fmt.Errorf("parquet file: column %q is nested, want one of single values", c.Name())
+	for _, path := range f.Schema().Columns() {
+		c, ok := f.Schema().Lookup(path...)
+		if !ok || c.ColumnIndex != len(t.header) {
+			return nil, fmt.Errorf("parquet file: column %q is not where it should be", strings.Join(path, "."))
 		}
-		t.header, t.times = append(t.header, c.Name()), append(t.times, timeOf(c.Type()))
+		name, text := strings.Join(path, "."), textOf(c.Node.Type())
+		if c.MaxRepetitionLevel > 0 { // a list
+			t.said = append(t.said, fmt.Sprintf("column %q has lists: left out", name))
+			text = func(parquet.Value) string { return "" }
+		}
+		t.header, t.texts = append(t.header, name), append(t.texts, text)
 	}
 	t.fields = make([]string, len(t.header))
 	return t, nil
 }
 
-// timeOf reads the values of a column of times.
-func timeOf(t parquet.Type) func(int64) time.Time {
+// Notes say what is left out.
+func (t *table) Notes() []string { return t.said }
+
+// textOf writes the values of a column.
+func textOf(t parquet.Type) func(parquet.Value) string {
 	var logical format.LogicalTypeValue
 	if l := t.LogicalType(); l != nil {
 		logical = l.Value
@@ -194,15 +228,51 @@ func timeOf(t parquet.Type) func(int64) time.Time {
 		if l.Unit.Value != nil {
 			unit := l.Unit.Value.Duration()
 			perSecond := int64(time.Second / unit)
-			return func(n int64) time.Time { return time.Unix(n/perSecond, n%perSecond*int64(unit)) }
+			return func(v parquet.Value) string {
+				return stamp(time.Unix(v.Int64()/perSecond, v.Int64()%perSecond*int64(unit)))
+			}
 		}
 	case *format.DateType:
-		return func(n int64) time.Time { return time.Unix(n*86400, 0) }
+		return func(v parquet.Value) string { return stamp(time.Unix(int64(v.Int32())*86400, 0)) }
+	case *format.DecimalType:
+		return func(v parquet.Value) string { return decimalText(v, l.Scale) }
+	case *format.IntType:
+		if !l.IsSigned {
+			return func(v parquet.Value) string {
+				if v.Kind() == parquet.Int32 {
+					return strconv.FormatUint(uint64(v.Uint32()), 10)
+				}
+				return strconv.FormatUint(v.Uint64(), 10)
+			}
+		}
 	}
-	if t.Kind() == parquet.Int96 { // as older programs write it
-		return func(n int64) time.Time { return time.Unix(0, n) }
+	if t.Kind() == parquet.Int96 { // as older programs write times
+		return func(v parquet.Value) string {
+			const julian = 2440588 // of 1970-01-01
+			n := v.Int96()
+			return stamp(time.Unix((int64(n[2])-julian)*86400, int64(n[1])<<32|int64(n[0])))
+		}
 	}
-	return nil
+	return valueText
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// decimalText writes a number of whole units of the last of its digits behind the point.
+func decimalText(v parquet.Value, scale int32) string {
+	n := new(big.Int)
+	switch v.Kind() {
+	case parquet.Int32:
+		n.SetInt64(int64(v.Int32()))
+	case parquet.Int64:
+		n.SetInt64(v.Int64())
+	default: // two's complement, the greatest byte first
+		b := v.ByteArray()
+		if n.SetBytes(b); len(b) > 0 && b[0] >= 0x80 {
+			n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+		}
+	}
+	return new(big.Rat).SetFrac(n, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale, 0))), nil)).FloatString(int(max(scale, 0)))
 }
 
 func (t *table) Header() []string { return t.header }
@@ -238,18 +308,7 @@ func (t *table) Read() ([]string, int, error) {
 		if v.IsNull() || c >= len(t.fields) {
 			continue
 		}
-		switch {
-		case t.times[c] == nil:
-			t.fields[c] = valueText(v)
-		case v.Kind() == parquet.Int96:
-			const julian = 2440588 // of 1970-01-01
-			n := v.Int96()
-			t.fields[c] = time.Unix((int64(n[2])-julian)*86400, int64(n[1])<<32|int64(n[0])).UTC().Format(time.RFC3339Nano)
-		case v.Kind() == parquet.Int32:
-			t.fields[c] = t.times[c](int64(v.Int32())).UTC().Format(time.RFC3339Nano)
-		default:
-			t.fields[c] = t.times[c](v.Int64()).UTC().Format(time.RFC3339Nano)
-		}
+		t.fields[c] = t.texts[c](v)
 	}
 	t.at++
 	t.line++
