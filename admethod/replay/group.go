@@ -302,7 +302,7 @@ func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
 		}
 		o.Blamed = append(o.Blamed, name)
 	}
-	blames := r.Severity.Anomalous()
+	blames, judged := r.Severity.Anomalous(), r.Severity != driver.Unknown
 	g.mu.Lock()
 	g.verdicts = append(g.verdicts, o)
 	g.held = g.held[:0]
@@ -318,6 +318,9 @@ func (g *Group) answered(r *driver.Result, deliver func(*driver.Result)) {
 	}
 	if v.Incident.Phase == driver.Lasts && math.IsNaN(r.Onset) {
 		v.Onset = 0
+	}
+	if !judged { // that it learns is not why
+		v.Message = ""
 	}
 	g.mu.Unlock()
 }

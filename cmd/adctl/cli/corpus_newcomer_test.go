@@ -37,6 +37,10 @@ func TestCorpusOfNewcomers(t *testing.T) {
 		}
 		return strings.Join(all, joint)
 	}
+	// long2 are rows of each time.
+	long2 := func(header string, rows ...string) string {
+		return header + "\n" + objects(strings.Join(rows, "\n"), "\n") + "\n"
+	}
 	// clocks are set in a place on a night.
 	clocks := func(place string, every time.Duration, year int, month time.Month, day int) string {
 		zone, err := time.LoadLocation(place)
@@ -79,6 +83,19 @@ func TestCorpusOfNewcomers(t *testing.T) {
 		"fractions of three digits":        {row("time,p", func(_ int, v float64) string { return fmt.Sprintf(",%.3f", v) }), nil, all("; 0 rows skipped\njudged")},
 		"fractions of three digits, and 0": {row("time;p", func(_ int, v float64) string { return fmt.Sprintf(";%.3f", v/100) }), nil, all("; 0 rows skipped\njudged")},
 		"lakhs":                            {row("time,p", func(_ int, v float64) string { return fmt.Sprintf(`,"1,23,%06.2f"`, 100+v) }), nil, all("is 123160, ")},
+		"a sign behind":                    {row("time,value", func(_ int, v float64) string { return fmt.Sprintf(",%.3f-", v) }), nil, all("is -59.98, ")},
+		"currencies":                       {row("time,value", func(_ int, v float64) string { return fmt.Sprintf(",$%.3f", v) }), nil, all("is 59.98 $, ")},
+		"1.#QNAN is no 1":                  {instead("1.#QNAN", 20, 3), nil, all("8 cells hold no number")},
+		"half days":                        {strings.NewReplacer("AM", "a. m.", "PM", "p. m.").Replace(dated("time,value", "2006-01-02 3:04 PM", ",")), nil, all("2026-03-02T01:00:00 ")},
+		"Java's places":                    {dated("time,value", "2006-01-02T15:04:05+01:00[Europe/Berlin]", ","), nil, all()},
+		// series that are not called so
+		"a key of texts":   {long2("time,Zone,temp", "TIME,A,VALUE", "TIME,B,50"), nil, want{exitFailed, 2 * small, 1, []string{`rows of the same time differ in column "Zone": each of its values ("A", "B") is a series`, "judged by auto: A"}}},
+		"a key of numbers": {long2("time,slave_id,value", "TIME,1,VALUE", "TIME,2,50"), nil, want{exitFailed, 2 * small, 1, []string{"judged by auto: 1"}}},
+		"two keys":         {long2("time,Building,Room,temp", "TIME,N,r1,VALUE", "TIME,N,r2,50", "TIME,S,r1,50", "TIME,S,r2,50"), nil, want{exitFailed, 4 * small, 1, []string{"judged by auto: N/r1"}}},
+		"one after the other": {"time,Zone,temp\n" + objects("TIME,A,VALUE", "\n") + "\n" + objects("TIME,B,50", "\n") + "\n", nil,
+			want{exitFailed, 2 * small, 1, []string{"judged by auto: A"}}},
+		"each row twice": {long2("time,value", "TIME,VALUE", "TIME,VALUE"), nil, want{exitFailed, 2 * small, 1, []string{"judged by auto: value"}}},
+		"times alone":    {"time\n" + strings.NewReplacer("T", " ", "Z", "").Replace(objects("TIME", "\n")) + "\n", nil, refused("got 1 columns")},
 		// what is judged by what
 		"one column of several": {row("time,a,b", func(_ int, v float64) string { return fmt.Sprintf(",5,%.3f", v) }), []string{"--columns", "b"}, all("judged by auto: b (no season)\n")},
 		"texts among chosen columns": {row("time,mode,temp", func(i int, v float64) string { return fmt.Sprintf(",%s,%.3f", []string{"idle", "run"}[i/5%2], v) }),

@@ -279,7 +279,11 @@ func (s *summary) words(w io.Writer) {
 	}
 	fmt.Fprintf(w, "threshold %.6g", s.Threshold)
 	if s.AlarmsAWeek != nil {
-		fmt.Fprintf(w, ": by chance about %s false alarms a week, at a reading every %s", rough(*s.AlarmsAWeek), s.Cadence)
+		alarms := rough(*s.AlarmsAWeek) + " false alarms"
+		if alarms == "1 false alarms" {
+			alarms = "1 false alarm"
+		}
+		fmt.Fprintf(w, ": by chance about %s a week, at a reading every %s", alarms, s.Cadence)
 		if s.judges > 1 {
 			fmt.Fprintf(w, ", %s of each of %d that are judged alone or together", rough(*s.AlarmsAWeek/float64(s.judges)), s.judges)
 		}

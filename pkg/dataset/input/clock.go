@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +20,9 @@ var (
 		"2.1.2006", "2.1.06", "2/1/2006", "1/2/2006", "2-1-2006", "1-2-2006", "2/1/06", "1/2/06",
 		"2-Jan-2006", "2-Jan-06", "2 Jan 2006", "Jan 2, 2006", "2 January 2006", "2. January 2006", "January 2, 2006",
 		"Mon 2 Jan 2006", "Mon, 2 Jan 2006", "Mon Jan 2 2006", "Mon, Jan 2, 2006", "Monday, 2 January 2006",
-		"Monday, January 2, 2006", "2006年1月2日",
+		"Monday, January 2, 2006", "2006年1月2日", "2006-1",
 	}
-	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", "T150405", " 150405", " 15時04分", " 15時04分05秒", " 15时04分", " 15时04分05秒"}
+	clockLayouts = [...]string{"", " 15:04:05", " 15:04", "T15:04:05", "T15:04", " 3:04:05 PM", " 3:04 PM", " 3:04:05 pm", " 3:04 pm", " 3:04:05PM", " 3:04PM", "T150405", " 150405", " 15時04分", " 15時04分05秒", " 15时04分", " 15时04分05秒"}
 	zoneLayouts  = [...]string{"", "Z07:00", " Z07:00", " -0700", "-0700", "-07", " -07", " -0700 MST", " MST"}
 )
 
@@ -61,7 +60,7 @@ type clock struct {
 	location *time.Location
 	last     time.Time // for the hour that is there twice
 	counts   Count     // what numbers count that are no times
-	colon    bool      // fractions of a second follow a colon
+	odd      bool      // times have what no layout has, see usual
 	scale    float64   // seconds of a number, where that is no one; 0 where it is
 }
 
@@ -76,10 +75,10 @@ const wanted = "RFC 3339, YYYY-MM-DD hh:mm:ss, DD.MM.YYYY hh:mm, a Unix time or 
 // clockOf finds how times are written from some of them: of a column that is called a time at least one has to be one,
 // of another column every other.
 func clockOf(times []string, location *time.Location, called bool) (*clock, error) {
-	if pointed, colon := pointedAll(times); colon {
-		c, err := clockOf(pointed, location, called)
+	if all, odd := usualAll(times); odd {
+		c, err := clockOf(all, location, called)
 		if err == nil {
-			c.colon = true
+			c.odd = true
 		}
 		return c, err
 	}
@@ -135,20 +134,6 @@ func clockOf(times []string, location *time.Location, called bool) (*clock, erro
 		c.other = swapped
 	}
 	return c, nil
-}
-
-// fraction is one of a second that follows a colon, as controllers write it.
-var fraction = regexp.MustCompile(`(\d:\d\d:\d\d):(\d{1,6})$`)
-
-// pointedAll are times whose fractions follow a point where those of all follow a colon.
-func pointedAll(times []string) (pointed []string, all bool) {
-	for _, t := range times {
-		if !fraction.MatchString(t) {
-			return nil, false
-		}
-		pointed = append(pointed, fraction.ReplaceAllString(t, "$1.$2"))
-	}
-	return pointed, pointed != nil
 }
 
 func firstOf(times []string) string {
@@ -245,8 +230,8 @@ func (c *clock) same(t string) bool {
 
 // parse reads a time. It is told in the location, whose clock what is measured may go by.
 func (c *clock) parse(t string) (time.Time, error) {
-	if c.colon {
-		t = fraction.ReplaceAllString(t, "$1.$2")
+	if c.odd {
+		t = usual(t)
 	}
 	if c.unit != text {
 		at, err := c.number(t)

@@ -50,6 +50,9 @@ func blanks(lines []ahead) bool {
 	counts, all := make(map[int]int), 0
 	for _, a := range lines {
 		if text := strings.TrimSpace(a.text); a.err == nil && text != "" && text[0] != '#' {
+			if looksLikeTime(text) { // a date and a time of day
+				return false
+			}
 			counts[len(strings.Fields(text))]++
 			all++
 		}

@@ -490,3 +490,38 @@ func TestCodeThatComesLate(t *testing.T) {
 		})
 	}
 }
+
+// What numbers count that stand where times should.
+func TestCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  string
+		count input.Count
+		at    string // of the last row
+	}{
+		"times":        {"time,v\n1772323200,1\n1772323260,2\n", input.NoCount, "2026-03-01T00:01:00Z"},
+		"seconds":      {"time,v\n0,1\n0.5,2\n", input.Seconds, "1970-01-01T00:00:00.5Z"},
+		"milliseconds": {"time (ms),v\n0,1\n250,2\n", input.Seconds, "1970-01-01T00:00:00.25Z"},
+		"hours":        {"elapsed_h,v\n0,1\n2,2\n", input.Seconds, "1970-01-01T02:00:00Z"},
+		"rows":         {"n,v\n0,1\n1,2\n2,3\n", input.Rows, "1970-01-01T00:00:02Z"},
+		"backwards":    {"row,v\n3,1\n2,2\n1,3\n", input.Rows, "1970-01-01T00:00:03Z"},
+	} {
+		r, err := input.NewReader(strings.NewReader(c.file), input.Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		at := ""
+		for {
+			row, err := r.Read()
+			if err != nil {
+				break
+			}
+			at = row.At.UTC().Format(time.RFC3339Nano)
+		}
+		if r.Counts() != c.count || at != c.at {
+			t.Errorf("%s: %v, the last row at %s, want %v and %s", name, r.Counts(), at, c.count, c.at)
+		}
+		if said := len(r.Notes()) > 0; said != (c.count != input.NoCount) {
+			t.Errorf("%s: notes are %q", name, r.Notes())
+		}
+	}
+}

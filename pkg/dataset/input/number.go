@@ -60,6 +60,10 @@ func (s style) parse(text string) (v float64, unit string, ok bool) {
 		v, ok := s.value(inner)
 		return -v, "", ok && v >= 0
 	}
+	if bare := strings.TrimLeftFunc(strings.TrimPrefix(text, "R$"), func(r rune) bool { return unicode.Is(unicode.Sc, r) }); bare != text && bare != "" {
+		v, _, ok := s.parse(strings.TrimLeft(bare, " \u00a0"))
+		return v, strings.TrimSpace(strings.TrimSuffix(text, bare)), ok
+	}
 	end := 0
 	for i, r := range text { // the number: digits and what may stand between them
 		if r >= '0' && r <= '9' {
@@ -76,11 +80,14 @@ func (s style) parse(text string) (v float64, unit string, ok bool) {
 		break
 	}
 	number, unit := text[:end], strings.TrimSpace(text[end:])
-	if number == "" || utf8.RuneCountInString(unit) > 12 || strings.ContainsFunc(unit, unicode.IsDigit) && !strings.ContainsAny(unit, "³²/") {
+	if number == "" || utf8.RuneCountInString(unit) > 12 || strings.Contains(unit, "#") || strings.ContainsFunc(unit, unicode.IsDigit) && !strings.ContainsAny(unit, "³²/") {
 		return 0, "", false
 	}
 	if v, ok = s.value(number); !ok {
 		return 0, "", false
+	}
+	if unit == "-" { // behind the number, as in accounts
+		return -v, "", true
 	}
 	return v, unit, true
 }

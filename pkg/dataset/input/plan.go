@@ -58,6 +58,7 @@ var (
 		"sensor", "sensor_id", "sensorname", "device_id", "deviceid", "device_name", "name", "metric", "variable", "signal", "series", "topic",
 		"channel", "_measurement", "_field", "host", "machine", "varname", "nodeid", "itemid", "item", "entity name", "entityname", "entity_name", "tag name",
 		"point name", "channel name", "device name", "sensor name", "station", "station_id", "location", "asset", "equipment", "meter", "meter_id", "node",
+		"parameter", "messstelle", "messstelle_id", "kanal", "file",
 	}
 	ignored = []string{"result", "table", "_start", "_stop"} // of InfluxDB
 )
@@ -111,6 +112,9 @@ func newPlan(header []string, rows [][]string, separator byte, keys []string, o 
 	p.findQuality(names, cells, o, note)
 	if err := p.findSeries(names, header != nil, cells, keys, o); err != nil {
 		return nil, err
+	}
+	if o.Series == nil && header != nil && o.Columns == nil && !o.Texts {
+		p.findKeys(names, rows, note)
 	}
 	if err := p.findReadings(names, header, cells, separator, o, note); err != nil {
 		return nil, err

@@ -43,6 +43,61 @@ func (p *plan) findSeries(names []string, headed bool, cells func(int) []string,
 	return nil
 }
 
+// The share of rows that have the time of another row from which they are of several series, and of those among them that a
+// column has to tell apart.
+const (
+	together = 0.2
+	apart    = 0.95
+)
+
+// findKeys finds the columns that tell rows of the same time apart, where many have one and no column is called as one that
+// does: texts, or whole numbers that are called an identifier.
+func (p *plan) findKeys(names []string, rows [][]string, note func(string, ...any)) {
+	if len(p.series) > 0 || len(rows) < 10 {
+		return
+	}
+	repeated := func(keys []int) (n int) {
+		seen := make(map[string]bool)
+		for _, row := range rows {
+			parts := []string{p.timestamp(row)}
+			for _, i := range keys {
+				if i < len(row) {
+					parts = append(parts, strings.TrimSpace(row[i]))
+				}
+			}
+			key := strings.Join(parts, "\x00")
+			if seen[key] {
+				n++
+			}
+			seen[key] = true
+		}
+		return n
+	}
+	all := repeated(nil)
+	if float64(all) < together*float64(len(rows)) {
+		return
+	}
+	var keys []int
+	for i, name := range names {
+		cells := cellsOf(rows, i)
+		few := make(map[string]bool)
+		for _, c := range cells {
+			few[c] = true
+		}
+		lower := strings.ToLower(name)
+		identifies := numbers(cells, point) == 0 || strings.HasSuffix(lower, "id") || slices.Contains(seriesNames, lower)
+		if p.taken(i) || !identifies || len(few) < 2 || len(few) > len(rows)/3 {
+			continue
+		}
+		keys = append(keys, i)
+		if float64(repeated(keys)) <= (1-apart)*float64(all) {
+			p.series = keys
+			note("rows of the same time differ in column %q: each of its values (%s) is a series", names[keys[len(keys)-1]], examples(cells))
+			return
+		}
+	}
+}
+
 // mayHaveStates reports whether the file is a long one of numbers, in which some series may be of texts, as a door is among
 // thermometers.
 func (p *plan) mayHaveStates() bool {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -272,4 +273,28 @@ func (p *plan) joinSerial(names []string, cells func(int) []string) {
 			return
 		}
 	}
+}
+
+// fraction is one of a second that follows a colon, as controllers write it; ofPlace is what Java writes behind an offset.
+var (
+	fraction = regexp.MustCompile(`(\d:\d\d:\d\d):(\d{1,6})$`)
+	ofPlace  = regexp.MustCompile(`\[[\w/+-]+\]$`)
+	halves   = strings.NewReplacer("a. m.", "AM", "p. m.", "PM", "a.m.", "AM", "p.m.", "PM")
+)
+
+// usual is a time without what no layout has.
+func usual(t string) string {
+	return halves.Replace(ofPlace.ReplaceAllString(fraction.ReplaceAllString(t, "$1.$2"), ""))
+}
+
+// usualAll are times without what no layout has, where all of them have it.
+func usualAll(times []string) (all []string, odd bool) {
+	for _, t := range times {
+		u := usual(t)
+		if u == t {
+			return nil, false
+		}
+		all = append(all, u)
+	}
+	return all, all != nil
 }
