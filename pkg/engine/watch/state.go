@@ -110,7 +110,7 @@ func (d *Detector) DecodeState(r *state.Reader) {
 	d.rest.DecodeState(r)
 	d.open.DecodeState(r)
 	d.decodeLessons(r)
-	d.nhabits = r.Count("habits", math.MaxInt32)
+	d.nhabits = int32(r.Count("habits", math.MaxInt32))
 	d.rested = r.Bool()
 	for i := range min(d.nhabits, habits) {
 		d.habits[i] = habit{r.Int(), within(r, "habit"), r.Bool(), r.Bool()}

@@ -93,7 +93,7 @@ type Detector struct {
 	excuse  excuse
 	habits  [habits]habit
 	rested  bool // the present rest is a habit
-	nhabits int
+	nhabits int32
 	set     set
 }
 
