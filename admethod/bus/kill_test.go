@@ -35,7 +35,7 @@ func TestWorkersAndNodesAreKilled(t *testing.T) {
 	}
 	ordeal{
 		series: 240, steps: 100, workers: 2, kills: 3, nodeKills: 1, leaves: 1, heartbeat: "30s", last: 16 * time.Second,
-		partitions: 12, checkpoint: 2 * time.Second, patience: time.Minute,
+		partitions: 12, checkpoint: 2 * time.Second, patience: 3 * time.Minute,
 	}.run(t)
 }
 

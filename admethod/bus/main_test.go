@@ -189,7 +189,7 @@ func (p *process) leave(tb testing.TB) {
 	_ = p.stdin.Close()
 	select {
 	case <-p.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		tb.Error("a process does not end")
 		p.kill()
 	}
@@ -258,7 +258,7 @@ func connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 // opened is a bus, which may take a while to elect leaders.
 func opened(tb testing.TB, conn *nats.Conn, c bus.Config) *bus.Bus {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, conn, c)
 	if err != nil {
