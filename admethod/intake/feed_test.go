@@ -270,6 +270,21 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
+// beyond is how many of a batch are refused as more series than a source may have; none is for another reason.
+func beyond(t *testing.T, f *intake.Feed, batch []source.Reading) int {
+	t.Helper()
+	refused, err := source.Refused(f.Take(t.Context(), batch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range refused {
+		if !strings.Contains(r.Err.Error(), "limits.series") {
+			t.Fatal(r.Err)
+		}
+	}
+	return len(refused)
+}
+
 // What a source offers is bounded, however many different names it has.
 func TestManyNames(t *testing.T) {
 	in, f := running(t, intake.Config{Drivers: echo(), Defaults: map[string]any{"detector": "echo"}}, intake.Limits{Series: 100})
@@ -279,16 +294,7 @@ func TestManyNames(t *testing.T) {
 		for i := range batch {
 			batch[i] = at(fmt.Sprint("p", round*len(batch)+i), round, 1)
 		}
-		refused, err := source.Refused(f.Take(t.Context(), batch))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range refused {
-			if !strings.Contains(r.Err.Error(), "limits.series") {
-				t.Fatal(r.Err)
-			}
-		}
-		refusals += len(refused)
+		refusals += beyond(t, f, batch)
 	}
 	if refusals != 20*len(batch)-100 || in.Properties() != 100 {
 		t.Errorf("%d refused, %d scored, of %d: want 100 scored", refusals, in.Properties(), 20*len(batch))

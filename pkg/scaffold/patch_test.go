@@ -133,18 +133,7 @@ func TestPatchRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, o := generated(t, tt.version)
-			path := filepath.Join(dir, filepath.FromSlash(tt.file))
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			changed := strings.Replace(string(raw), tt.old, tt.new, 1)
-			if changed == string(raw) {
-				t.Fatalf("%s has no %q", tt.file, tt.old)
-			}
-			if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			rewrite(t, filepath.Join(dir, filepath.FromSlash(tt.file)), tt.old, tt.new)
 			if _, err := Patch(dir, o); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -154,6 +143,22 @@ func TestPatchRefuses(t *testing.T) {
 		if _, err := Patch(dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no mapper: %v, want %q", err, want)
 		}
+	}
+}
+
+// rewrite replaces the first of what a file has of old.
+func rewrite(t *testing.T, path, old, by string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(raw), old, by, 1)
+	if changed == string(raw) {
+		t.Fatalf("%s has no %q", path, old)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

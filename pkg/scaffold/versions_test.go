@@ -262,18 +262,7 @@ func TestPatchKeepsTheAuthorsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, o := generated(t, "v1.23")
-			path := filepath.Join(dir, filepath.FromSlash(tt.file))
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			changed := strings.Replace(string(raw), tt.old, tt.new, 1)
-			if changed == string(raw) {
-				t.Fatal("nothing was changed")
-			}
-			if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			rewrite(t, filepath.Join(dir, filepath.FromSlash(tt.file)), tt.old, tt.new)
 			var notes []string
 			o.Note = func(text string) { notes = append(notes, text) }
 			changes, err := Patch(dir, o)

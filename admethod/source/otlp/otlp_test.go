@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"net/http"
@@ -95,28 +94,6 @@ func point(to pmetric.NumberDataPointSlice, at time.Time, value float64) pmetric
 	return p
 }
 
-func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-}
-
-// post sends a body; an answer is the status and a text.
-func post(ctx context.Context, client *http.Client, url string, body []byte, header map[string]string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	for name, value := range header {
-		req.Header.Set(name, value)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	said, err := io.ReadAll(resp.Body)
-	return strings.TrimSpace(fmt.Sprintf("%d %s%s", resp.StatusCode, resp.Header.Get("Retry-After"), said)), err
-}
-
 func inProto(m pmetric.Metrics) []byte {
 	body, err := pmetricotlp.NewExportRequestFromMetrics(m).MarshalProto()
 	if err != nil {
@@ -137,9 +114,9 @@ func inJSON(m pmetric.Metrics) []byte {
 type send func(ctx context.Context, address string, m pmetric.Metrics) error
 
 func overHTTP(format string, marshal func(pmetric.Metrics) []byte) send {
-	client := newClient()
+	client := sourcetest.Client()
 	return func(ctx context.Context, address string, m pmetric.Metrics) error {
-		answer, err := post(ctx, client, "http://"+address+otlp.Path, marshal(m), map[string]string{"Content-Type": format})
+		answer, err := sourcetest.Post(ctx, client, "http://"+address+otlp.Path, marshal(m), map[string]string{"Content-Type": format})
 		if err == nil && !strings.HasPrefix(answer, "200") {
 			err = errors.New(answer)
 		}
@@ -251,7 +228,7 @@ func TestRequests(t *testing.T) {
 		"a bomb":           {otlp.Path, packed(make([]byte, 1<<20)), zipped, "413"},
 		"too long":         {otlp.Path, make([]byte, 5000), protobuf, "413"},
 	} {
-		answer, err := post(t.Context(), newClient(), "http://"+address+c.path, c.body, c.header)
+		answer, err := sourcetest.Post(t.Context(), sourcetest.Client(), "http://"+address+c.path, c.body, c.header)
 		if err != nil || !strings.HasPrefix(strings.ReplaceAll(answer, `": `, `":`), c.want) {
 			t.Errorf("%s: %s, %v; want %s", name, answer, err, c.want)
 		}
@@ -271,7 +248,7 @@ func TestRequests(t *testing.T) {
 		if header["Content-Encoding"] != "" {
 			body = packed(good)
 		}
-		if answer, err := post(t.Context(), newClient(), "http://"+address+otlp.Path, body, header); err != nil || !strings.HasPrefix(answer, "200") {
+		if answer, err := sourcetest.Post(t.Context(), sourcetest.Client(), "http://"+address+otlp.Path, body, header); err != nil || !strings.HasPrefix(answer, "200") {
 			t.Errorf("%s, %v", answer, err)
 		}
 		if got := fmt.Sprint(texts(in.Readings())); got != "[plant/press/force 0s 1]" {
@@ -452,7 +429,7 @@ func TestBusy(t *testing.T) {
 	waittest.Eventually(t, "there is no room", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // where it found room it would wait for ever
 		defer cancel()
-		answer, err := post(ctx, newClient(), "http://"+address+otlp.Path, inProto(late), map[string]string{"Content-Type": "application/x-protobuf"})
+		answer, err := sourcetest.Post(ctx, sourcetest.Client(), "http://"+address+otlp.Path, inProto(late), map[string]string{"Content-Type": "application/x-protobuf"})
 		return err == nil && strings.HasPrefix(answer, "429 2")
 	})
 	err := overGRPC(t.Context(), address, late)
@@ -493,7 +470,7 @@ func TestManyMappers(t *testing.T) {
 				}
 			}})
 			body := inProto(pushed(fmt.Sprint("press-", i), "force", began.Add(time.Duration(round)*time.Second), 1))
-			if answer, err := post(ctx, &clients[i], "http://"+address+otlp.Path, body, map[string]string{"Content-Type": "application/x-protobuf"}); err != nil || !strings.HasPrefix(answer, "200") {
+			if answer, err := sourcetest.Post(ctx, &clients[i], "http://"+address+otlp.Path, body, map[string]string{"Content-Type": "application/x-protobuf"}); err != nil || !strings.HasPrefix(answer, "200") {
 				t.Fatalf("mapper %d, round %d: %s, %v", i, round, answer, err)
 			}
 		}
@@ -548,7 +525,7 @@ func TestWhoSends(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: config, ForceAttemptHTTP2: true}}
 	over := map[string]func(authorization string) string{
 		"HTTP": func(authorization string) string {
-			answer, err := post(t.Context(), client, "https://"+address+otlp.Path, inProto(pushed("press", "force", time.Now(), 1)),
+			answer, err := sourcetest.Post(t.Context(), client, "https://"+address+otlp.Path, inProto(pushed("press", "force", time.Now(), 1)),
 				map[string]string{"Content-Type": "application/x-protobuf", "Authorization": authorization})
 			if err != nil {
 				return err.Error()

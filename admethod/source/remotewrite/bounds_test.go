@@ -56,7 +56,7 @@ func TestAMillionSeries(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	client := newClient()
+	client := sourcetest.Client()
 	var before int64
 	refused := 0
 	for r := range requests {

@@ -4,12 +4,10 @@
 package remotewrite_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"net/http"
@@ -72,29 +70,11 @@ func body(all ...*pb.TimeSeries) []byte {
 	return snappy.Encode(nil, text)
 }
 
-// post sends a request, as Prometheus does; an answer is the status and a text.
+// post sends a request, as Prometheus does.
 func post(ctx context.Context, client *http.Client, url string, text []byte, header map[string]string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/x-protobuf")
-	req.Header.Set("Content-Encoding", "snappy")
-	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
-	for name, value := range header {
-		req.Header.Set(name, value)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	said, err := io.ReadAll(resp.Body)
-	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, said)), err
-}
-
-func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	all := map[string]string{"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
+	maps.Copy(all, header)
+	return sourcetest.Post(ctx, client, url, text, all)
 }
 
 // What a source promises: nothing is lost and nothing comes twice, over connections that break and restarts.
@@ -102,7 +82,7 @@ func TestSource(t *testing.T) {
 	sourcetest.Test(t, func(t *testing.T) *sourcetest.Origin {
 		address, last := proctest.FreeAddress(t), time.Now().UnixMilli()
 		proxy := faultproxy.New(t, address)
-		client := newClient()
+		client := sourcetest.Client()
 		var p sourcetest.Pusher[*pb.TimeSeries]
 		p.Start(t, func(ctx context.Context, some []*pb.TimeSeries) error {
 			answer, err := post(ctx, client, "http://"+proxy.Addr()+remotewrite.Path, body(some...), nil)
@@ -133,7 +113,7 @@ func TestSource(t *testing.T) {
 func TestRequests(t *testing.T) {
 	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	url := "http://" + run(t, in, r, map[string]any{"maxBody": 4096, "series": 3})
-	client := newClient()
+	client := sourcetest.Client()
 	waittest.Eventually(t, "it listens", func() bool {
 		answer, err := post(t.Context(), client, url+remotewrite.Path, body(), nil)
 		return err == nil && answer == "204"
@@ -227,7 +207,7 @@ func TestWhoSends(t *testing.T) {
 func TestAddressTaken(t *testing.T) {
 	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	address := run(t, in, r, nil)
-	client := newClient()
+	client := sourcetest.Client()
 	listens := func() bool {
 		answer, err := post(t.Context(), client, "http://"+address+remotewrite.Path, body(), nil)
 		return err == nil && answer == "204"
@@ -253,7 +233,7 @@ func TestIntakeEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(t.Context(), sourcetest.Ended{Err: why}) }()
 	waittest.Eventually(t, "the sender is told", func() bool {
-		answer, err := post(t.Context(), newClient(), "http://"+address+remotewrite.Path, body(series("x", "a", at(1000, 1))), nil)
+		answer, err := post(t.Context(), sourcetest.Client(), "http://"+address+remotewrite.Path, body(series("x", "a", at(1000, 1))), nil)
 		return err == nil && strings.HasPrefix(answer, "503")
 	})
 	if err := <-ended; !errors.Is(err, why) {
@@ -343,7 +323,7 @@ remote_write:
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := newClient().Do(req)
+	resp, err := sourcetest.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (r *request2) body() []byte {
 func TestVersion2(t *testing.T) {
 	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	address := run(t, in, r, map[string]any{"series": 2})
-	api, err := remote.NewAPI("http://"+address, remote.WithAPIPath(strings.TrimPrefix(remotewrite.Path, "/")), remote.WithAPIHTTPClient(newClient()))
+	api, err := remote.NewAPI("http://"+address, remote.WithAPIPath(strings.TrimPrefix(remotewrite.Path, "/")), remote.WithAPIHTTPClient(sourcetest.Client()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestVersion2(t *testing.T) {
 func TestVersion2Wrong(t *testing.T) {
 	in, r := new(sourcetest.Intake), new(sourcetest.Reports)
 	url := "http://" + run(t, in, r, map[string]any{"maxBody": 1 << 20}) + remotewrite.Path
-	client := newClient()
+	client := sourcetest.Client()
 	waittest.Eventually(t, "it listens", func() bool {
 		answer, err := post(t.Context(), client, url, body(), nil)
 		return err == nil && answer == "204"

@@ -4,7 +4,12 @@
 package sourcetest
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +56,29 @@ func (p *Pusher[T]) Push(v T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.have = append(p.have, v)
+}
+
+// Client is an HTTP client that has a connection of its own for each request.
+func Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+// Post sends a body. An answer is its status, when to come again where it says that, and its text.
+func Post(ctx context.Context, client *http.Client, url string, body []byte, header map[string]string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	said, err := io.ReadAll(resp.Body)
+	return strings.TrimSpace(fmt.Sprintf("%d %s%s", resp.StatusCode, resp.Header.Get("Retry-After"), said)), err
 }
 
 // Ended is an intake that takes nothing any more.

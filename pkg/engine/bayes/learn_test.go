@@ -282,17 +282,7 @@ func TestTrainingIsQuick(t *testing.T) {
 	}
 	start := proctest.CPU(t) // not the wall clock: the machine may have others to serve
 	table := millionRows(t)
-	s, _, err := HillClimb(t.Context(), table, Climb{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := Fit(table, s, Prior{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Calibrate(compile(t, n), table, Options{}); err != nil {
-		t.Fatal(err)
-	}
+	s, _ := learned(t, table, Options{})
 	took := proctest.CPU(t) - start
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -41,6 +41,13 @@ func room(t testing.TB, rows int, misread float64, opt Options) (*Locator, Struc
 			t.Fatal(err)
 		}
 	}
+	s, l := learned(t, table, opt)
+	return l, s
+}
+
+// learned is all that is learned from a table.
+func learned(t testing.TB, table *Table, opt Options) (Structure, *Locator) {
+	t.Helper()
 	s, _, err := HillClimb(t.Context(), table, Climb{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +65,7 @@ func room(t testing.TB, rows int, misread float64, opt Options) (*Locator, Struc
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, s
+	return s, l
 }
 
 // garble makes each member report another state with this probability.
