@@ -42,6 +42,7 @@ type season struct {
 	age     float64 // readings
 	share   float64 // of the deviation that was left when it was found
 	set     set
+	doubt   doubt
 }
 
 // search looks for the period near the one that the history knows, which is coarse: one candidate a reading, first
@@ -160,7 +161,6 @@ func (s *season) measure() {
 
 // set is what is open since the clock of the place was set: a rhythm that goes by it has moved, one that goes by the sun
 // has not. For a cycle the nearer of both is expected of each reading, and nothing is learned; then the better one stays.
-// It is not part of the state: after a restart the phase is as before.
 type set struct {
 	by    float64 // readings by which the phase moves, if it does; 0: nothing is open
 	left  [2]float32
@@ -207,11 +207,53 @@ func (s *season) now(moved bool) float64 {
 	if !moved {
 		return s.phase
 	}
-	phase := math.Mod(s.phase+s.set.by, s.period)
+	return s.shifted(s.set.by)
+}
+
+// shifted is the phase so many readings further.
+func (s *season) shifted(by float64) float64 {
+	phase := math.Mod(s.phase+by, s.period)
 	if phase < 0 {
 		phase += s.period
 	}
 	return phase
+}
+
+// doubt is how far the readings of an incident are, together, from what is expected of them, and from what is an hour
+// sooner and later: when the clock of a place was set and nobody says so, they are near one of these.
+type doubt struct {
+	n   float64
+	off [3]float64
+}
+
+const (
+	leastDoubt = 2 // readings
+	nearHour   = 2 // usual residuals that they are off in the mean which are near
+	farNow     = 4 // and which are not
+)
+
+// suspect takes a reading of a season that has so many readings an hour and may go by a clock; 0 is one that does not. An
+// hour that it may be off is tried once the incident is over.
+func (s *season) suspect(x, hour float64, held bool) {
+	d := &s.doubt
+	switch {
+	case hour == 0 || s.set.by != 0:
+		*d = doubt{}
+	case held:
+		d.n++
+		for k := range d.off {
+			d.off[k] += min(math.Abs(x-s.valueAt(s.shifted(float64(k-1)*hour))), 2*farNow*s.left)
+		}
+	case d.n > 0:
+		near, by := d.off[0], -hour
+		if d.off[2] < near {
+			near, by = d.off[2], hour
+		}
+		if usual := d.n * s.left; d.n >= leastDoubt && near < nearHour*usual && d.off[1] > farNow*usual {
+			s.move(by)
+		}
+		*d = doubt{}
+	}
 }
 
 func (s *season) advance(step int) {
@@ -235,8 +277,8 @@ func (s *season) lock() {
 	s.lag, s.slope, s.summed = 0, 0, 0
 }
 
-func (s *season) at() (i, j int, f float64) {
-	u := s.now(s.set.moved) / s.period * float64(s.slots)
+func (s *season) at(phase float64) (i, j int, f float64) {
+	u := phase / s.period * float64(s.slots)
 	i = min(int(u), int(s.slots)-1)
 	f = min(u-float64(i), 1)
 	if j = i + 1; j == int(s.slots) {
@@ -245,8 +287,10 @@ func (s *season) at() (i, j int, f float64) {
 	return i, j, f
 }
 
-func (s *season) value() float64 {
-	i, j, f := s.at()
+func (s *season) value() float64 { return s.valueAt(s.now(s.set.moved)) }
+
+func (s *season) valueAt(phase float64) float64 {
+	i, j, f := s.at(phase)
 	return s.profile[i]*(1-f) + s.profile[j]*f
 }
 
@@ -259,7 +303,7 @@ func (s *season) learn(x float64, hold bool) bool {
 	s.all += gain * (math.Abs(x-s.mean) - s.all)
 	s.mean += 0.5 * gain * (x - s.mean)
 	if !hold && s.set.by == 0 {
-		i, j, f := s.at()
+		i, j, f := s.at(s.phase)
 		e = max(-4*s.left, min(4*s.left, e))
 		slope := (s.profile[j] - s.profile[i]) * float64(s.slots) / s.period
 		s.lag += e * slope
@@ -278,6 +322,13 @@ func (s *season) EncodeState(w *state.Writer) {
 		w.Float(v)
 	}
 	w.Floats(s.profile[:s.slots])
+	for _, v := range []float64{s.set.by, float64(s.set.left[0]), float64(s.set.left[1]), float64(s.set.tried)} {
+		w.Float(v)
+	}
+	w.Float(s.doubt.n)
+	for _, v := range s.doubt.off {
+		w.Float(v)
+	}
 }
 
 // DecodeState implements state.Part.
@@ -293,6 +344,16 @@ func (s *season) DecodeState(r *state.Reader) {
 		if math.IsNaN(v) || math.Abs(v) > 1e200 {
 			r.Fail("the profile has a value of %v", v)
 		}
+	}
+	s.set.by = r.Finite("set of the clock")
+	s.set.left = [2]float32{float32(r.Min("left as it was", 0)), float32(r.Min("left as it is set", 0))}
+	s.set.tried = float32(r.Min("readings tried", 0))
+	s.doubt.n = r.Min("readings in doubt", 0)
+	for k := range s.doubt.off {
+		s.doubt.off[k] = r.Min("off by", 0)
+	}
+	if math.Abs(s.set.by) > 1e12 {
+		r.Fail("the clock was set by %v readings", s.set.by)
 	}
 	if r.Err() == nil && ((s.slots > 0) != (s.period > 0) || s.phase > s.period || s.period > 0 && s.period < shortest) {
 		r.Fail("season of period %v with %d slots at %v", s.period, s.slots, s.phase)

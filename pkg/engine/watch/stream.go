@@ -69,6 +69,11 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 	}
 	resting := s.t > 0 && x+s.offset == s.at(s.t).x && s.smallest > 0
 	s.regimes.Hold(s.open.on)
+	hour := 0.0
+	if structure == regime.Seasonal && s.byClock() {
+		hour = float64(time.Hour) / s.clock.unit
+	}
+	s.regimes.Hour(hour)
 	r := s.regimes.Next(x, step, due, resting, history{s})
 	if p, trusted := (history{s}).Period(); trusted {
 		s.period = float64(p) * s.clock.mean
@@ -119,21 +124,21 @@ func (s *Stream) Next(x float64, at int64) (Verdict, Forecast) {
 // What comes every day at its hour may then come sooner or later than a day after.
 func (s *Stream) ClockSet(by time.Duration) {
 	s.clockSet(by)
-	unit := s.clock.unit
-	if unit == 0 {
-		return
+	if s.byClock() {
+		s.regimes.Move(float64(by) / s.clock.unit)
 	}
-	// A rhythm of a machine goes by no clock: a period that is a day or some, or half of one, may.
-	days := s.regimes.Season() * unit / float64(24*time.Hour)
-	if days < 1 {
-		days = 1 / max(days, 1e-3)
-		if days > mostADay {
-			return
+}
+
+// byClock reports whether the season may go by a clock: a rhythm of a machine does not, a period that is a day or some,
+// or a part of one, may.
+func (s *Stream) byClock() bool {
+	days := s.regimes.Season() * s.clock.unit / float64(24*time.Hour)
+	if days > 0 && days < 1 {
+		if days = 1 / days; days > mostADay {
+			return false
 		}
 	}
-	if math.Abs(days-math.Round(days)) < nearDay {
-		s.regimes.Move(float64(by) / unit)
-	}
+	return days > 0 && math.Abs(days-math.Round(days)) < nearDay
 }
 
 const mostADay = 4 // periods, of a rhythm that goes by the clock

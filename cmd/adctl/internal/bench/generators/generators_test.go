@@ -28,7 +28,6 @@ var floors = map[string]map[string]float64{
 	"a day without sun":       {"found": .4},
 	"one value day and night": {"found": .1},
 	"hourly fault":            {"hours that it is told after its end": 5},
-	"clock set back":          {"the same, times of UTC": 14},
 	"recurring setpoints":     {"alerts in 10,000 readings": 9},
 	"group of two":            {"rows that it is told after its end": 40},
 }
