@@ -19,7 +19,7 @@ type Config struct {
 	Recover    int     // readings in which the baseline moves to the present level after an alarm. Default 50
 	MaxAge     int     // readings after which an alarm is a new normal; 0 = never. Default 500
 	Together   float64 // evidence, −log10 of a probability, at which the members together begin an alarm. Default 3.9, one row in 8,000
-	Quiet      int     // rows the group's alarm outlasts that of its members. Default 20
+	Quiet      int     // rows the group's alarm outlasts that of its members. Default 5
 
 	crowd float64 // by how much more is asked of each member of a large group
 }
@@ -27,7 +27,7 @@ type Config struct {
 // DefaultConfig is the configuration that needs no tuning.
 func DefaultConfig() Config {
 	return Config{
-		TrainRows: 400, Start: 6, Stop: 2.5, Smoothing: 0.1, Adaptation: 0.0025, Recover: 50, MaxAge: 500, Quiet: 20,
+		TrainRows: 400, Start: 6, Stop: 2.5, Smoothing: 0.1, Adaptation: 0.0025, Recover: 50, MaxAge: 500, Quiet: 5,
 		Together: 3.9,
 	}
 }

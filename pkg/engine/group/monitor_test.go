@@ -49,7 +49,7 @@ func Example() {
 	// Output:
 	// row 602: alarm true
 	// member 0 left its level of 32
-	// row 733: alarm false
+	// row 718: alarm false
 }
 
 // sec is the time of row i of a group that is read every second.

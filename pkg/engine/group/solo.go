@@ -36,7 +36,7 @@ func told(c *Config, members int) float64 {
 func slow(k watch.Kind) bool { return k == watch.Freeze || k == watch.Drift }
 
 func (s *solo) configure(c *Config) {
-	w := watch.Config{Begin: math.Pow(10, -c.Together), Anew: true} // see rested; what a member does ranks the group
+	w := watch.Config{Begin: math.Pow(10, -c.Together), Anew: true, Wary: true} // see rested; what a member does ranks the group
 	switch {
 	case s.accepts:
 		w.Accept = 1

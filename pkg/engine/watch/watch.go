@@ -27,6 +27,8 @@ type Config struct {
 	// Anew has a rest that was accepted begin an incident again, for a caller who knows of it and wants to be told how
 	// unusual it is. Otherwise it is normal until the stream moves.
 	Anew bool
+	// Wary asks more of a stream of which little is known yet even where it has kept a level so far.
+	Wary bool
 }
 
 // Kind names what is unusual.
@@ -274,8 +276,19 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 	v.Tail = max(v.Tail, 1.01*d.beginTail())
 }
 
-// young is what an incident needs more while little was seen: the first day of a stream is all news.
-func (d *Detector) young() float64 { return youngU * max(0, 1-d.learned/grownUp) }
+// young is what an incident needs more while little was seen: the first day of a stream is all news, unless it keeps a
+// level. How far moves over a while are larger than over a quarter of it tells which it is.
+func (d *Detector) young() float64 {
+	if d.learned >= grownUp {
+		return 0
+	}
+	more := youngU * (1 - d.learned/grownUp)
+	if d.config.Wary {
+		return more
+	}
+	const part = 8 // of what was learned, over which moves are known
+	return more * d.growth(lagFor(int64(d.learned)/part)) / maxGrowth
+}
 
 // lifted is the tail probability of a reading that is part of an incident: less than what begins one, but in the order
 // of how far each is away.
