@@ -42,7 +42,6 @@ type season struct {
 	age     float64 // readings
 	share   float64 // of the deviation that was left when it was found
 	set     set
-	doubt   doubt
 }
 
 // search looks for the period near the one that the history knows, which is coarse: one candidate a reading, first
@@ -161,17 +160,18 @@ func (s *season) measure() {
 
 // set is what is open since the clock of the place was set: a rhythm that goes by it has moved, one that goes by the sun
 // has not. For a cycle the nearer of both is expected of each reading, and nothing is learned; then the better one stays.
+// Before anybody knows that, it is what the readings of an incident leave.
 type set struct {
-	by    float64 // readings by which the phase moves, if it does; 0: nothing is open
-	left  [2]float32
-	tried float32
-	moved bool // what is expected of the newest reading
+	by    float32    // readings by which the phase moves, if it does; 0: nothing is open
+	left  [3]float32 // by the phase as it is and as it may be; in an incident as it is, and an hour sooner and later
+	tried float32    // readings
+	moved bool       // what is expected of the newest reading
 }
 
 // move says that the phase may be so many readings further.
 func (s *season) move(by float64) {
 	if s.period > 0 {
-		s.set = set{by: s.set.by + by}
+		s.set = set{by: s.set.by + float32(by)}
 	}
 }
 
@@ -207,7 +207,7 @@ func (s *season) now(moved bool) float64 {
 	if !moved {
 		return s.phase
 	}
-	return s.shifted(s.set.by)
+	return s.shifted(float64(s.set.by))
 }
 
 // shifted is the phase so many readings further.
@@ -219,40 +219,36 @@ func (s *season) shifted(by float64) float64 {
 	return phase
 }
 
-// doubt is how far the readings of an incident are, together, from what is expected of them, and from what is an hour
-// sooner and later: when the clock of a place was set and nobody says so, they are near one of these.
-type doubt struct {
-	n   float64
-	off [3]float64
-}
-
 const (
-	leastDoubt = 2 // readings
+	leastDoubt = 2 // readings of an incident
 	nearHour   = 2 // usual residuals that they are off in the mean which are near
 	farNow     = 4 // and which are not
 )
 
-// suspect takes a reading of a season that has so many readings an hour and may go by a clock; 0 is one that does not. An
-// hour that it may be off is tried once the incident is over.
+// suspect takes a reading of a season that has so many readings an hour and may go by a clock; 0 is one that does not. The
+// readings of an incident that are all where they were to be an hour sooner or later tell that the clock of the place was
+// set, and nobody said so: that hour is tried once the incident is over.
 func (s *season) suspect(x, hour float64, held bool) {
-	d := &s.doubt
+	t := &s.set
 	switch {
-	case hour == 0 || s.set.by != 0:
-		*d = doubt{}
+	case t.by != 0:
+	case hour == 0:
+		*t = set{}
 	case held:
-		d.n++
-		for k := range d.off {
-			d.off[k] += min(math.Abs(x-s.valueAt(s.shifted(float64(k-1)*hour))), 2*farNow*s.left)
+		t.tried++
+		for k, by := range [...]float64{0, -hour, hour} {
+			t.left[k] += float32(min(math.Abs(x-s.valueAt(s.shifted(by))), 2*farNow*s.left))
 		}
-	case d.n > 0:
-		near, by := d.off[0], -hour
-		if d.off[2] < near {
-			near, by = d.off[2], hour
+	case t.tried > 0:
+		near, by := t.left[1], -hour
+		if t.left[2] < near {
+			near, by = t.left[2], hour
 		}
-		if usual := d.n * s.left; d.n >= leastDoubt && near < nearHour*usual && d.off[1] > farNow*usual {
+		now, n, usual := t.left[0], t.tried, t.tried*float32(s.left)
+		*t = set{}
+		if n >= leastDoubt && near < nearHour*usual && now > farNow*usual {
 			s.move(by)
 		}
-		*d = doubt{}
 	}
 }
 
@@ -322,13 +318,14 @@ func (s *season) EncodeState(w *state.Writer) {
 		w.Float(v)
 	}
 	w.Floats(s.profile[:s.slots])
-	for _, v := range []float64{s.set.by, float64(s.set.left[0]), float64(s.set.left[1]), float64(s.set.tried)} {
-		w.Float(v)
+	for _, v := range s.set.fields() {
+		w.Float(float64(*v))
 	}
-	w.Float(s.doubt.n)
-	for _, v := range s.doubt.off {
-		w.Float(v)
-	}
+}
+
+// fields are what is kept of it.
+func (t *set) fields() [5]*float32 {
+	return [...]*float32{&t.by, &t.tried, &t.left[0], &t.left[1], &t.left[2]}
 }
 
 // DecodeState implements state.Part.
@@ -345,15 +342,12 @@ func (s *season) DecodeState(r *state.Reader) {
 			r.Fail("the profile has a value of %v", v)
 		}
 	}
-	s.set.by = r.Finite("set of the clock")
-	s.set.left = [2]float32{float32(r.Min("left as it was", 0)), float32(r.Min("left as it is set", 0))}
-	s.set.tried = float32(r.Min("readings tried", 0))
-	s.doubt.n = r.Min("readings in doubt", 0)
-	for k := range s.doubt.off {
-		s.doubt.off[k] = r.Min("off by", 0)
-	}
-	if math.Abs(s.set.by) > 1e12 {
-		r.Fail("the clock was set by %v readings", s.set.by)
+	for k, v := range s.set.fields() {
+		x := r.Finite("of a clock that was set")
+		if math.Abs(x) > 1e30 || k > 0 && x < 0 {
+			r.Fail("of a clock that was set is %v", x)
+		}
+		*v = float32(x)
 	}
 	if r.Err() == nil && ((s.slots > 0) != (s.period > 0) || s.phase > s.period || s.period > 0 && s.period < shortest) {
 		r.Fail("season of period %v with %d slots at %v", s.period, s.slots, s.phase)

@@ -62,8 +62,8 @@ type Watch struct {
 	regime  Regime
 	counter counter
 	held    bool    // set by who follows the incident, before each reading
-	hour    float64 // readings of it; 0 where the season goes by no clock; likewise
 	reset   bool    // by the newest reading, of a counter
+	hour    float32 // readings of it; 0 where the season goes by no clock; set as held is
 	season  season
 	search  search // for the season
 	modes   modes
@@ -115,7 +115,7 @@ func (w *Watch) Next(x float64, step, due int, resting bool, h History) Verdict 
 		}
 		return w.judge(move, w.last-move, 1, resting)
 	case Seasonal:
-		w.season.suspect(x, w.hour, w.held)
+		w.season.suspect(x, float64(w.hour), w.held)
 		w.season.weigh(x)
 		v := w.judge(x-w.season.value(), w.season.value(), step, resting)
 		if !w.season.learn(x, w.open.holds() || resting) && !w.open.on {
@@ -141,7 +141,7 @@ func (w *Watch) Next(x float64, step, due int, resting bool, h History) Verdict 
 }
 
 // Hour says how many readings an hour of the season has, which may go by a clock; 0: it does not.
-func (w *Watch) Hour(readings float64) { w.hour = readings }
+func (w *Watch) Hour(readings float64) { w.hour = float32(readings) }
 
 // Move says that a season may be so many readings further than it was, as the clock of the place was set.
 func (w *Watch) Move(readings float64) { w.season.move(readings) }

@@ -21,6 +21,7 @@ const (
 	levelOf    = 64  // newest readings of an incident that tell the level it keeps,
 	levelLeast = 4   // if there are so many
 	leastMoves = 16  // over a lag until moves are held against them
+	leastDrift = 3   // lag from which a departure may be a drift
 	maxGrowth  = 0.5 // power of time with which moves grow
 )
 
@@ -316,7 +317,7 @@ func (d *Detector) departure() Kind {
 	least, most := min(devs[0], 0), max(devs[n-1], 0)
 	size := max(most, -least)
 	switch level := math.Abs(devs[(n-1)/2]+devs[n/2])/2 > part*size; {
-	case level && i.by >= 3 && !d.leapt():
+	case level && i.by >= leastDrift && !d.leapt():
 		return Drift
 	case level:
 		return Level

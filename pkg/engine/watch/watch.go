@@ -253,10 +253,11 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 		v.Moved = v.Tail
 	}
 	excused := d.excuse.lesson > 0 && d.excused(rows)
-	if !excused && u >= d.from+d.young() {
+	begins := u >= d.from && u >= d.from+d.young(by, rows)
+	if !excused && begins {
 		excused = len(d.lessons) > 0 && d.excused(rows)
 	}
-	if !excused && u >= d.from+d.young() {
+	if !excused && begins {
 		now := d.at(d.t)
 		base := d.at(max(d.t-rows, 1))
 		if size := now.x - base.x; d.habitual(base.at, size, by == still) {
@@ -276,18 +277,30 @@ func (d *Detector) judge(v *Verdict, hint *Hint) {
 	v.Tail = max(v.Tail, 1.01*d.beginTail())
 }
 
-// young is what an incident needs more while little was seen: the first day of a stream is all news, unless it keeps a
-// level. How far moves over a while are larger than over a quarter of it tells which it is.
-func (d *Detector) young() float64 {
+// young is what an incident that a member sees in so many rows needs more while little was seen: the first day of a stream
+// is all news. One that has kept a level does not drift by itself, though it may leap: how far moves over a while are
+// larger than over a quarter of it tells whether it has.
+func (d *Detector) young(by int, rows int64) float64 {
 	if d.learned >= grownUp {
 		return 0
 	}
 	more := youngU * (1 - d.learned/grownUp)
-	if d.config.Wary {
+	if d.config.Wary || by < leastDrift || by >= lags || d.leaps(rows) {
 		return more
 	}
 	const part = 8 // of what was learned, over which moves are known
 	return more * d.growth(lagFor(int64(d.learned)/part)) / maxGrowth
+}
+
+// leaps reports whether one move makes most of what the newest rows went.
+func (d *Detector) leaps(rows int64) bool {
+	from := d.at(d.t - rows).x
+	all, most := 0.0, 0.0
+	for t := d.t - rows + 1; t <= d.t; t++ {
+		all = max(all, math.Abs(d.at(t).x-from))
+		most = max(most, math.Abs(d.at(t).x-d.at(t-1).x))
+	}
+	return most > 0.5*all
 }
 
 // lifted is the tail probability of a reading that is part of an incident: less than what begins one, but in the order
