@@ -447,8 +447,8 @@ func TestOftenIsUsual(t *testing.T) {
 			late++
 		}
 	}
-	if early < 200 || late > 30 {
-		t.Errorf("%d rows of the first 3,000 in alarm and %d of the last; want 200 at least, and at most 30", early, late)
+	if early < 120 || late > 30 {
+		t.Errorf("%d rows of the first 3,000 in alarm and %d of the last; want 120 at least, and at most 30", early, late)
 	}
 }
 
