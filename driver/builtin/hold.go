@@ -12,8 +12,10 @@ import (
 
 // hold keeps a detector from learning an excursion where [driver.Settings].Accept is given: none of its readings where
 // nothing is accepted, and else none until it has lasted so long.
-type hold struct {
-	accept time.Duration // 0: all is learned
+type hold struct{ of *held } // nil: all is learned, as is the rule; streams are many
+
+type held struct {
+	accept time.Duration // less than 0: never
 	since  int64         // first reading of the excursion, Unix ns
 	on     bool
 	calm   int32 // usual readings in succession
@@ -22,12 +24,18 @@ type hold struct {
 // holdCalm is how many usual readings in succession end an excursion.
 const holdCalm = 5
 
-func holdOf(s driver.Settings) hold { return hold{accept: s.Accept} }
+func holdOf(s driver.Settings) hold {
+	if s.Accept == 0 {
+		return hold{}
+	}
+	return hold{&held{accept: s.Accept}}
+}
 
 // learns reports whether a reading is to be learned, which was judged anomalous, or is as near to what was expected as
 // most are.
-func (h *hold) learns(anomalous, usual bool, at time.Time) bool {
-	if h.accept == 0 {
+func (d hold) learns(anomalous, usual bool, at time.Time) bool {
+	h := d.of
+	if h == nil {
 		return true
 	}
 	switch {
@@ -47,8 +55,8 @@ func (h *hold) learns(anomalous, usual bool, at time.Time) bool {
 }
 
 // EncodeState implements state.Part. Where all is learned there is nothing to keep.
-func (h *hold) EncodeState(w *state.Writer) {
-	if h.accept != 0 {
+func (d *hold) EncodeState(w *state.Writer) {
+	if h := d.of; h != nil {
 		w.Int(h.since)
 		w.Bool(h.on)
 		w.Int(int64(h.calm))
@@ -56,8 +64,8 @@ func (h *hold) EncodeState(w *state.Writer) {
 }
 
 // DecodeState implements state.Part.
-func (h *hold) DecodeState(r *state.Reader) {
-	if h.accept != 0 {
-		h.since, h.on, h.calm = r.Int(), r.Bool(), int32(r.Count("usual readings", holdCalm))
+func (d *hold) DecodeState(r *state.Reader) {
+	if d.of != nil {
+		d.of = &held{accept: d.of.accept, since: r.Int(), on: r.Bool(), calm: int32(r.Count("usual readings", holdCalm))}
 	}
 }
