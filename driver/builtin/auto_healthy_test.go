@@ -239,7 +239,9 @@ func fiveMinutes(n int) []time.Duration {
 	return at
 }
 
-// TestAutoLeavesHealthyAlone holds auto to 2.5 alerts in 10,000 readings where nothing is wrong, and a stream of setpoints to 9.
+// TestAutoLeavesHealthyAlone holds auto to 2.5 alerts in 10,000 readings where nothing is wrong, and a stream of
+// setpoints to 9.5: 83 in 90,000, of which 2 are the price for short faults that are found as often the sixth time as the
+// first, as a missed one is learned for less.
 func TestAutoLeavesHealthyAlone(t *testing.T) {
 	const n = 10_000
 	for name, f := range map[string]func(r *rand.Rand) []float64{
@@ -281,7 +283,7 @@ func TestAutoLeavesHealthyAlone(t *testing.T) {
 			}
 			most := 2.5
 			if name == "recurring setpoints" { // each level is news when it comes first
-				most = 9
+				most = 9.5
 			}
 			rate := 1e4 * float64(told) / float64(rows)
 			t.Logf("%.2f alerts in 10,000, %.4f flagged", rate, flagged)
