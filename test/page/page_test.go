@@ -7,6 +7,7 @@ package page_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -91,11 +92,15 @@ func says(ctx context.Context, t *testing.T, selector, want string) {
 	t.Helper()
 	var text string
 	start := time.Now()
-	err := chromedp.Run(ctx, chromedp.Poll(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, want), nil,
-		chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(patience)))
+	ask := chromedp.Poll(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, want), nil,
+		chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(patience))
+	err := chromedp.Run(ctx, ask)
+	for err != nil && !errors.Is(err, chromedp.ErrPollingTimeout) && ctx.Err() == nil && time.Since(start) < patience {
+		err = chromedp.Run(ctx, ask) // a page that is left takes a question along that was put to it
+	}
 	if err != nil {
 		_ = chromedp.Run(ctx, chromedp.Text(selector, &text))
-		t.Fatalf("after %v %s does not say %q but\n%s", time.Since(start), selector, want, text)
+		t.Fatalf("after %v, %v: %s does not say %q but\n%s", time.Since(start), err, selector, want, text)
 	}
 }
 
