@@ -317,7 +317,7 @@ func (d *Detector) departure() Kind {
 	least, most := min(devs[0], 0), max(devs[n-1], 0)
 	size := max(most, -least)
 	switch level := math.Abs(devs[(n-1)/2]+devs[n/2])/2 > part*size; {
-	case level && i.by >= leastDrift && !d.leapt():
+	case level && i.by >= leastDrift && !d.leapt(i.base, max(i.began, d.t-replay), min(i.began+int64(1)<<i.by, d.t)):
 		return Drift
 	case level:
 		return Level
@@ -327,12 +327,11 @@ func (d *Detector) departure() Kind {
 	return Spike
 }
 
-// leapt reports whether one move makes most of the departure that began the incident.
-func (d *Detector) leapt() bool {
-	i := &d.open
+// leapt reports whether one move makes most of how far readings from … to went from a level.
+func (d *Detector) leapt(level float64, from, to int64) bool {
 	all, most := 0.0, 0.0
-	for t := max(i.began, d.t-replay); t <= i.began+int64(1)<<i.by && t <= d.t; t++ {
-		all = max(all, math.Abs(d.at(t).x-i.base))
+	for t := from; t <= to; t++ {
+		all = max(all, math.Abs(d.at(t).x-level))
 		most = max(most, math.Abs(d.at(t).x-d.at(t-1).x))
 	}
 	return most > 0.5*all

@@ -285,22 +285,11 @@ func (d *Detector) young(by int, rows int64) float64 {
 		return 0
 	}
 	more := youngU * (1 - d.learned/grownUp)
-	if d.config.Wary || by < leastDrift || by >= lags || d.leaps(rows) {
+	if d.config.Wary || by < leastDrift || by >= lags || d.leapt(d.at(d.t-rows).x, d.t-rows+1, d.t) {
 		return more
 	}
 	const part = 8 // of what was learned, over which moves are known
 	return more * d.growth(lagFor(int64(d.learned)/part)) / maxGrowth
-}
-
-// leaps reports whether one move makes most of what the newest rows went.
-func (d *Detector) leaps(rows int64) bool {
-	from := d.at(d.t - rows).x
-	all, most := 0.0, 0.0
-	for t := d.t - rows + 1; t <= d.t; t++ {
-		all = max(all, math.Abs(d.at(t).x-from))
-		most = max(most, math.Abs(d.at(t).x-d.at(t-1).x))
-	}
-	return most > 0.5*all
 }
 
 // lifted is the tail probability of a reading that is part of an incident: less than what begins one, but in the order
